@@ -26,7 +26,8 @@ pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
         Some(kind) => {
             Error::file(path, format!("expected UTF-8 text, found {}", kind.describe())).hint(kind.advice())
         }
-        None => Error::file(path, format!("not UTF-8 text (byte {})", e.utf8_error().valid_up_to())),
+        None => Error::file(path, format!("not UTF-8 text (byte {})", e.utf8_error().valid_up_to()))
+            .hint("convert it where it was written, or by `iconv -f latin1 -t utf-8`"),
     })
 }
 
@@ -133,7 +134,20 @@ fn target(path: &Path) -> std::io::Result<PathBuf> {
 
 /// Extensions that promise a format.
 const PROMISES: [&str; 14] = [
-    "safetensors", "pt", "pth", "npy", "npz", "h5", "pkl", "csv", "tsv", "json", "xlsx", "parquet", "png", "html",
+    "safetensors",
+    "pt",
+    "pth",
+    "npy",
+    "npz",
+    "h5",
+    "pkl",
+    "csv",
+    "tsv",
+    "json",
+    "xlsx",
+    "parquet",
+    "png",
+    "html",
 ];
 
 /// Returns an error if the extension of a path promises another format than one of `own`, since other programs would
@@ -407,7 +421,9 @@ mod tests {
     #[test]
     fn a_name_that_promises_another_format_is_refused() {
         let check = |name: &str| check_extension(Path::new(name), &["safetensors"]);
-        assert!(["net.safetensors", "net", "net.v2", "net.SAFETENSORS"].iter().all(|name| check(name).is_ok()));
+        assert!(
+            ["net.safetensors", "net", "net.v2", "net.SAFETENSORS"].iter().all(|name| check(name).is_ok())
+        );
         let error = check("runs/net.pt").unwrap_err();
         assert_eq!(error.message(), "expected a .safetensors file, found \"runs/net.pt\"");
         assert_eq!(error.hint_text(), Some("name it runs/net.safetensors"));

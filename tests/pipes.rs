@@ -57,7 +57,8 @@ fn a_script_writes_to_a_redirected_standard_output_in_its_order() {
     let script = "print(\"a\"); files::write_text(\"out\", \"b\\n\"); print(\"c\");";
     std::fs::write(folder.path().join("s.rhai"), script).unwrap();
     let target = std::fs::File::create(folder.path().join("target")).unwrap();
-    let status = program().args(["run", "s.rhai"]).current_dir(folder.path()).stdout(target).status().unwrap();
+    let status =
+        program().args(["run", "s.rhai"]).current_dir(folder.path()).stdout(target).status().unwrap();
     assert!(status.success());
     assert_eq!(std::fs::read_to_string(folder.path().join("target")).unwrap(), "a\nb\nc\n");
     assert!(folder.path().join("out").is_symlink());

@@ -76,16 +76,16 @@ pub mod space {
         /// The central square of each image is resized to `size` with antialiasing (bicubic). Sets of up to 1 GiB
         /// of pixels are kept in memory; larger ones are read and decoded ahead of use on threads.
         ///
-        /// Images are loaded as a viewer shows them: rotated upright by their EXIF orientation, and blended over
-        /// `background` where they are transparent. Folders without images, and those that other systems leave
+        /// Images of a class may lie in subfolders of its folder. They are loaded as a viewer shows them: rotated upright by
+        /// their EXIF orientation, and blended over `background` where they are transparent. Folders without images, and those that other systems leave
         /// behind, are not classes. Classes are in alphabetical order; numbered ones (`0`, `1`, .. or `class_1`,
         /// ..) by number. Stray bytes and a truncated last block are tolerated; a file with more damage is an error
         /// that names the byte where reading stopped, or is skipped with `on_error: "skip"`. Notes say how many
         /// files were affected.
         ///
         /// ```rhai
-        /// let red = tensor::full([1, 3, 8, 8], -1.0);
-        /// plot::grid(red).save("pictures/dark/0.png");
+        /// let black = tensor::full([1, 3, 8, 8], -1.0);
+        /// eval::save_images("pictures/dark", black);
         /// let set = data::image_folder("pictures", #{ size: 4 });
         /// assert_eq([set.len, set.class_names, set.image_shape], [1, ["dark"], [3, 4, 4]]);
         /// files::write_text("pictures/dark/1.png", "this is no image");

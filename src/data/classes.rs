@@ -53,7 +53,8 @@ pub fn find(path: &Path) -> Result<Found> {
         }
     }
     let Search { litter, deep, others, .. } = search;
-    if classes.len() > 1 && deep.len() > 1 && classes.iter().all(|(name, _)| SPLITS.contains(&name.as_str())) {
+    if classes.len() > 1 && deep.len() > 1 && classes.iter().all(|(name, _)| SPLITS.contains(&name.as_str()))
+    {
         let first = path.join(&classes[0].0);
         return Err(Error::file(path, format!("expected classes, found splits: {}", some(&names(&classes))))
             .hint(format!("open one of them, such as {}", first.display())));

@@ -19,6 +19,8 @@ pub struct Images {
     store: Store,
     name: String,
     split: Option<String>,
+    /// Labels [N], int64, and the names of the classes.
+    labels: Option<(Tensor, Vec<String>)>,
     note: Option<String>,
     statistics: Option<Statistics>,
 }
@@ -30,6 +32,7 @@ impl Images {
             store: set.stored().clone(),
             name: set.name().to_string(),
             split: Some(set.split().to_string()),
+            labels: Some((set.labels().clone(), set.class_names().to_vec())),
             note: None,
             statistics: None,
         }
@@ -56,14 +59,19 @@ impl Images {
         pixels::check(tensor)?;
         pixels::check_range(tensor)?;
         let (store, note) = (Store::Tensor(tensor.detach()?), pixels::range_note(tensor)?);
-        Ok(Self { store, name: "tensor".to_string(), split: None, note, statistics: None })
+        Ok(Self { store, name: "tensor".to_string(), split: None, labels: None, note, statistics: None })
     }
 
     /// Returns at most `count` images from `start` on.
     pub fn part(&self, start: i64, count: i64) -> Result<Self> {
         let start = start.min(self.count());
-        let store = self.store.narrow(start, count.min(self.count() - start))?;
-        Ok(Self { store, ..self.clone() })
+        let count = count.min(self.count() - start);
+        let store = self.store.narrow(start, count)?;
+        let labels = match &self.labels {
+            Some((labels, names)) => Some((labels.narrow(0, start, count)?, names.clone())),
+            None => None,
+        };
+        Ok(Self { store, labels, ..self.clone() })
     }
 
     /// Returns a warning if all pixel values are in [0, 1].
@@ -101,6 +109,11 @@ impl Images {
     /// Returns the split of the data set.
     pub fn split(&self) -> Option<&str> {
         self.split.as_deref()
+    }
+
+    /// Returns the labels [N] of a data set, int64, and the names of its classes.
+    pub fn labels(&self) -> Option<(&Tensor, &[String])> {
+        self.labels.as_ref().map(|(labels, names)| (labels, names.as_slice()))
     }
 
     /// Returns the device of the images.

@@ -53,7 +53,7 @@ pub use images::{Images, Input};
 pub use metric::{Better, Family, Metric};
 pub use moments::{Moments, Statistics};
 pub use record::Sampling;
-pub use samples::{Rounding, SaveSamplesOptions};
+pub use samples::{Rounding, SaveImagesOptions, SaveSamplesOptions};
 pub use summary::{BootstrapOptions, PairedOptions, Rows, SummaryOptions};
 
 /// All metrics of [`compare`](compare::compare), in the order of its table.

@@ -1,11 +1,14 @@
-//! Generated images as a file for other evaluators.
+//! Generated images as files for other evaluators.
 
 use std::path::Path;
 
 use super::{Images, Statistics};
 use crate::context::Context;
 use crate::declare::{Choice, Options};
-use crate::error::Result;
+use crate::ensure;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::plot::png;
 use crate::torch::io::{About, write_npz};
 use crate::torch::{DType, Tensor};
 
@@ -24,20 +27,107 @@ pub enum Rounding {
 pub struct SaveSamplesOptions {
     /// How float values become bytes: "nearest" as in DiT and SiT, or "down" as in ADM. Bytes stay as they are.
     pub rounding: Rounding,
+    /// Labels `[N]`, stored as `arr_1`; by default those of a data set of several classes.
+    pub labels: Option<Tensor>,
     /// Statistics to store beside the images, for a reference file of ADM's evaluator.
     pub statistics: Option<Statistics>,
 }
 
-/// Writes images as `arr_0` [N, H, W, 3] uint8 of an npz file, atomically and in groups; gray is repeated.
+/// Options of [`save_images`].
+#[derive(Debug, Clone, Options)]
+pub struct SaveImagesOptions {
+    /// How float values become bytes: "nearest" as in DiT and SiT, or "down" as in ADM. Bytes stay as they are.
+    pub rounding: Rounding,
+    /// Labels `[N]`; by default those of a data set of several classes.
+    pub labels: Option<Tensor>,
+    /// Whether each class has a folder of its own, as `data::image_folder` reads them. Needs labels.
+    #[option(default = false)]
+    pub by_class: bool,
+}
+
+/// Returns the label of each image and the names of the classes: the given labels, or else those of the images if
+/// they are of several classes.
+fn labels_of(images: &Images, given: Option<&Tensor>) -> Result<Option<(Vec<i64>, Vec<String>)>> {
+    let Some(given) = given else {
+        let own = images.labels().filter(|(_, names)| names.len() > 1);
+        return own.map(|(labels, names)| Ok((labels.to_i64()?, names.to_vec()))).transpose();
+    };
+    let count = images.count();
+    ensure!(
+        given.shape() == [count] && !given.dtype().is_float(),
+        "expected {count} integers as `labels`, one per image, found {}",
+        given.signature()
+    );
+    let labels = given.to_i64()?;
+    ensure!(labels.iter().all(|label| *label >= 0), "expected labels from 0 up, found a negative one");
+    let names = match images.labels() {
+        Some((_, names)) if labels.iter().all(|label| (*label as usize) < names.len()) => names.to_vec(),
+        _ => (0..=labels.iter().max().copied().unwrap_or(0)).map(|label| label.to_string()).collect(),
+    };
+    Ok(Some((labels, names)))
+}
+
+/// Writes images as PNG files `000000.png`, .. into a new or empty folder, in groups; gray is repeated.
+pub fn save_images(folder: &Path, images: &Images, options: &SaveImagesOptions, cx: &Context) -> Result<()> {
+    options.check()?;
+    if folder.is_dir() && !files::entries(folder)?.is_empty() {
+        return Err(Error::file(
+            folder,
+            "the folder is not empty, and its files would be taken for images too",
+        )
+        .hint("remove it, or choose another"));
+    }
+    let labels = labels_of(images, options.labels.as_ref())?;
+    let places = match (options.by_class, labels) {
+        (false, _) => None,
+        (true, Some((labels, names))) => {
+            // A name may hold characters that no file name can have.
+            let name = |name: &String| folder.join(name.replace(['/', '\\', '\0'], "_"));
+            Some((labels, names.iter().map(name).collect::<Vec<_>>()))
+        }
+        (true, None) => {
+            return Err(Error::argument("option `by_class` needs labels, and the images have none")
+                .hint("pass `labels: y`, or a data set of several classes"));
+        }
+    };
+    for place in places.iter().flat_map(|(_, folders)| folders) {
+        files::make_dir(place)?;
+    }
+    files::make_dir(folder)?;
+    let [_, height, width] = images.shape();
+    let pixels = (height * width * 3) as usize;
+    let rounding = if images.dtype() == DType::UInt8 { Rounding::Nearest } else { options.rounding };
+    let mut number = 0;
+    images.in_chunks(cx, |part| {
+        for rgb in bytes(&part, rounding)?.to_u8()?.chunks_exact(pixels) {
+            let place = match &places {
+                Some((labels, folders)) => folders[labels[number] as usize].as_path(),
+                None => folder,
+            };
+            let path = place.join(format!("{number:06}.png"));
+            let file = png::compress(rgb, width as u32, height as u32)?;
+            std::fs::write(&path, file).map_err(|e| files::failed(&path, &e))?;
+            number += 1;
+        }
+        Ok(())
+    })
+}
+
+/// Writes images as `arr_0` [N, H, W, 3] uint8 of an npz file, atomically and in groups; gray is repeated. Labels are
+/// `arr_1`.
 pub fn save_samples(path: &Path, images: &Images, options: &SaveSamplesOptions, cx: &Context) -> Result<()> {
     options.check()?;
     let [_, height, width] = images.shape();
     let about = About { shape: vec![images.count(), height, width, 3], dtype: DType::UInt8 };
     // Values that were bytes are bytes again with the first rounding.
     let rounding = if images.dtype() == DType::UInt8 { Rounding::Nearest } else { options.rounding };
+    let labels = labels_of(images, options.labels.as_ref())?;
     write_npz(path, |npz| {
         npz.array_of_rows("arr_0", &about)?;
         images.in_chunks(cx, |part| npz.rows(&bytes(&part, rounding)?))?;
+        if let Some((labels, _)) = &labels {
+            npz.array("arr_1", &Tensor::from_i64(labels, &[images.count()])?)?;
+        }
         match &options.statistics {
             Some(statistics) => {
                 statistics.arrays()?.iter().try_for_each(|(name, array)| npz.array(name, array))

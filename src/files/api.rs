@@ -83,8 +83,8 @@ pub mod text_files {
 
         /// Reads a JSON file: objects become maps, null becomes `()`.
         ///
-        /// Strings stay strings. `NaN`, `Infinity` and `-Infinity` outside quotes are read as Python's `json`
-        /// writes them.
+        /// Strings stay strings, and integers of more than 64 bits become strings too, so that no digit is lost. `NaN`,
+        /// `Infinity` and `-Infinity` outside quotes are read as Python's `json` writes them.
         ///
         /// ```rhai
         /// files::write_json("settings.json", #{ steps: 400, lr: 3e-4 });
@@ -94,11 +94,16 @@ pub mod text_files {
         /// ```
         fn read_json(path: String) -> Value {
             let text = files::read_text(&path)?;
-            Value::from_json_text(&text).map_err(|e| match files::recognize(text.as_bytes()) {
+            let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+            Value::from_json_text(text).map_err(|e| match files::recognize(text.as_bytes()) {
                 Some(kind) if kind != Kind::Json => {
                     Error::file(&path, format!("expected JSON, found {}", kind.describe())).hint(kind.advice())
                 }
-                _ => Error::file(&path, format!("not JSON: {e}")),
+                // After a whole first document, more follow.
+                _ if e.starts_with("trailing characters") => Error::file(&path, format!("not JSON: {e}"))
+                    .hint("of a file of JSON lines, parse each by `text::parse_json(line)`"),
+                _ => Error::file(&path, format!("not JSON: {e}"))
+                    .hint("JSON has double quotes around names and text, and no comma after the last entry"),
             })
         }
 

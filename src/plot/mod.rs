@@ -48,7 +48,7 @@ mod legend;
 mod lettering;
 mod line;
 mod panels;
-mod png;
+pub(crate) mod png;
 mod scatter;
 mod scene;
 mod style;

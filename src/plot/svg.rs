@@ -99,7 +99,9 @@ fn draw(backend: &mut SVGBackend, mark: &Mark) -> Result<()> {
                 .transform(turn)
                 .color(&color(*ink))
                 .pos(Pos::new(anchor, VPos::Bottom));
-            backend.draw_text(text, &style, at(&(place.0 + shift.0, place.1 + shift.1)))
+            // XML has no control characters.
+            let text = text.replace(char::is_control, " ");
+            backend.draw_text(&text, &style, at(&(place.0 + shift.0, place.1 + shift.1)))
         }
         Mark::Image { .. } => Ok(()),
     };

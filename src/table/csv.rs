@@ -71,7 +71,9 @@ impl Table {
         let texts_alone: Vec<bool> = (0..data.columns.len()).map(texts_alone).collect();
         for (number, row) in data.rows.iter().enumerate() {
             let cells = row.iter().zip(&texts_alone).map(|(value, texts_alone)| match value {
-                Value::Str(text) => Ok(quoted(text, !texts_alone || text.is_empty() || parse(text).is_some())),
+                Value::Str(text) => {
+                    Ok(quoted(text, !texts_alone || text.is_empty() || parse(text).is_some()))
+                }
                 other => Ok(quoted(&cell(other)?, false)),
             });
             let named = |(cell, name): (Result<String>, &String)| {
@@ -99,7 +101,9 @@ impl Table {
         let text = files::read_text(path)?;
         let failed = |what: String| Error::file(path, format!("not a table of values: {what}"));
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-        let mut records = records(text, separator(text, decimal)).map_err(failed)?.into_iter();
+        let (named, text) = named_separator(text);
+        let separator = named.unwrap_or_else(|| separator(text, decimal));
+        let mut records = records(text, separator).map_err(failed)?.into_iter();
         let Some((_, header)) = records.next() else {
             return Err(match files::recognize(text.as_bytes()) {
                 Some(files::Kind::Empty) | None => {
@@ -114,11 +118,16 @@ impl Table {
             let error = failed(format!("line {line} has {} cells where the first has {width}", row.len()));
             return Err(match files::recognize(text.as_bytes()) {
                 Some(kind) => error.hint(format!("the file is {}; {}", kind.describe(), kind.advice())),
-                None if row.len() == width + 1 => {
-                    error.hint("R's `write.table` names no column of row names: pass it `col.names = NA`")
-                }
-                None => error,
+                None => match uneven(&header, &rows, row) {
+                    Some(hint) => error.hint(hint),
+                    None => error,
+                },
             });
+        }
+        if decimal == Decimal::Comma && width == 1 && !header[0].quoted && header[0].text.contains(',') {
+            let text = "the names of the columns are separated by commas, which also are the decimal signs";
+            return Err(failed(text.to_string())
+                .hint("leave out `decimal`, or separate the cells by semicolons or tabs"));
         }
         // If all cells are quoted, including a name that does not need quotes, the quotes carry no information.
         let needless = |c: &Cell| c.quoted && !c.text.is_empty() && !needs_quotes(&c.text);
@@ -208,8 +217,9 @@ fn is_text<'a>(cells: impl Iterator<Item = &'a Cell>, decimal: Decimal) -> bool 
     missing && !others
 }
 
-/// Returns the value of an unquoted cell, or `None` if it is text.
+/// Returns the value of an unquoted cell, or `None` if it is text. Spaces around a value are no part of it.
 fn parse(cell: &str) -> Option<Value> {
+    let cell = cell.trim_matches(' ');
     if MISSING.contains(&cell) {
         return Some(Value::Unit);
     }
@@ -240,9 +250,11 @@ fn number(cell: &str, size: &str) -> Option<Value> {
     let plain = digits(whole)
         && fraction.is_none_or(digits)
         && !(whole.is_empty() && fraction.is_none_or(str::is_empty));
-    // A leading zero indicates an identifier, and so do two digits before an exponent: nobody writes 12e4.
-    let identifier = (whole.len() > 1 && (whole.starts_with('0') || (power.is_some() && fraction.is_none())))
-        || (power.is_some() && whole.is_empty());
+    // A leading zero indicates an identifier, and so do two digits before an exponent: nobody writes 12e4, but 10e-4 is
+    // a usual learning rate.
+    let hex = power.is_some_and(|power| !power.starts_with('-')) && fraction.is_none();
+    let identifier =
+        (whole.len() > 1 && (whole.starts_with('0') || hex)) || (power.is_some() && whole.is_empty());
     if !plain || identifier {
         return None;
     }
@@ -269,7 +281,39 @@ fn quoted(text: &str, wanted: bool) -> String {
 
 /// Returns whether a text must be quoted in a cell.
 fn needs_quotes(text: &str) -> bool {
-    text.contains(['"', '\n', '\r']) || text.contains(SEPARATORS)
+    text.contains(['"', '\n', '\r'])
+        || text.contains(SEPARATORS)
+        || text.starts_with(' ')
+        || text.starts_with("sep=")
+}
+
+/// Returns why a row may have another number of cells than the header.
+fn uneven(header: &[Cell], rows: &[(usize, Vec<Cell>)], row: &[Cell]) -> Option<&'static str> {
+    let comment = |cells: &[Cell]| cells[0].text.starts_with('#') && !cells[0].quoted;
+    let longer = row.len() == header.len() + 1;
+    match () {
+        () if comment(header) || comment(row) => {
+            Some("lines that begin with `#` are no comments in CSV; remove them")
+        }
+        () if longer && row.last().is_some_and(|cell| cell.text.is_empty()) => {
+            Some("the line ends with a separator; remove it, or name the last column")
+        }
+        () if longer && rows.iter().all(|(_, row)| row.len() == header.len() + 1) => {
+            Some("R's `write.table` names no column of row names: pass it `col.names = NA`")
+        }
+        () if row.len() > header.len() => Some("a text that contains the separator must be quoted"),
+        () => None,
+    }
+}
+
+/// Returns the separator that Excel writes into a first line `sep=;`, and the lines after it.
+fn named_separator(text: &str) -> (Option<char>, &str) {
+    let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+    let mut named = first.trim_end_matches('\r').strip_prefix("sep=").unwrap_or_default().chars();
+    match (named.next(), named.next()) {
+        (Some(separator), None) if SEPARATORS.contains(&separator) => (Some(separator), rest),
+        _ => (None, text),
+    }
 }
 
 /// Returns the separator that divides all lines into the same number of cells, with quotes only around cells; of
@@ -287,9 +331,13 @@ fn separator(text: &str, decimal: Decimal) -> char {
     possible.max_by_key(|separator| score(*separator)).unwrap_or(',')
 }
 
-/// Returns the line numbers, from 1, and cells of all lines; empty lines are skipped.
+/// Returns the line numbers, from 1, and cells of all lines; empty lines are skipped. If a space follows every
+/// separator of the first line, spaces before a cell are no part of it.
 fn records(text: &str, separator: char) -> std::result::Result<Vec<(usize, Vec<Cell>)>, String> {
-    Lines::new(text, separator).collect()
+    let first =
+        Lines::new(text, separator).next().and_then(|line| line.ok()).map_or(Vec::new(), |(_, cells)| cells);
+    let spaced = first.len() > 1 && first[1..].iter().all(|cell| cell.text.starts_with(' ') && !cell.quoted);
+    Lines { spaced, ..Lines::new(text, separator) }.collect()
 }
 
 /// Iterator over the lines of a file.
@@ -297,18 +345,21 @@ struct Lines<'a> {
     rest: std::iter::Peekable<std::str::Chars<'a>>,
     separator: char,
     line: usize,
+    /// Whether spaces before a cell are skipped.
+    spaced: bool,
     /// Whether a cell so far had a quote in its middle, or text after its closing quote.
     stray: bool,
 }
 
 impl<'a> Lines<'a> {
     fn new(text: &'a str, separator: char) -> Self {
-        Self { rest: text.chars().peekable(), separator, line: 1, stray: false }
+        Self { rest: text.chars().peekable(), separator, line: 1, spaced: false, stray: false }
     }
 
     /// Returns the next cell, and whether it is the last of its line.
     fn cell(&mut self) -> std::result::Result<(Cell, bool), String> {
         let (mut text, start) = (String::new(), self.line);
+        while self.spaced && self.rest.next_if_eq(&' ').is_some() {}
         let quoted = self.rest.next_if_eq(&'"').is_some();
         let mut open = quoted;
         loop {
@@ -372,8 +423,8 @@ impl Iterator for Lines<'_> {
 mod tests {
     use super::super::FromRowsOptions;
     use super::super::tests::map;
-    use crate::declare::IntoValue;
     use super::*;
+    use crate::declare::IntoValue;
 
     fn read(content: &str) -> Result<Table> {
         let folder = tempfile::tempdir().map_err(|e| Error::internal(e.to_string()))?;
@@ -516,7 +567,11 @@ mod tests {
     #[test]
     fn tensors_of_one_element_are_numbers_and_others_are_refused() {
         let table = |value: Value| {
-            Table::from_rows(vec![map(&[("step", Value::Int(0)), ("loss", value)])], &FromRowsOptions::default()).unwrap()
+            Table::from_rows(
+                vec![map(&[("step", Value::Int(0)), ("loss", value)])],
+                &FromRowsOptions::default(),
+            )
+            .unwrap()
         };
         let tensor = |values: &[f64]| Tensor::from_f64(values, &[values.len() as i64]).unwrap().into_value();
         assert_eq!(table(tensor(&[0.1])).to_csv().unwrap(), "loss,step\n0.1,0\n");
@@ -527,6 +582,21 @@ mod tests {
     }
 
     #[test]
+    fn spaces_after_separators_and_the_line_of_excel_are_no_content() {
+        let spaced = read("step, loss, note\n1, 0.5, \"x, y\"\n2,0.25, z\n").unwrap();
+        assert_eq!(spaced.columns(), ["step", "loss", "note"]);
+        assert_eq!(spaced.to_csv().unwrap(), "step,loss,note\n1,0.5,\"x, y\"\n2,0.25,z\n");
+        assert_eq!(column("a,b,c\n1, 2,x\n2,3 , y\n", "b"), "[2, 3]");
+        assert_eq!(column("a,b,c\n1, 2,x\n2,3 , y\n", "c"), "[\"x\", \" y\"]");
+        let quoted = Table::new(vec!["a".to_string(), " b".to_string()]).unwrap();
+        assert_eq!(read(&quoted.to_csv().unwrap()).unwrap().columns(), ["a", " b"]);
+        let excel = read("sep=;\r\na;b\r\n1;2,5\r\n").unwrap();
+        assert_eq!(excel.to_csv().unwrap(), "a,b\n1,\"2,5\"\n");
+        assert_eq!(column("lr\n5e-4\n10e-4\n", "lr"), "[0.0005, 0.001]");
+        assert_eq!(column("id\n12e4\n", "id"), "[\"12e4\"]");
+    }
+
+    #[test]
     fn broken_files_name_the_line() {
         let message = |content: &str| read(content).unwrap_err().to_string();
         assert!(message("a,b\n1,2\n3\n").contains("line 3 has 1 cells where the first has 2"));
@@ -534,6 +604,15 @@ mod tests {
         assert!(message("a,b\n1,\"2\n").contains("the quote that begins in line 2 has no end"));
         assert!(message("x y\n1,2\n").contains("line 2 has 2 cells where the first has 1"));
         assert!(message("a,b\n1,0.5,2\n2,0.5,2\n").contains("col.names"));
+        assert!(message("# run 3\na,b\n1,2\n").contains("lines that begin with `#`"));
+        assert!(message("a,b\n1,2\n# end, of it, all\n").contains("lines that begin with `#`"));
+        assert!(message("a,b\n1,2,\n3,4,\n").contains("ends with a separator"));
+        assert!(message("a,b\n1,2\n3,x, y\n").contains("must be quoted"));
+        let comma = ReadCsvOptions { decimal: Decimal::Comma };
+        let folder = tempfile::tempdir().unwrap();
+        files::write(folder.path().join("t.csv"), "a,b\n1,2\n").unwrap();
+        let error = Table::read_csv(folder.path().join("t.csv"), &comma).unwrap_err();
+        assert!(error.message().contains("separated by commas"), "{error}");
         assert!(message("").contains("the file is empty"));
         assert!(message("a,a\n").contains("named twice"));
         assert!(message("{\"a\": 1,\n\"b\": [1, 2, 3]}\n").contains("a JSON document"));

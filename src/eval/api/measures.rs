@@ -9,8 +9,8 @@ use crate::error::{Error, Result};
 use crate::eval::features::{Extracted, Features, FeaturesOptions, features};
 use crate::eval::images::Input;
 use crate::eval::{
-    Images, Moments, SaveSamplesOptions, Statistics, density_coverage, fid, high_frequency_ratio,
-    inception_score, kid, mmd, precision_recall, radial_spectrum, samples, statistics,
+    Images, Moments, SaveImagesOptions, SaveSamplesOptions, Statistics, density_coverage, fid,
+    high_frequency_ratio, inception_score, kid, mmd, precision_recall, radial_spectrum, samples, statistics,
 };
 use crate::functions;
 use crate::torch::Tensor;
@@ -239,8 +239,9 @@ pub mod space {
         /// Writes images as a batch that ADM's evaluator reads: `arr_0` [N, H, W, 3] uint8 in an npz file.
         ///
         /// Values in [-1, 1] are rounded as by the sampling scripts of DiT and SiT, or with `rounding: "down"` as by
-        /// ADM's; bytes stay as they are, and gray is repeated for three channels. With `statistics` the file is a
-        /// reference for ADM's evaluator. `images` is a data set or a tensor; large sets are written in groups.
+        /// ADM's; bytes stay as they are, and gray is repeated for three channels. Labels are `arr_1`. With `statistics`
+        /// the file is a reference for ADM's evaluator. `images` is a data set or a tensor; large sets are written in
+        /// groups.
         ///
         /// ```rhai
         /// let images = tensor([-1.0, 0.0, 1.0, 0.5]).reshape([4, 1, 1, 1]);
@@ -252,6 +253,24 @@ pub mod space {
         fn save_samples<cx>(path: PathBuf, images: Images, options: SaveSamplesOptions) -> () {
             tell("saved", &images, cx);
             samples::save_samples(&path, &images, &options, cx)
+        }
+
+        /// Writes images as PNG files `000000.png`, `000001.png` and so on into a new folder.
+        ///
+        /// Tools that compute FID of a folder read them. With `by_class` each class has a folder of its own, as
+        /// `data::image_folder` expects. Values in [-1, 1] are rounded as by `eval::save_samples`; gray is repeated
+        /// for three channels. `images` is a data set or a tensor; large sets are written in groups.
+        ///
+        /// ```rhai
+        /// let images = data::fashion_mnist().take(20);
+        /// eval::save_images("made", images, #{ by_class: true });
+        /// let read = data::image_folder("made", #{ size: 28, channels: 1 });
+        /// assert_eq(read.len, 20);
+        /// assert("T-shirt_top" in files::list("made"), files::list("made"));
+        /// ```
+        fn save_images<cx>(folder: PathBuf, images: Images, options: SaveImagesOptions) -> () {
+            tell("saved", &images, cx);
+            samples::save_images(&folder, &images, &options, cx)
         }
 
         /// Measures the kernel distance between features (KID); lower is better, and around 0 for equal
