@@ -337,6 +337,7 @@ pub fn failed(path: &Path, error: &std::io::Error) -> Error {
         ErrorKind::IsADirectory => "is a folder, not a file".to_string(),
         ErrorKind::NotADirectory => "a part of the path is a file, not a folder".to_string(),
         ErrorKind::AlreadyExists => "a file is in the way of this folder".to_string(),
+        ErrorKind::InvalidFilename => "the name is too long for the file system".to_string(),
         ErrorKind::DirectoryNotEmpty => "the folder is not empty".to_string(),
         _ => error.to_string().to_lowercase(),
     };

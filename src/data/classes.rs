@@ -40,6 +40,13 @@ pub struct Found {
 /// images form one class. Names that are numbers, or a word and a number, are ordered by number, others
 /// alphabetically.
 pub fn find(path: &Path) -> Result<Found> {
+    if path.is_file() {
+        let error = Error::file(path, "expected a folder of images, found a file");
+        return Err(match files::recognize(&files::read(path)?) {
+            Some(kind) => error.hint(format!("it is {}; {}", kind.describe(), kind.advice())),
+            None => error,
+        });
+    }
     let mut found = Found::default();
     let mut search = Search::default();
     let own = search.images_in(path)?;

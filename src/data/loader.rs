@@ -235,10 +235,17 @@ impl Loader {
                     let what = format!(
                         "the loader state was saved with data {there}, but this loader has data {here}"
                     );
-                    return Err(Error::argument(format!("{what}: other images or labels")).hint(
-                        "files of a folder that is not kept in memory are compared by name, size and \
-                         modification time",
-                    ));
+                    let hint = match self.0.images.bytes() {
+                        0 => {
+                            "files of a folder that is not kept in memory are compared by name, size and \
+                             modification time"
+                        }
+                        _ => {
+                            "images drawn at random are others in each process, unless `tensor::seed(n)` comes \
+                             before them; a new `out` starts a new run"
+                        }
+                    };
+                    return Err(Error::argument(format!("{what}: other images or labels")).hint(hint));
                 }
                 continue;
             }

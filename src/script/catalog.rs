@@ -62,10 +62,16 @@ impl Catalog {
 
     /// Returns the entries that contain all words in name, summary, text or options, best match first.
     pub fn search(&self, words: &str) -> Vec<&Entry> {
-        let words: Vec<String> = words.split_whitespace().map(str::to_lowercase).collect();
+        let words = words.to_lowercase();
+        let words: Vec<&str> =
+            words.split(|c: char| c.is_whitespace() || c == '-').filter(|w| !w.is_empty()).collect();
         if words.is_empty() {
             return Vec::new();
         }
+        // The start of a word is enough, but its middle is not: `low` is no part of `flow`.
+        let holds = |text: &str, word: &str| {
+            text.match_indices(word).any(|(at, _)| !text[..at].ends_with(char::is_alphanumeric))
+        };
         let weight = |entry: &Entry| -> Option<usize> {
             let options: Vec<&str> =
                 entry.options.iter().flat_map(|o| [o.name.as_str(), o.text.as_str()]).collect();
@@ -75,7 +81,7 @@ impl Catalog {
                 (2, entry.text.to_lowercase()),
                 (1, options.join(" ").to_lowercase()),
             ];
-            words.iter().map(|word| places.iter().find(|(_, t)| t.contains(word)).map(|(w, _)| *w)).sum()
+            words.iter().map(|word| places.iter().find(|(_, t)| holds(t, word)).map(|(w, _)| *w)).sum()
         };
         let mut found: Vec<(usize, &Entry)> =
             self.entries.iter().filter_map(|e| Some((weight(e)?, e))).collect();
@@ -177,6 +183,8 @@ mod tests {
         let catalog = Catalog::new();
         let found = catalog.search("gaussian");
         assert_eq!(found[0].path, "filter::gaussian");
+        let low: Vec<&str> = catalog.search("low-pass").iter().map(|e| e.path.as_str()).collect();
+        assert!(low.contains(&"filter::butterworth") && !low.contains(&"flow::sample"), "{low:?}");
         assert!(catalog.search("no such words here").is_empty());
     }
 }

@@ -230,8 +230,16 @@ impl Spec {
         let read = move |text: &str| -> Result<Value, String> {
             match kind {
                 Kind::Ints | Kind::Floats | Kind::Texts => {
-                    let parts = text.split(',').map(str::trim).filter(|p| !p.is_empty());
-                    parts.map(|part| spec.one(kind, part)).collect::<Result<_, _>>().map(Value::List)
+                    let one = |part: &str| match part.is_empty() {
+                        true => {
+                            Err("expected values separated by commas, found nothing between two".to_string())
+                        }
+                        false => spec.one(kind, part),
+                    };
+                    if text.trim().is_empty() {
+                        return Err("expected at least one value".to_string());
+                    }
+                    text.split(',').map(|part| one(part.trim())).collect::<Result<_, _>>().map(Value::List)
                 }
                 _ => spec.one(kind, text),
             }

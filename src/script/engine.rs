@@ -7,6 +7,8 @@ use rhai::{Dynamic, Engine, EvalAltResult, NativeCallContext, OptimizationLevel,
 
 use super::bridge;
 use super::code;
+use super::failure::{At, raise};
+use super::names;
 use super::resolver::Resolver;
 use super::source::Sources;
 use super::values::Types;
@@ -164,6 +166,12 @@ fn register_exit(engine: &mut Engine) {
     };
     engine.register_fn("exit", move |context: NativeCallContext| -> Ended { end(&context, 0) });
     engine.register_fn("exit", move |context: NativeCallContext, code: i64| -> Ended { end(&context, code) });
+    engine.register_fn("exit", |context: NativeCallContext, other: Dynamic| -> Ended {
+        let found = names::word(other.type_name());
+        let error = Error::argument(format!("exit: expected a code from 0 to 255, found {found}"))
+            .hint("`throw \"..\"` ends the script with a message and code 1");
+        Err(raise(error, At::of(&context)))
+    });
 }
 
 #[cfg(test)]

@@ -23,13 +23,13 @@ const LOGOS: [(&str, &[u8]); 3] = [
 /// Location and name of a kernelspec.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Place {
-    /// Install for this user only; the default.
+    /// In the folder of this user; the default.
     #[arg(long, group = "place")]
     user: bool,
-    /// Install into the active virtual or conda environment.
+    /// In the active virtual or conda environment, or else in that of `python3`.
     #[arg(long, group = "place")]
     sys_prefix: bool,
-    /// Install into DIR/share/jupyter/kernels.
+    /// In DIR/share/jupyter/kernels.
     #[arg(long, group = "place", value_name = "DIR")]
     prefix: Option<PathBuf>,
     /// Name that `jupyter kernelspec list` shows.

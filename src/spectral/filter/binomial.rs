@@ -17,6 +17,7 @@ pub struct Binomial {
 functions! { in "filter";
     /// Blurs with binomial taps, such as 1 4 6 4 1 over 16 along each axis.
     ///
+    /// This is a low-pass filter.
     /// Order 4 is the filter of the SpectralDiT paper. The gain at frequency radius r along an axis is
     /// cos(pi r / 2)^order, so waves of two tokens vanish. Edge tokens are replicated beyond the edge.
     ///

@@ -17,6 +17,7 @@ pub struct BoxBlur {
 functions! { in "filter";
     /// Averages over a window of `width` x `width` tokens.
     ///
+    /// This is a low-pass filter.
     /// The width must be odd. Edge tokens are replicated beyond the edge. A box filter passes some high frequencies
     /// with the opposite sign: its gain is negative there.
     ///

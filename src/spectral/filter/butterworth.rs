@@ -20,6 +20,7 @@ pub struct Butterworth {
 functions! { in "filter";
     /// Multiplies waves of frequency radius r by 1 / (1 + (r / cutoff)^(2 order)).
     ///
+    /// This is a low-pass filter.
     /// At the cutoff, a fraction of Nyquist, the gain is one half. Larger orders come closer to `filter::ideal`,
     /// without its ringing. The grid is periodic.
     ///

@@ -18,6 +18,7 @@ pub struct Dct {
 functions! { in "filter";
     /// Keeps the coefficients of the cosine transform up to `cutoff` and removes all others.
     ///
+    /// This is a low-pass filter.
     /// On a grid of G x G tokens, the coefficient (u, v) of the DCT-II passes if sqrt(u^2 + v^2) / (G - 1) is at
     /// most `cutoff`. The grid is mirrored at its edges, so opposite edges need not match as they must for
     /// `filter::ideal`. A cutoff of 0 keeps only the mean, and sqrt(2) keeps everything.

@@ -17,6 +17,7 @@ pub struct Gaussian {
 functions! { in "filter";
     /// Blurs with a Gaussian of standard deviation `sigma` tokens along each axis.
     ///
+    /// This is a low-pass filter.
     /// The taps reach ceil(3 sigma) tokens to each side and sum to one. Edge tokens are replicated beyond the edge.
     /// The gain at frequency radius r is close to exp(-(pi r sigma)^2 / 2).
     ///

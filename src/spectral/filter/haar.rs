@@ -17,6 +17,7 @@ pub struct Haar {
 functions! { in "filter";
     /// Keeps the coarse band of a Haar transform of `levels` levels.
     ///
+    /// This is a low-pass filter.
     /// Every token becomes the mean of its block of 2^levels x 2^levels tokens, so the width of the grid must be
     /// divisible by 2^levels. The blocks are fixed: unlike the other filters, this one does not shift with the
     /// image, and its gain is that of a wave averaged over all shifts.

@@ -17,6 +17,7 @@ pub struct Ideal {
 functions! { in "filter";
     /// Keeps waves of frequency radius up to `cutoff` and removes all others.
     ///
+    /// This is a low-pass filter.
     /// The radius is a fraction of Nyquist: 0 keeps only the mean, and sqrt(2) keeps everything. The grid is
     /// periodic: its left edge continues at the right.
     ///

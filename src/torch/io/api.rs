@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::context::Context;
 use crate::declare::{FromValue, IntoValue, Map, Options, Value};
 use crate::error::{Error, Result};
-use crate::files::Kind;
 use crate::functions;
+use crate::torch::io::Held;
 use crate::torch::{Device, Tensor, io};
 
 /// Options of `tensor::save_safetensors`.
@@ -37,12 +37,13 @@ enum Format {
 
 /// Reads a file of one tensor or of several; the content decides which, not the extension.
 fn load_any(path: &Path, device: Device, cx: &Context) -> Result<Value> {
-    if io::open::kind(path)? == Some(Kind::Npy) {
-        return io::load_npy(path, device).map(Tensor::into_value);
+    match io::load_any(path, device)? {
+        Held::One(tensor) => Ok(tensor.into_value()),
+        Held::Named(loaded) => {
+            tell(path, &loaded.notes, cx);
+            Ok(Value::Map(script_map(loaded.tensors)))
+        }
     }
-    let loaded = io::load_named(path, device)?;
-    tell(path, &loaded.notes, cx);
-    Ok(Value::Map(script_map(loaded.tensors)))
 }
 
 /// Reports what was skipped in a file.

@@ -25,7 +25,7 @@ use std::path::Path;
 
 use super::{DType, Device, Tensor};
 use crate::error::{Error, Result};
-use crate::files::Kind;
+use crate::files::{self, Kind};
 
 pub use npy::{load_npy, save_npy};
 pub use npz::{Rows, save_npz, write_npz};
@@ -49,6 +49,27 @@ pub struct Loaded {
 /// Reads named tensors from a safetensors, PyTorch or npz file; the format is detected from the content.
 pub fn load_named(path: &Path, device: Device) -> Result<Loaded> {
     TensorFile::open(path)?.load(|_| true, device)
+}
+
+/// What a file holds.
+#[derive(Debug, Clone)]
+pub enum Held {
+    /// The one tensor of an npy file.
+    One(Tensor),
+    /// Named tensors.
+    Named(Loaded),
+}
+
+/// Reads a file of one tensor or of several; the content decides which. A pipe is read once.
+pub fn load_any(path: &Path, device: Device) -> Result<Held> {
+    let mut file = content::Content::open(path)?;
+    match open::kind_of(&mut file).map_err(|e| files::failed(path, &e))? {
+        Some(Kind::Npy) => {
+            let read = npy::read(file).and_then(|tensor| tensor.to_device(device));
+            read.map(Held::One).map_err(|e| e.in_file(path))
+        }
+        _ => TensorFile::of(file, path)?.load(|_| true, device).map(Held::Named),
+    }
 }
 
 /// Element type in a file: one of ours, or an unsigned integer, for which libtorch has few operators.

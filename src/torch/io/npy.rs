@@ -67,7 +67,8 @@ pub fn parse_npy(bytes: Vec<u8>) -> Result<Tensor> {
     read(bytes.into())
 }
 
-fn read(mut content: Content) -> Result<Tensor> {
+/// Reads the content of an npy file; the tensor is on the CPU.
+pub(super) fn read(mut content: Content) -> Result<Tensor> {
     let failed = |e: std::io::Error| Error::argument(format!("the file cannot be read: {e}"));
     let kind = kind_of(&mut content).map_err(failed)?;
     if kind != Some(Kind::Npy) {
@@ -187,7 +188,10 @@ impl Header {
                 self.shape,
                 data.len()
             ))
-            .hint("the file may be cut short"));
+            .hint(match claimed > data.len() as u64 {
+                true => "the file may be cut short",
+                false => "more follows the array; several `numpy.save` into one file are not read",
+            }));
         }
         if self.swapped {
             // Both parts of a complex number are byte-swapped separately.

@@ -10,7 +10,7 @@ use super::npz::NpzFile;
 use super::pytorch::PytorchFile;
 use super::safetensors::SafetensorsFile;
 use crate::declare::Map;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files::{self, Kind};
 use crate::torch::{DType, Device};
 
@@ -51,7 +51,11 @@ impl std::fmt::Debug for TensorFile {
 impl TensorFile {
     /// Opens a safetensors, PyTorch or npz file; the format is detected from the content.
     pub fn open(path: &Path) -> Result<Self> {
-        let mut file = Content::open(path)?;
+        Self::of(Content::open(path)?, path)
+    }
+
+    /// Opens the content of a file.
+    pub(super) fn of(mut file: Content, path: &Path) -> Result<Self> {
         let kind = kind_of(&mut file).map_err(|e| files::failed(path, &e))?;
         Ok(match kind {
             Some(Kind::PyTorch | Kind::Pickle | Kind::Zip) => {
@@ -73,6 +77,13 @@ impl TensorFile {
                     settings: Map::new(),
                     format: Format::Npz(file),
                 }
+            }
+            Some(other) if other != Kind::Safetensors => {
+                let found = format!("expected a file of named tensors, found {}", other.describe());
+                return Err(Error::file(path, found).hint(match other {
+                    Kind::Npy => "safetensors, .pt and .npz files hold named tensors; `tensor::load(path)` reads one alone",
+                    other => other.advice(),
+                }));
             }
             _ => {
                 let file = SafetensorsFile::open(file, path)?;
@@ -110,15 +121,6 @@ const SMALL: u64 = 1 << 20;
 
 /// Number of bytes at each end of a larger file from which it is recognized.
 const ENDS: u64 = 1 << 16;
-
-/// Returns the type of a file; a pipe, which can be read only once, has none.
-pub(super) fn kind(path: &Path) -> Result<Option<Kind>> {
-    let failed = |e: std::io::Error| files::failed(path, &e);
-    match std::fs::metadata(path).map_err(failed)?.is_file() {
-        true => kind_of(&mut Content::open(path)?).map_err(failed),
-        false => Ok(None),
-    }
-}
 
 /// Returns the type of a file, and leaves the position at its start.
 pub(super) fn kind_of(source: &mut Content) -> std::io::Result<Option<Kind>> {
