@@ -3,6 +3,7 @@
 pub(crate) mod api;
 pub mod claim;
 mod kind;
+mod png;
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result, nearest};
 
 pub use kind::{Kind, recognize};
+pub use png::png;
 
 /// Reads the bytes of a file.
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>> {

@@ -65,6 +65,16 @@ fn a_script_writes_to_a_redirected_standard_output_in_its_order() {
 }
 
 #[test]
+fn a_note_names_closures_that_call_the_old_version_of_a_function() {
+    let folder = here();
+    let cells = "fn error(x) { x }\nlet old = |x| error(x);\nlet other = |x| x;\nfn error(x) { 9 * x }\nold.call(1)\n";
+    let ran = repl(folder.path(), &format!("{cells}let fresh = |x| error(x);\nfresh.call(1)\n"));
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "1\n9\n"), "{}", ran.err);
+    let note = "note: `old` still calls the old `error`; create it again to use the new one\n";
+    assert_eq!(ran.err, note);
+}
+
+#[test]
 fn a_closed_pipe_ends_quietly() {
     let folder = here();
     std::fs::write(folder.path().join("s.rhai"), "loop { print(\"more\"); }").unwrap();

@@ -357,6 +357,7 @@ const WRITERS: &[(&str, &str)] = &[
     ("src/train/log.rs", "appends whole rows, which a reader may see at any time"),
     ("src/front/fetch.rs", "continues a download under a name of its own, then checks and renames it"),
     ("src/torch/memory.rs", "writes into the kernel's file system, which has no temporary names"),
+    ("src/eval/samples.rs", "writes thousands of images into a new folder, too many to sync each"),
     ("src/plot/api/figure.rs", "reserves a free name, which is then replaced"),
 ];
 

@@ -87,6 +87,11 @@ pub trait Object: Any + Send + Sync {
         None
     }
 
+    /// Returns the number that the object stands for in a cell of a table: that of a tensor of one element.
+    fn number(&self) -> Option<Value> {
+        None
+    }
+
     /// Returns the number of bytes its tensors hold, on any device; a tensor shared with another handle counts in
     /// both.
     fn bytes(&self) -> u64 {
@@ -114,7 +119,8 @@ pub trait Scripted: Object + Clone {
 macro_rules! scripted {
     ($type:ty, $name:literal, $display:expr $(, text = $text:expr)? $(, text_in = $text_in:expr)?
         $(, document = $document:expr)?
-        $(, describe = $describe:expr)? $(, data = $data:expr)? $(, bytes = $bytes:expr)?
+        $(, describe = $describe:expr)? $(, data = $data:expr)? $(, number = $number:expr)?
+        $(, bytes = $bytes:expr)?
         $(, facts = $facts:expr)? $(, restore = $restore:expr)? $(,)?) => {
         impl $crate::declare::Scripted for $type {
             const NAME: &'static str = $name;
@@ -150,6 +156,10 @@ macro_rules! scripted {
             $(fn to_data(&self) -> Option<$crate::declare::Value> {
                 let data: fn(&$type) -> Option<$crate::declare::Value> = $data;
                 data(self)
+            })?
+            $(fn number(&self) -> Option<$crate::declare::Value> {
+                let number: fn(&$type) -> Option<$crate::declare::Value> = $number;
+                number(self)
             })?
             $(fn bytes(&self) -> u64 {
                 let bytes: fn(&$type) -> u64 = $bytes;

@@ -8,7 +8,6 @@ use crate::declare::{Choice, Options};
 use crate::ensure;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::plot::png;
 use crate::torch::io::{About, write_npz};
 use crate::torch::{DType, Tensor};
 
@@ -105,7 +104,7 @@ pub fn save_images(folder: &Path, images: &Images, options: &SaveImagesOptions, 
                 None => folder,
             };
             let path = place.join(format!("{number:06}.png"));
-            let file = png::compress(rgb, width as u32, height as u32)?;
+            let file = files::png(rgb, width as u32, height as u32)?;
             std::fs::write(&path, file).map_err(|e| files::failed(&path, &e))?;
             number += 1;
         }

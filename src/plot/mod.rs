@@ -48,7 +48,7 @@ mod legend;
 mod lettering;
 mod line;
 mod panels;
-pub(crate) mod png;
+mod png;
 mod scatter;
 mod scene;
 mod style;

@@ -8,6 +8,7 @@ use plotters::backend::BitMapBackend;
 use plotters::prelude::{Color, DrawingBackend, RGBColor};
 
 use crate::error::{Error, Result};
+use crate::files;
 use crate::plot::figure::DrawCheck;
 use crate::plot::geometry::{Point, Rect, clip_polygon};
 use crate::plot::lettering::Face;
@@ -24,20 +25,7 @@ pub(crate) fn encode(scene: &Scene) -> Result<Vec<u8>> {
     let size = |length: f64| (length * f64::from(SCALE)).round() as u32;
     let (width, height) = (size(scene.width), size(scene.height));
     let rgb = paint(scene, width, height)?;
-    compress(&rgb, width, height)
-}
-
-/// Encodes 8-bit RGB pixels as PNG.
-pub(crate) fn compress(rgb: &[u8], width: u32, height: u32) -> Result<Vec<u8>> {
-    let failed = |error: png::EncodingError| Error::internal(format!("the png encoder failed: {error}"));
-    let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, width, height);
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.set_depth(png::BitDepth::Eight);
-    let mut writer = encoder.write_header().map_err(failed)?;
-    writer.write_image_data(rgb).map_err(failed)?;
-    writer.finish().map_err(failed)?;
-    Ok(bytes)
+    files::png(&rgb, width, height)
 }
 
 fn paint(scene: &Scene, width: u32, height: u32) -> Result<Vec<u8>> {

@@ -14,8 +14,9 @@ use plotters::style::FontTransform;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::error::{Error, Result};
+use crate::files;
 use crate::plot::geometry::{Point, Rect};
-use crate::plot::png;
+
 use crate::plot::scene::{Anchor, Ink, Mark, Scene};
 
 /// Steps of the drawing grid per pixel of layout.
@@ -54,7 +55,7 @@ pub(crate) fn write(scene: &Scene) -> Result<String> {
 }
 
 fn image(out: &mut String, rect: &Rect, width: usize, height: usize, rgb: &[u8]) -> Result<()> {
-    let data = STANDARD.encode(png::compress(rgb, width as u32, height as u32)?);
+    let data = STANDARD.encode(files::png(rgb, width as u32, height as u32)?);
     let fine = |v: f64| (v * FINE).round();
     writeln!(
         out,

@@ -15,6 +15,7 @@ pub mod highlight;
 pub mod tokens;
 
 mod record;
+mod stale;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -134,6 +135,9 @@ impl Session {
             .compile_cell(&self.language.engine, name, source, line)
             .map_err(|error| self.report(&error.into()))?;
         if ast.has_functions() {
+            for note in stale::notes(&self.scope, &self.functions, &ast) {
+                self.options.engine.context.note(&note);
+            }
             self.functions.combine(ast.clone_functions_only());
             self.functions.set_source(crate::script::source::SESSION);
         }

@@ -9,7 +9,6 @@ use super::{Data, Table, show};
 use crate::declare::{Choice, Options, Value};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::torch::Tensor;
 
 /// Separators between cells, in order of preference.
 const SEPARATORS: [char; 3] = [',', ';', '\t'];
@@ -154,24 +153,20 @@ impl Table {
 
 /// Returns a value that is not text as a cell; a tensor of one element is a number.
 fn cell(value: &Value) -> Result<String> {
-    if let Some(tensor) = value.downcast::<Tensor>() {
-        return match tensor.item_value() {
-            Ok(number) => Ok(show::plain(&number)),
-            Err(_) => Err(value.mismatch("a value that a cell can hold").hint(
-                "reduce it to a number, such as `x.mean()`, or store `x.to_array()`; large tensors go into .npy files",
-            )),
-        };
-    }
-    let unknown = match value {
-        Value::Function(_) => true,
-        Value::List(_) | Value::Map(_) => value.to_json_text().is_none(),
-        _ => false,
+    let stored = match value {
+        Value::Object(object) => match object.number() {
+            Some(number) => return Ok(show::plain(&number)),
+            None => object.to_data().is_some() || value.downcast::<Table>().is_some(),
+        },
+        Value::Function(_) => false,
+        Value::List(_) | Value::Map(_) => value.to_json_text().is_some(),
+        _ => true,
     };
-    match unknown {
-        true => Err(value
-            .mismatch("a value that a cell can hold")
-            .hint("cells hold numbers, text, booleans, and arrays and maps of these")),
-        false => Ok(show::plain(value)),
+    match stored {
+        true => Ok(show::plain(value)),
+        false => Err(value.mismatch("a value that a cell can hold").hint(
+            "cells hold numbers, text, booleans, and arrays and maps of these; a mean such as `x.mean()` is a number",
+        )),
     }
 }
 
@@ -425,6 +420,7 @@ mod tests {
     use super::super::tests::map;
     use super::*;
     use crate::declare::IntoValue;
+    use crate::torch::Tensor;
 
     fn read(content: &str) -> Result<Table> {
         let folder = tempfile::tempdir().map_err(|e| Error::internal(e.to_string()))?;

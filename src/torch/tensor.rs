@@ -35,6 +35,7 @@ scripted!(
     text = |t| super::print::render(t, super::print::WIDTH),
     document = |t, width| super::print::document(t, width.unwrap_or(super::print::WIDTH)),
     describe = |t| ("a", t.signature()),
+    number = |t| t.item_value().ok().filter(|_| !t.dtype().is_complex()),
     bytes = Tensor::bytes,
     facts = |t| vec![
         ("shape", format!("{:?}", t.shape())),

@@ -16,8 +16,7 @@ pub fn script(cells: &[Cell]) -> String {
         let text = renamed(cell.text.trim_end(), latest);
         match &cell.ended {
             Ended::Well => {
-                let later = &cells[i + 1..];
-                let text = without_redefined(&text, later);
+                let text = with_old_functions(cells, i, &text);
                 out += &statement(&text, used.contains(&cell.number).then_some(cell.number));
             }
             Ended::Badly(why) => {
@@ -119,25 +118,85 @@ fn last_statement(text: &str) -> usize {
     if start == 0 { all.first().map_or(0, |t| t.start) } else { start }
 }
 
-/// Removes functions that a later cell redefines, since a script may define a function only once.
-fn without_redefined(text: &str, later: &[Cell]) -> String {
-    let mut out = text.to_string();
+/// A function in a cell: its name, number of parameters, and place.
+struct Defined<'a> {
+    name: &'a str,
+    count: usize,
+    range: std::ops::Range<usize>,
+}
+
+/// Returns the functions that a cell defines.
+fn defined(text: &str) -> Vec<Defined<'_>> {
     let all = tokens(text);
-    for at in (0..all.len()).rev().filter(|i| all[*i].text == "fn" && all[*i].kind == Kind::Keyword) {
-        let Some((name, count, end)) = function(&all[at..]) else { continue };
-        let again = later.iter().filter(|c| matches!(c.ended, Ended::Well)).any(|cell| {
-            let other = tokens(&cell.text);
-            let starts = (0..other.len()).filter(|i| other[*i].text == "fn");
-            starts.filter_map(|i| function(&other[i..])).any(|(n, c, _)| (n, c) == (name, count))
-        });
-        if again {
-            out.replace_range(
-                all[at].start..all[at + end].end(),
-                &format!("// `{name}` is redefined below\n"),
-            );
+    let starts = (0..all.len()).filter(|i| all[*i].text == "fn" && all[*i].kind == Kind::Keyword);
+    let found = starts.filter_map(|at| {
+        let (name, count, end) = function(&all[at..])?;
+        Some(Defined { name, count, range: all[at].start..all[at + end].end() })
+    });
+    found.collect()
+}
+
+/// Returns the text of a cell with other names for functions that a later cell defines again, since a script may
+/// define a function only once. One that nothing calls before that is removed.
+///
+/// Functions always call the latest version, so only calls outside of functions are renamed.
+fn with_old_functions(cells: &[Cell], at: usize, text: &str) -> String {
+    let well = |cell: &&Cell| matches!(cell.ended, Ended::Well);
+    let again = |later: &[Cell], name: &str, count: usize| {
+        later
+            .iter()
+            .position(|c| well(&c) && defined(&c.text).iter().any(|d| (d.name, d.count) == (name, count)))
+    };
+    let mut edits: Vec<(std::ops::Range<usize>, String)> = Vec::new();
+    // Its own functions.
+    let own = defined(text);
+    for function in &own {
+        let Some(next) = again(&cells[at + 1..], function.name, function.count) else { continue };
+        let until = &cells[at..=at + next];
+        if until.iter().filter(well).any(|cell| !calls(&cell.text, function.name).is_empty()) {
+            let name =
+                tokens(text).into_iter().find(|t| t.start > function.range.start && t.text == function.name);
+            edits.extend(name.map(|name| (name.range(), old_name(function.name, cells[at].number))));
+        } else {
+            edits.push((function.range.clone(), format!("// `{}` is redefined below\n", function.name)));
         }
     }
+    // Calls of functions of this cell or of an earlier one.
+    for start in 0..=at {
+        for function in defined(&cells[start].text) {
+            let next = again(&cells[start + 1..], function.name, function.count);
+            // In the cell that defines it again, a call means the new function.
+            let old = well(&&cells[start]) && next.is_some_and(|next| start + 1 + next > at);
+            if old {
+                let name = old_name(function.name, cells[start].number);
+                edits.extend(calls(text, function.name).into_iter().map(|range| (range, name.clone())));
+            }
+        }
+    }
+    edits.sort_by_key(|(range, _)| std::cmp::Reverse(range.start));
+    edits.dedup_by_key(|(range, _)| range.start);
+    let mut out = text.to_string();
+    for (range, new) in edits {
+        out.replace_range(range, &new);
+    }
     out
+}
+
+fn old_name(name: &str, cell: usize) -> String {
+    format!("{name}_of_cell_{cell}")
+}
+
+/// Returns where a text calls a function by name, outside of functions.
+fn calls(text: &str, name: &str) -> Vec<std::ops::Range<usize>> {
+    let (all, functions) = (tokens(text), defined(text));
+    let inside = |at: usize| functions.iter().any(|f| f.range.contains(&at));
+    let called = |i: &usize| {
+        all[*i].text == name
+            && all[*i].kind == Kind::Name
+            && all.get(i + 1).is_some_and(|next| next.text == "(")
+            && (*i == 0 || !matches!(all[i - 1].text, "." | "::" | "?."))
+    };
+    (0..all.len()).filter(called).filter(|i| !inside(all[*i].start)).map(|i| all[i].range()).collect()
 }
 
 /// Returns the name and number of parameters of the function at the start of the tokens, and the index of its last
@@ -176,16 +235,31 @@ mod tests {
     fn the_script_names_results_and_leaves_failures_out() {
         let failed = Cell { ended: Ended::Badly("no".to_string()), ..cell(3, "bad(", false) };
         let cells = [
-            cell(1, "fn f(a) { a + 1 }\nlet x = 20;", false),
+            cell(1, "fn f(a) { a + 1 }\nfn h() { 1 }\nlet x = 20;", false),
             cell(2, "if x > 0 { let y = 1; }\nf(x)", true),
             failed,
             cell(4, "_2 * 2 // twice", true),
-            cell(5, "fn f(b) { b }", false),
+            cell(5, "fn f(b) { b }\nfn h() { 2 }", false),
             cell(6, "print(_)", false),
         ];
-        let expected = "// `f` is redefined below\n\nlet x = 20;\n\nif x > 0 { let y = 1; }\nlet result_2 = f(x);\n\n\
+        let expected = "fn f_of_cell_1(a) { a + 1 }\n// `h` is redefined below\n\nlet x = 20;\n\n\
+                        if x > 0 { let y = 1; }\nlet result_2 = f_of_cell_1(x);\n\n\
                         // cell 3 failed: no\n// bad(\n\nlet result_4 = result_2 * 2; // twice\n\n\
-                        fn f(b) { b }\n\nprint(result_4);\n\n";
+                        fn f(b) { b }\nfn h() { 2 }\n\nprint(result_4);\n\n";
+        assert_eq!(script(&cells), expected);
+    }
+
+    #[test]
+    fn old_versions_of_functions_keep_what_they_were_called_for() {
+        let cells = [
+            cell(1, "fn f(a) { a + 1 }\nfn g(a) { f(a) }", false),
+            cell(2, "let w = f(1); let l = |x| f(x);", false),
+            cell(3, "fn f(a) { a + 100 }\nlet v = f(1);", false),
+            cell(4, "let u = g(1) + f(2);", false),
+        ];
+        let expected = "fn f_of_cell_1(a) { a + 1 }\nfn g(a) { f(a) }\n\n\
+                        let w = f_of_cell_1(1); let l = |x| f_of_cell_1(x);\n\n\
+                        fn f(a) { a + 100 }\nlet v = f(1);\n\nlet u = g(1) + f(2);\n\n";
         assert_eq!(script(&cells), expected);
     }
 }
