@@ -12,6 +12,7 @@ use super::engine::Language;
 use super::failure::{Diagnosis, End};
 use super::habits;
 use super::names::{Known, Names};
+use super::precedence;
 use super::resolver;
 use super::results::Functions;
 use super::rewrite::SEVERAL;
@@ -432,8 +433,8 @@ impl Checker<'_> {
         self.findings.push(Diagnosis { place, end: End::Failed, ..Diagnosis::from(error) });
     }
 
-    /// Warns about code that runs but is hardly intended: an integer truncated by a division of integers, and a
-    /// comparison of a comparison.
+    /// Warns about code that runs but is hardly intended: an integer truncated by a division of integers, a comparison
+    /// of a comparison, and a sign before a power.
     fn doubtful(&mut self, script: &Script, call: &FnCallExpr, at: Position) {
         let integer = |e: &Expr| match e {
             Expr::IntegerConstant(i, _) => Some((*i, i.to_string())),
@@ -457,7 +458,13 @@ impl Checker<'_> {
                 Error::argument(format!("`{symbol}` compares the bool of another comparison"))
                     .hint("write `a < b && b < c`")
             }
-            _ => return,
+            _ => {
+                let place = self.language.sources.locate(script.name, at);
+                match place.and_then(|place| precedence::signed_base(call, at, &place.text)) {
+                    Some(error) => error,
+                    None => return,
+                }
+            }
         };
         let place = self.language.sources.locate(script.name, at).map(Box::new);
         self.findings.push(Diagnosis { place, end: End::Failed, warning: true, ..Diagnosis::from(error) });

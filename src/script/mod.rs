@@ -30,6 +30,7 @@ pub mod habits;
 pub mod help;
 mod lengths;
 pub mod names;
+mod precedence;
 pub mod reference;
 pub mod resolver;
 mod results;

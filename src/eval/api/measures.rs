@@ -266,7 +266,7 @@ pub mod space {
         /// eval::save_images("made", images, #{ by_class: true });
         /// let read = data::image_folder("made", #{ size: 28, channels: 1 });
         /// assert_eq(read.len, 20);
-        /// assert("T-shirt_top" in files::list("made"), files::list("made"));
+        /// assert("T-shirt_top" in files::list("made"));
         /// ```
         fn save_images<cx>(folder: PathBuf, images: Images, options: SaveImagesOptions) -> () {
             tell("saved", &images, cx);
