@@ -28,6 +28,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::terminal;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::model::{Config, presets};
 use crate::spectral::{Filter, Gate, correction, gate};
 use crate::torch::{self, Device, fused, graph, kernels, memory, trace};
@@ -141,6 +142,10 @@ fn measure(options: &Options) -> Result<()> {
     let setting = Setting { options, device, config: config(options)?, before };
     if options.serve {
         return serve::serve(&setting);
+    }
+    // A folder that cannot be written is named before the minutes that a benchmark takes.
+    if let Some(path) = &options.profile {
+        files::write(path, "")?;
     }
     for what in &options.what {
         match what.as_str() {
