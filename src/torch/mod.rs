@@ -2,7 +2,7 @@
 //!
 //! - [`tensor`]: the handle, creation, conversion to Rust data; [`create`]: less common constructors
 //! - [`nested`]: conversion from and to nested arrays
-//! - [`ops`]: operators as fallible methods; [`call`]: any other ATen operator by name
+//! - [`ops`]: operators as fallible methods; [`call`]: any other ATen operator by name; [`resize`]: of images
 //! - [`io`]: safetensors, npy and PyTorch weight files; [`torchscript`]: networks in TorchScript files
 //! - [`autograd`]: gradients, `no_grad`; [`rng`]: generators; [`device`], [`dtype`]
 //! - [`distributed`]: processes that compute together; [`nccl`]: collectives of CUDA tensors
@@ -44,6 +44,7 @@ pub mod print;
 pub mod random;
 pub mod recompute;
 mod refusal;
+pub mod resize;
 pub mod rng;
 mod sizes;
 pub mod tensor;

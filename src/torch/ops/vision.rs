@@ -1,16 +1,14 @@
-//! Convolution, pooling and resizing of signals and images.
+//! Convolution and pooling of signals and images.
 
 use super::declare::{Argument, arguments, operators};
 use super::nn::raw;
 use super::single;
-use crate::declare::{Choice, FromValue, IntoValue, Map, OneOrMany, Options, Value};
+use crate::declare::{FromValue, IntoValue, OneOrMany, Options, Value};
 use crate::error::{Error, Result};
-use crate::functions;
-use crate::torch::call::call_one;
+use crate::torch::Tensor;
 use crate::torch::sizes::small;
-use crate::torch::{Tensor, checked};
 
-crate::api! { functions: [methods, scripts] }
+crate::api! { functions: [methods] }
 
 /// Options of convolutions.
 #[derive(Debug, Clone, Options)]
@@ -78,40 +76,9 @@ pub struct WindowsOptions {
     pub dilation: Pair,
 }
 
-/// Interpolation of a resized image.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
-pub enum ResizeMode {
-    /// The nearest value.
-    #[default]
-    Nearest,
-    /// Linear along both axes.
-    Bilinear,
-    /// Cubic along both axes.
-    Bicubic,
-}
-
-/// Options of `interpolate`.
-#[derive(Debug, Clone, Options)]
-pub struct ResizeOptions {
-    /// Target height and width, or one integer for both.
-    #[option(range = 1.0..)]
-    pub size: Option<Pair>,
-    /// Scale factor of height and width, instead of `size`.
-    #[option(range = 0.0..)]
-    pub scale: Option<f64>,
-    /// Interpolation mode.
-    pub mode: ResizeMode,
-    /// Whether to align the centers of the corner pixels; otherwise the corners of the image.
-    #[option(default = false)]
-    pub align_corners: bool,
-    /// Whether to smooth the image before shrinking it ("bilinear" and "bicubic").
-    #[option(default = false)]
-    pub antialias: bool,
-}
-
 /// Height and width: two integers, or one for both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pair([i64; 2]);
+pub struct Pair(pub(in crate::torch) [i64; 2]);
 
 arguments! { Pair: &'a [i64], |pair| &pair.0; }
 
@@ -147,35 +114,6 @@ fn windows<'a>(kernel: &'a [i64], stride: Option<&'a [i64]>, padding: &[i64]) ->
     small("stride", stride)?;
     small("padding", padding)?;
     Ok(stride)
-}
-
-mod scripts {
-    use super::*;
-    functions! { methods;
-        /// Resizes images [B, C, H, W] to a size or by a scale.
-        /// ```rhai
-        /// let x = tensor([[[[1.0, 3.0]]]]);
-        /// assert_eq(x.interpolate(#{ scale: 2 })[0][0][0], tensor([1.0, 1.0, 3.0, 3.0]));
-        /// let smooth = x.interpolate(#{ size: [1, 4], mode: "bilinear" });
-        /// assert_close(smooth[0][0][0], [1.0, 1.5, 2.5, 3.0], 1e-6);
-        /// assert_eq(x.interpolate(#{ size: [1, 1], mode: "bicubic", antialias: true }).shape, [1, 1, 1, 1]);
-        /// ```
-        fn interpolate(x: Tensor, options: ResizeOptions) -> Tensor {
-            let shape = x.shape();
-            let [.., height, width] = shape.as_slice() else {
-                return Err(Error::argument(format!("expected images [B, C, H, W], found shape {shape:?}")));
-            };
-            let size = match (&options.size, options.scale) {
-                (Some(Pair(size)), None) => *size,
-                (None, Some(scale)) => [*height, *width].map(|s| (s as f64 * scale).floor() as i64),
-                _ => {
-                    return Err(Error::argument("expected one of the options `size` and `scale`")
-                        .hint("`x.interpolate(#{ size: [64, 64] })` or `#{ scale: 2 }`"));
-                }
-            };
-            x.interpolate(size, options.mode.name(), options.align_corners, options.antialias)
-        }
-    }
 }
 
 operators! {
@@ -296,43 +234,4 @@ operators! {
     /// ```
     fn col2im(x, size: Pair, kernel: Pair; options: WindowsOptions { stride: Pair, padding: Pair, dilation: Pair })
         = f_col2im(size, kernel, dilation, padding, stride) small(size, kernel, stride, padding, dilation);
-}
-
-impl Tensor {
-    /// Resizes images [B, C, H, W] by `nearest`, `bilinear` or `bicubic` interpolation; `antialias` applies a
-    /// filter before shrinking, for the latter two.
-    pub fn interpolate(
-        &self,
-        size: [i64; 2],
-        mode: &str,
-        align_corners: bool,
-        antialias: bool,
-    ) -> Result<Tensor> {
-        if self.rank() != 4 {
-            return Err(Error::argument(format!(
-                "expected images [B, C, H, W], found shape {:?}",
-                self.shape()
-            ))
-            .hint("add dimensions of size 1 with `.unsqueeze(0)`"));
-        }
-        let operator = match (mode, antialias) {
-            ("nearest", false) => {
-                return checked(self.raw().f_upsample_nearest2d(size, None::<f64>, None::<f64>))
-                    .map(Tensor::wrap);
-            }
-            ("bilinear", false) => "upsample_bilinear2d",
-            ("bicubic", false) => "upsample_bicubic2d",
-            ("bilinear", true) => "_upsample_bilinear2d_aa",
-            ("bicubic", true) => "_upsample_bicubic2d_aa",
-            _ => {
-                return Err(Error::argument(format!(
-                    "expected mode `nearest`, `bilinear` or `bicubic`, found \"{mode}\"{}",
-                    if antialias { " with antialias" } else { "" }
-                )));
-            }
-        };
-        let size = Value::List(size.iter().map(|s| Value::Int(*s)).collect());
-        let arguments = [self.clone().into_value(), size, Value::Bool(align_corners)];
-        call_one(operator, &arguments, &Map::new())
-    }
 }
