@@ -16,7 +16,7 @@ pub(crate) mod from_values {
         ///
         /// The dtype is int64 for integers, bool for bools and float32 if any value is a float, unless `dtype` is
         /// given. All rows must have equal lengths. An array may also hold tensors of the same shape, which are
-        /// stacked.
+        /// stacked. A type of integers cuts off fractions and refuses numbers outside its range.
         ///
         /// ```rhai
         /// let x = tensor([[1.0, 2.0], [3.0, 4.0]]);

@@ -1,6 +1,8 @@
 //! Element types.
 
-use crate::declare::{FromValue, IntoValue, Value};
+use std::fmt::Display;
+
+use crate::declare::{FromValue, IntoValue, Number, Value};
 use crate::error::{Error, Result};
 
 /// The type of a tensor's elements.
@@ -85,6 +87,54 @@ impl DType {
     /// Returns whether elements are complex numbers.
     pub fn is_complex(self) -> bool {
         matches!(self, Complex64 | Complex128)
+    }
+
+    /// Returns the range of integers in which the type holds every one.
+    pub fn integers(self) -> (i64, i64) {
+        match self {
+            Int64 => (i64::MIN, i64::MAX),
+            Int32 => (i32::MIN.into(), i32::MAX.into()),
+            Int16 => (i16::MIN.into(), i16::MAX.into()),
+            Int8 => (i8::MIN.into(), i8::MAX.into()),
+            UInt8 => (0, u8::MAX.into()),
+            Bool => (0, 1),
+            // A significand of n bits holds the integers up to 2^n.
+            _ => {
+                let most = (2.0 / self.epsilon()) as i64;
+                (-most, most)
+            }
+        }
+    }
+
+    /// Fails unless a type of integers can represent a number, after its fraction is cut off. As in PyTorch, uint8
+    /// also takes negative integers above -256, counted from 256, and bool takes every number.
+    pub(super) fn admit(self, number: Number) -> Result<()> {
+        if self.is_float() || self.is_complex() || self == Bool {
+            return Ok(());
+        }
+        let (low, high) = self.integers();
+        let (whole, lowest) = match number {
+            Number::Int(i) => (i128::from(i), if self == UInt8 { -high } else { low }),
+            Number::Float(x) if x.is_nan() => (i128::MAX, low),
+            Number::Float(x) => (x as i128, low),
+        };
+        if (i128::from(lowest)..=i128::from(high)).contains(&whole) {
+            return Ok(());
+        }
+        Err(match number {
+            Number::Int(i) => self.too_small_for(i),
+            Number::Float(x) => self.too_small_for(x),
+        })
+    }
+
+    /// Returns the error for a number outside the range of the type.
+    pub(super) fn too_small_for(self, number: impl Display) -> Error {
+        let (low, high) = self.integers();
+        let error = Error::argument(format!(
+            "expected numbers from {low} to {high}, which are those of {}, found {number}",
+            self.name()
+        ));
+        error.hint("choose another dtype, such as \"int64\" or \"float32\"")
     }
 
     /// Returns the number of bytes per element.

@@ -27,11 +27,19 @@ impl Tensor {
         let mut flat = Flat::default();
         let shape = flat.push(value)?;
         let natural = flat.dtype();
+        let dtype = dtype.unwrap_or(natural);
         let tensor = match natural {
-            DType::Float32 => Tensor::from_f64(&flat.floats(), &shape),
-            _ => Tensor::from_i64(&flat.integers, &shape),
+            DType::Float32 => {
+                let floats = flat.floats();
+                floats.iter().try_for_each(|x| dtype.admit((*x).into()))?;
+                Tensor::from_f64(&floats, &shape)
+            }
+            _ => {
+                flat.integers.iter().try_for_each(|i| dtype.admit((*i).into()))?;
+                Tensor::from_i64(&flat.integers, &shape)
+            }
         }?;
-        tensor.to_dtype(dtype.unwrap_or(natural))?.to_device(device)
+        tensor.to_dtype(dtype)?.to_device(device)
     }
 
     /// Returns all elements as nested arrays of ints, floats or bools, or a single number for a tensor without
@@ -180,6 +188,33 @@ mod tests {
         let value = list(&[Value::Int(i64::MAX), Value::Int(i64::MIN + 1)]);
         let tensor = Tensor::from_nested(&value, None, Device::Cpu).unwrap();
         assert_eq!(tensor.to_i64().unwrap(), [i64::MAX, i64::MIN + 1]);
+    }
+
+    #[test]
+    fn numbers_outside_the_range_of_the_dtype_are_refused() {
+        let make = |v: Value, dtype| Tensor::from_nested(&list(&[v]), Some(dtype), Device::Cpu);
+        for (value, dtype) in [
+            (Value::Int(300), DType::UInt8),
+            (Value::Int(-256), DType::UInt8),
+            (Value::Int(-129), DType::Int8),
+            (Value::Int(3_000_000_000), DType::Int32),
+            (Value::Float(3e9), DType::Int32),
+            (Value::Float(-1.0), DType::UInt8),
+            (Value::Float(f64::NAN), DType::Int32),
+            (Value::Float(9.3e18), DType::Int64),
+        ] {
+            let error = make(value, dtype).unwrap_err();
+            assert!(error.message().starts_with("expected numbers from "), "{error}");
+        }
+        for (value, dtype, expected) in [
+            (Value::Int(255), DType::UInt8, 255),
+            (Value::Int(-1), DType::UInt8, 255),
+            (Value::Float(-7.9), DType::Int8, -7),
+            (Value::Float(f64::NAN), DType::Bool, 1),
+            (Value::Int(i64::MIN), DType::Int64, i64::MIN),
+        ] {
+            assert_eq!(make(value, dtype).unwrap().to_i64().unwrap(), [expected]);
+        }
     }
 
     #[test]

@@ -58,6 +58,12 @@ pub(crate) mod sources {
     }
 }
 
+/// Fails unless elements of the type represent an integer exactly.
+fn holds(dtype: DType, integer: i64) -> Result<()> {
+    let (low, high) = dtype.integers();
+    if (low..=high).contains(&integer) { Ok(()) } else { Err(dtype.too_small_for(integer)) }
+}
+
 pub(crate) mod tensors {
     use super::*;
     functions! { in "tensor";
@@ -97,8 +103,12 @@ pub(crate) mod tensors {
         fn randint(low: i64, high: i64, shape: Shape, options: DrawOptions) -> Tensor {
             let device = options.make.device();
             let source = options.source.of(device)?;
-            Tensor::randint(low, high, &shape.0, device, source.as_ref())?
-                .to_dtype(options.make.dtype.unwrap_or(DType::Int64))
+            let dtype = options.make.dtype.unwrap_or(DType::Int64);
+            if !dtype.is_float() {
+                holds(dtype, low)?;
+                holds(dtype, high.saturating_sub(1).max(low))?;
+            }
+            options.make.finish(Tensor::randint(low, high, &shape.0, device, source.as_ref())?.to_dtype(dtype)?)
         }
 
         /// Returns a random permutation of the integers from 0 up to but excluding `count`; int64 unless `dtype` is
@@ -110,8 +120,10 @@ pub(crate) mod tensors {
         /// ```
         fn randperm(count: i64, options: DrawOptions) -> Tensor {
             let device = options.make.device();
-            Tensor::randperm(count, device, options.source.of(device)?.as_ref())?
-                .to_dtype(options.make.dtype.unwrap_or(DType::Int64))
+            let dtype = options.make.dtype.unwrap_or(DType::Int64);
+            holds(dtype, count.saturating_sub(1).max(0))?;
+            let drawn = Tensor::randperm(count, device, options.source.of(device)?.as_ref())?;
+            options.make.finish(drawn.to_dtype(dtype)?)
         }
 
         /// Draws normal random numbers with the given mean and standard deviation.
@@ -137,6 +149,9 @@ pub(crate) mod tensors {
         /// assert_close(tensor::bernoulli(0.25, [10000], #{ seed: 1 }).mean().item(), 0.25, 0.02);
         /// ```
         fn bernoulli(probability: f64, shape: Shape, options: DrawOptions) -> Tensor {
+            if !(0.0..=1.0).contains(&probability) {
+                return Err(Error::argument(format!("expected a probability from 0 to 1, found {probability}")));
+            }
             let device = options.make.device();
             let source = options.source.of(device)?;
             let chance = Tensor::full(&shape.0, probability, options.make.dtype(), device)?;
@@ -302,4 +317,32 @@ impl Tensor {
 
 fn drawn_from(generator: Option<&Generator>) -> Map {
     generator.map(|g| ("generator".to_string(), g.clone().into_value())).into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::api::MakeOptions;
+    use super::*;
+
+    #[test]
+    fn random_integers_fit_the_dtype() {
+        let make = |dtype| MakeOptions { dtype: Some(dtype), device: None, requires_grad: false };
+        let source = || SourceOptions { seed: Some(1), generator: None };
+        let draw = |dtype| DrawOptions { make: make(dtype), source: source() };
+        let whole = |low: i64, high: i64, dtype| tensors::randint(low, high, Shape(vec![4]), draw(dtype));
+        let order = |count: i64, dtype| tensors::randperm(count, draw(dtype));
+        for error in [
+            whole(0, 257, DType::UInt8),
+            whole(-1, 3, DType::UInt8),
+            whole(0, 3, DType::Bool),
+            order(257, DType::UInt8),
+            order(2050, DType::Float16),
+        ] {
+            assert!(error.unwrap_err().message().contains("expected numbers from "));
+        }
+        let sorted = order(256, DType::UInt8).unwrap().to_i64().unwrap();
+        assert_eq!(sorted.iter().sum::<i64>(), 255 * 128);
+        assert!(whole(0, 256, DType::UInt8).is_ok() && whole(0, 2, DType::Bool).is_ok());
+        assert!(order(2049, DType::Float16).is_ok() && order(0, DType::UInt8).is_ok());
+    }
 }

@@ -5,7 +5,7 @@
 
 use super::arithmetic::with_numbers;
 use super::declare::operators;
-use super::maths::bounded;
+use super::maths::either;
 use super::{binary, refused};
 use crate::declare::{IntoValue, Map, Number};
 use crate::error::Result;
@@ -194,8 +194,8 @@ mod scripts {
         /// assert_eq(x, tensor([0.0, 0.5, 1.0]));
         /// ```
         fn clamp_(x: Tensor, low: Option<Number>, high: Option<Number>) -> Tensor {
-            let bounded = bounded(&x, low.map(Operand::Number), high.map(Operand::Number))?;
-            x.write_(&Operand::Tensor(bounded))?;
+            either(low.is_some() || high.is_some())?;
+            call_one("clamp_", &[x.clone().into_value(), low.into_value(), high.into_value()], &Map::new())?;
             Ok(x.clone())
         }
     }

@@ -12,10 +12,16 @@ use crate::torch::operand::Operand;
 
 crate::api! { functions: [methods, scripts] }
 
+/// Fails unless there is a bound.
+pub(super) fn either(bound: bool) -> Result<()> {
+    let error = || Error::argument("expected a lower or an upper bound").hint("`x.clamp(0, 1)`");
+    if bound { Ok(()) } else { Err(error()) }
+}
+
 /// Clamps elements between bounds; each is a number, a tensor, or left out.
 pub fn bounded(x: &Tensor, low: Option<Operand>, high: Option<Operand>) -> Result<Tensor> {
+    either(low.is_some() || high.is_some())?;
     match (low, high) {
-        (None, None) => Err(Error::argument("expected a lower or an upper bound").hint("`x.clamp(0, 1)`")),
         (Some(Operand::Number(low)), Some(Operand::Number(high))) => x.clamp(low, high),
         (Some(Operand::Number(low)), None) => x.clamp_min(low),
         (None, Some(Operand::Number(high))) => x.clamp_max(high),
