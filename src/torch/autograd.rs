@@ -124,6 +124,13 @@ impl Tensor {
 
     /// Sets whether gradients are recorded for this leaf tensor, in place.
     pub fn set_requires_grad(&self, on: bool) -> Result<Tensor> {
+        // libtorch ignores this call for a computed tensor.
+        if !on && !self.is_leaf() {
+            return Err(Error::argument(
+                "gradients can be turned off only for a leaf, found a computed tensor",
+            )
+            .hint("`x.detach()` returns the same values without gradients"));
+        }
         let _ = checked(self.raw().f_set_requires_grad(on))?;
         Ok(self.clone())
     }
@@ -136,5 +143,20 @@ impl Tensor {
     /// Returns the same values, detached from the graph.
     pub fn detach(&self) -> Result<Tensor> {
         checked(self.raw().f_detach()).map(Tensor::wrap)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::torch::{DType, Device};
+
+    #[test]
+    fn gradients_of_a_computed_tensor_cannot_be_turned_off() {
+        let w = Tensor::ones(&[2], DType::Float32, Device::Cpu).unwrap().set_requires_grad(true).unwrap();
+        let computed = w.exp().unwrap();
+        let error = computed.set_requires_grad(false).unwrap_err();
+        assert!(error.hint_text().unwrap().contains("detach"), "{error}");
+        assert!(computed.requires_grad() && !w.set_requires_grad(false).unwrap().requires_grad());
     }
 }

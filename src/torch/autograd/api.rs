@@ -74,6 +74,8 @@ mod methods {
     functions! { methods;
         /// Turns gradient recording on, or off with `false`, in place.
         ///
+        /// It can be turned off only for a leaf; `detach` returns the values of a computed tensor without gradients.
+        ///
         /// ```rhai
         /// let w = tensor([2.0]).requires_grad_();
         /// w.exp().backward();
