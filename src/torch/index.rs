@@ -116,7 +116,10 @@ impl Tensor {
             return view.write_(value);
         }
         let raw: Vec<Option<&Tensor>> = tensors.iter().map(Option::as_ref).collect();
-        let value = value.tensor_for(&view)?.to_dtype(view.dtype())?.to_device(view.device())?;
+        let value = match value {
+            Operand::Number(number) => Tensor::filled(&[], *number, view.dtype(), view.device())?,
+            Operand::Tensor(value) => value.to_dtype(view.dtype())?.to_device(view.device())?,
+        };
         view.index_put_(&raw, &value, false).map_err(|error| {
             error.context(format!("writing {} into {}", value.signature(), view.signature()))
         })
@@ -149,6 +152,13 @@ impl Tensor {
                 }
                 Index::Whole => {
                     tensors.push(None);
+                    dim += 1;
+                }
+                // As in NumPy, a mask without dimensions keeps all of a new dimension, or nothing.
+                Index::Tensor(mask) if dimensions(index) == 0 => {
+                    view = view.unsqueeze(dim)?;
+                    tensors
+                        .push(Some(mask.reshape(&[1])?.nonzero()?.reshape(&[-1])?.to_device(view.device())?));
                     dim += 1;
                 }
                 Index::Tensor(tensor) => {
@@ -201,6 +211,26 @@ impl Tensor {
         self.inside(dim, high.item_i64()?)
     }
 
+    /// Names the index in an error in which libtorch only says that one of them is out of range.
+    pub(super) fn naming<T>(&self, dim: i64, index: &Tensor, result: Result<T>) -> Result<T> {
+        result.map_err(|error| {
+            if !error.message().contains("index out of range in self") {
+                return error;
+            }
+            self.outside(dim, index).unwrap_or(error)
+        })
+    }
+
+    /// Returns the error for indices from 0 of which one is out of range.
+    fn outside(&self, dim: i64, index: &Tensor) -> Option<Error> {
+        let (low, high) = extremes(index)?;
+        let size = self.size(dim).ok()?;
+        let found = if low < 0 { low } else { high };
+        let error =
+            Error::argument(format!("index {found} is out of range for dimension {dim} of size {size}"));
+        Some(error.hint(format!("indices run from 0 to {}", size - 1)))
+    }
+
     /// Returns the elements at a tuple of index tensors (int64 or bool); `None` keeps a dimension whole.
     pub fn index(&self, indices: &[Option<&Tensor>]) -> Result<Tensor> {
         let raw: Vec<Option<&tch::Tensor>> = indices.iter().map(|i| i.map(Tensor::raw)).collect();
@@ -211,6 +241,26 @@ impl Tensor {
     pub fn index_put_(&self, indices: &[Option<&Tensor>], values: &Tensor, accumulate: bool) -> Result<()> {
         let raw: Vec<Option<&tch::Tensor>> = indices.iter().map(|i| i.map(Tensor::raw)).collect();
         checked(self.alias().f_index_put_(&raw, values.raw(), accumulate)).map(drop)
+    }
+}
+
+/// Returns the lowest and the highest index, to explain an error.
+fn extremes(index: &Tensor) -> Option<(i64, i64)> {
+    let (low, high) = index.aminmax().ok()?;
+    Some((low.item_i64().ok()?, high.item_i64().ok()?))
+}
+
+/// Names the index in an error in which libtorch only says that one is no class.
+pub(super) fn classes(index: &Tensor, count: i64, error: Error) -> Error {
+    let message = error.message();
+    match extremes(index) {
+        Some((_, high)) if message.contains("smaller than num_classes") => {
+            Error::argument(format!("expected indices below {count}, the number of classes, found {high}"))
+        }
+        Some((low, _)) if message.contains("must be non-negative") => {
+            Error::argument(format!("expected indices of at least 0, found {low}"))
+        }
+        _ => error,
     }
 }
 
@@ -249,6 +299,17 @@ mod tests {
     }
 
     #[test]
+    fn a_mask_without_dimensions_keeps_all_or_nothing() {
+        let mask = |on: f64| Index::Tensor(Tensor::scalar(on, DType::Bool, Device::Cpu).unwrap());
+        let number = Tensor::scalar(3.0, DType::Float32, Device::Cpu).unwrap();
+        assert_eq!(number.index_by(&[mask(1.0)]).unwrap().to_f32().unwrap(), [3.0]);
+        assert_eq!(number.index_by(&[mask(0.0)]).unwrap().shape(), [0]);
+        assert_eq!(numbers().index_by(&[mask(1.0), Index::At(1)]).unwrap().shape(), [1, 4]);
+        number.set_index(&[mask(1.0)], &Operand::from(5i64)).unwrap();
+        assert_eq!(number.item().unwrap(), 5.0);
+    }
+
+    #[test]
     fn messages_name_the_index_and_the_size() {
         let x = numbers();
         let message = |i: &[Index]| x.index_by(i).unwrap_err().message();
@@ -258,5 +319,11 @@ mod tests {
         let mask = Index::Tensor(Tensor::zeros(&[4], DType::Bool, Device::Cpu).unwrap());
         assert_eq!(message(&[mask]), "a mask of shape [4] does not fit dimensions of shape [3]");
         assert!(message(&[Index::At(0), Index::At(0), Index::At(0)]).starts_with("3 indices are too many"));
+        let rows = Tensor::from_i64(&[0, 9], &[2]).unwrap();
+        for error in [x.index_select(0, &rows), x.embedding(&rows)] {
+            assert_eq!(error.unwrap_err().message(), "index 9 is out of range for dimension 0 of size 3");
+        }
+        let classes = rows.one_hot(3).unwrap_err();
+        assert_eq!(classes.message(), "expected indices below 3, the number of classes, found 9");
     }
 }

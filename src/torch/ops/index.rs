@@ -2,8 +2,11 @@
 
 use super::declare::operators;
 use super::single;
+use crate::declare::{IntoValue, Map, Value};
+use crate::error::Result;
 use crate::functions;
 use crate::torch::Tensor;
+use crate::torch::call::call_one;
 use crate::torch::index::{Brackets, Index, Indices};
 use crate::torch::operand::Operand;
 
@@ -74,10 +77,44 @@ mod scripts {
         /// let x = tensor([[1, 2, 3], [4, 5, 6]]);
         /// assert_eq(x.at(1, 2).item(), 6);
         /// assert_eq(x.at(0..2, 0), tensor([1, 4]));
+        /// assert_eq(x.at((), 1), tensor([2, 5]));
         /// ```
         fn at(x: Tensor, i: Index, j: Option<Index>, k: Option<Index>, l: Option<Index>) -> Tensor {
-            let indices: Vec<Index> = [Some(i), j, k, l].into_iter().flatten().collect();
+            // `()` before the last index given stands for a whole dimension; after it, it changes nothing.
+            let mut indices = vec![Some(i), j, k, l];
+            indices.truncate(indices.iter().rposition(Option::is_some).map_or(1, |last| last + 1));
+            let indices: Vec<Index> = indices.into_iter().map(|index| index.unwrap_or(Index::Whole)).collect();
             x.index_by(&indices)
+        }
+
+        /// Returns a copy with elements of `source`, or a number, written at indices along a dimension.
+        /// ```rhai
+        /// let x = tensor::zeros([2, 3]);
+        /// assert_eq(x.scatter(1, tensor([[0], [2]]), 1.0), tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]));
+        /// ```
+        fn scatter(x: Tensor, dim: i64, index: Tensor, source: Operand) -> Tensor {
+            match source {
+                Operand::Tensor(source) => x.scatter(dim, &index, &source),
+                Operand::Number(number) => {
+                    let arguments =
+                        [x.into_value(), Value::Int(dim), index.into_value(), number.into_value()];
+                    call_one("scatter.value", &arguments, &Map::new())
+                }
+            }
+        }
+
+        /// Returns a copy with the slices at int64 indices along a dimension filled with one value.
+        /// ```rhai
+        /// assert_eq(tensor([[1, 2], [3, 4]]).index_fill(1, tensor([0]), 0), tensor([[0, 2], [0, 4]]));
+        /// ```
+        fn index_fill(x: Tensor, dim: i64, index: Tensor, value: Operand) -> Tensor {
+            let copy = x.copy()?;
+            x.size(dim)?;
+            let dim = if dim < 0 { dim + x.rank() as i64 } else { dim };
+            let mut indices = vec![Index::Whole; dim as usize];
+            indices.push(Index::Tensor(index));
+            copy.set_index(&indices, &value)?;
+            Ok(copy)
         }
     }
 }
@@ -103,7 +140,9 @@ operators! {
     /// ```rhai
     /// assert_eq(tensor([[1, 2], [3, 4]]).index_select(1, tensor([1, 1])), tensor([[2, 2], [4, 4]]));
     /// ```
-    fn index_select(x, dim: i64, index: Tensor) = f_index_select(dim, index.raw());
+    fn index_select(x, dim: i64, index: Tensor) -> Tensor {
+        x.naming(dim, index, single(x.raw().f_index_select(dim, index.raw())))
+    }
 
     /// Gathers one element per index along a dimension: `out[i][j] = x[i][index[i][j]]` for `dim` 1.
     /// ```rhai
@@ -145,7 +184,9 @@ operators! {
     /// let x = tensor::zeros([2, 2]);
     /// assert_eq(x.index_add(0, tensor([1, 1]), tensor([[1.0, 2.0], [3.0, 4.0]])), tensor([[0.0, 0.0], [4.0, 6.0]]));
     /// ```
-    fn index_add(x, dim: i64, index: Tensor, source: Tensor) = f_index_add(dim, index.raw(), source.raw());
+    fn index_add(x, dim: i64, index: Tensor, source: Tensor) -> Tensor {
+        x.naming(dim, index, single(x.raw().f_index_add(dim, index.raw(), source.raw())))
+    }
 
     /// Returns a copy with slices of `source` written at int64 indices along a dimension.
     /// ```rhai
@@ -162,29 +203,12 @@ operators! {
         x.inside(if dim < 0 { dim + x.rank() as i64 } else { dim }, index)?;
         single(x.raw().f_select(dim, index))
     }
+}
 
-    /// Returns a copy with elements of `source`, or a number, written at indices along a dimension.
-    /// ```rhai
-    /// let x = tensor::zeros([2, 3]);
-    /// assert_eq(x.scatter(1, tensor([[0], [2]]), 1.0), tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]));
-    /// ```
-    fn scatter(x, dim: i64, index: Tensor, source: Operand) -> Tensor {
-        // A number goes to every index.
+impl Tensor {
+    /// Returns a copy with elements of `source` written at indices along a dimension; one element goes to all.
+    pub fn scatter(&self, dim: i64, index: &Tensor, source: &Tensor) -> Result<Tensor> {
         let source = if source.rank() == 0 { source.expand(&index.shape())? } else { source.clone() };
-        single(x.raw().f_scatter(dim, index.raw(), source.raw()))
-    }
-
-    /// Returns a copy with the slices at int64 indices along a dimension filled with one value.
-    /// ```rhai
-    /// assert_eq(tensor([[1, 2], [3, 4]]).index_fill(1, tensor([0]), 0), tensor([[0, 2], [0, 4]]));
-    /// ```
-    fn index_fill(x, dim: i64, index: Tensor, value: Operand) -> Tensor {
-        let copy = x.copy()?;
-        x.size(dim)?;
-        let dim = if dim < 0 { dim + x.rank() as i64 } else { dim };
-        let mut indices = vec![Index::Whole; dim as usize];
-        indices.push(Index::Tensor(index.clone()));
-        copy.set_index(&indices, &Operand::Tensor(value.clone()))?;
-        Ok(copy)
+        single(self.raw().f_scatter(dim, index.raw(), source.raw()))
     }
 }

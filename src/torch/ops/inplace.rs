@@ -253,7 +253,7 @@ operators! {
     /// assert_eq(x, tensor([3.0, 0.0, 5.0]));
     /// ```
     fn index_add_(x, dim: i64, index: Tensor, source: Tensor) -> Tensor {
-        let _ = checked(x.alias().f_index_add_(dim, index.raw(), source.raw()))?;
+        let _ = x.naming(dim, index, checked(x.alias().f_index_add_(dim, index.raw(), source.raw())))?;
         Ok(x.clone())
     }
 }

@@ -6,7 +6,7 @@ use crate::declare::{OneOrMany, Options};
 use crate::error::{Error, Result};
 use crate::functions;
 use crate::torch::api::SourceOptions;
-use crate::torch::{DType, Generator, Tensor};
+use crate::torch::{DType, Generator, Tensor, index};
 
 crate::api! { functions: [methods, scripts] }
 
@@ -112,7 +112,8 @@ operators! {
     /// assert_eq(table.embedding(tensor([1, 0, 1])), tensor([[3.0, 4.0], [1.0, 2.0], [3.0, 4.0]]));
     /// ```
     fn embedding(table, indices: Tensor) -> Tensor {
-        single(tch::Tensor::f_embedding(table.raw(), indices.raw(), -1, false, false))
+        let rows = tch::Tensor::f_embedding(table.raw(), indices.raw(), -1, false, false);
+        table.naming(0, indices, single(rows))
     }
 
     /// Returns the indices as one-hot vectors (int64) of `classes` entries, or of as many as the largest index
@@ -120,7 +121,9 @@ operators! {
     /// ```rhai
     /// assert_eq(tensor([2, 0]).one_hot(3), tensor([[0, 0, 1], [1, 0, 0]]));
     /// ```
-    fn one_hot(x, classes: i64 = -1) = f_one_hot(classes);
+    fn one_hot(x, classes: i64 = -1) -> Tensor {
+        single(x.raw().f_one_hot(classes)).map_err(|error| index::classes(x, classes, error))
+    }
 
     /// Normalizes the trailing dimensions, of sizes `shape`, to mean 0 and variance 1, then scales and shifts
     /// them.
