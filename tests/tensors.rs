@@ -103,6 +103,34 @@ fn a_script_trains_a_line_by_hand() {
     shown(code);
 }
 
+/// The results are those of PyTorch 2.11.
+#[test]
+fn numbers_and_empty_arguments_act_as_in_pytorch() {
+    let first = "fn u8(x) { tensor(x, #{ dtype: \"uint8\" }) } let mask = tensor([true, false]);";
+    for (code, expected) in [
+        ("tensor::arange(24).reshape([2, 3, 4]).at(0, (), 1)", "[1, 5, 9]"),
+        ("u8([0, 1, 2, 200, 255]).trapezoid()", "330.5"),
+        ("u8([1, 2]).copysign(-1)", "[-1.0, -2.0]"),
+        ("u8([1, 200]).fmod(300)", "[1, 24]"),
+        ("u8([1, 200]).floor_divide(300)", "[0, 4]"),
+        ("u8([1, 200]).div(-3, #{ rounding: \"floor\" })", "[0, 0]"),
+        ("tensor([1, 2]).where(mask, 2.5)", "[1.0, 2.5]"),
+        ("tensor::where(mask, u8([1, 2]), -1)", "[1, 255]"),
+        ("mask.scatter(0, tensor([1]), 1)", "[true, true]"),
+        ("tensor([1, 5]).scatter(0, tensor([1]), 2.5)", "[1, 2]"),
+        ("tensor([1, 5]).masked_fill(mask, 2.5)", "[2, 5]"),
+        ("tensor([1, 5]).index_fill(0, tensor([1]), 2.5)", "[1, 2]"),
+        ("let z = tensor(3.0); z[z > 0]", "[3.0]"),
+        ("tensor([[1, 2], [3, 4]]).prod((), #{ keepdim: true })", "[[24]]"),
+        ("tensor([[1, 2], [3, 4]]).prod([0, -1])", "24"),
+        ("tensor([[1, 2], [3, 4]]).median((), #{ keepdim: true })", "[[2]]"),
+        ("tensor::zeros([2, 2]).gaussian_nll_loss(tensor::ones([2, 2]), tensor([1.0, 1.0]))", "0.5"),
+    ] {
+        let (last, before) = code.rsplit_once("; ").map_or((code, ""), |(before, last)| (last, before));
+        assert_eq!(shown(&format!("{first} {before}; ({last}).to_array()")), expected, "{code}");
+    }
+}
+
 #[test]
 fn every_mistake_has_one_clear_message() {
     let cases = [

@@ -16,6 +16,19 @@ pub enum Operand {
 }
 
 impl Operand {
+    /// Applies the function of libtorch for tensors or that for numbers, which convert a number in different ways.
+    pub(super) fn apply(
+        &self,
+        x: &Tensor,
+        tensors: fn(&Tensor, &Tensor) -> Result<Tensor>,
+        number: fn(&Tensor, Number) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        match self {
+            Operand::Tensor(other) => tensors(x, other),
+            Operand::Number(other) => number(x, *other),
+        }
+    }
+
     /// Converts the operand to a tensor with the same effect on the dtype of a result as the operand itself.
     pub fn tensor_for(&self, other: &Tensor) -> Result<Tensor> {
         let number = match self {
@@ -26,7 +39,14 @@ impl Operand {
             (_, dtype) if dtype.is_float() || dtype.is_complex() => dtype,
             (Number::Float(_), _) => DType::Float32,
             (Number::Int(_), DType::Bool) => DType::Int64,
-            (Number::Int(_), dtype) => dtype,
+            (Number::Int(i), dtype) => {
+                let (low, high) = dtype.integers();
+                // libtorch would count a negative number from 256.
+                if !(low..=high).contains(&i) {
+                    return Err(dtype.too_small_for(i));
+                }
+                dtype
+            }
         };
         Tensor::filled(&[], number, dtype, other.device())
     }

@@ -245,7 +245,15 @@ mod scripts {
         fn div(x: Tensor, y: Operand, options: RoundingOptions) -> Tensor {
             match options.rounding {
                 None => DIV.apply(&Operand::Tensor(x), &y),
-                Some(rounding) => x.div_rounded(&y.tensor_for(&x)?, rounding.name()),
+                Some(rounding) => {
+                    let named = Map::from([("rounding_mode".to_string(), rounding.into_value())]);
+                    match y {
+                        Operand::Tensor(y) => x.div_rounded(&y, rounding.name()),
+                        Operand::Number(y) => {
+                            call_one("div.Scalar_mode", &[x.into_value(), y.into_value()], &named)
+                        }
+                    }
+                }
             }
         }
 
@@ -253,13 +261,23 @@ mod scripts {
         /// ```rhai
         /// assert_eq(tensor([7, -7]).floor_divide(2), tensor([3, -4]));
         /// ```
-        fn floor_divide(x: Tensor, y: Operand) -> Tensor { x.floor_divide(&y.tensor_for(&x)?) }
+        fn floor_divide(x: Tensor, y: Operand) -> Tensor {
+            y.apply(&x, Tensor::floor_divide, |x, y| x.floor_divide_scalar(y))
+        }
 
         /// Returns the remainder with the sign of the dividend, like C's `fmod`.
         /// ```rhai
         /// assert_eq(tensor([7, -7]).fmod(3), tensor([1, -1]));
         /// ```
-        fn fmod(x: Tensor, y: Operand) -> Tensor { x.fmod(&y.tensor_for(&x)?) }
+        fn fmod(x: Tensor, y: Operand) -> Tensor { y.apply(&x, Tensor::fmod, |x, y| x.fmod_scalar(y)) }
+
+        /// Returns the magnitude of `x` with the sign of `y`.
+        /// ```rhai
+        /// assert_eq(tensor([1.0, -2.0]).copysign(tensor([-1.0, 1.0])), tensor([-1.0, 2.0]));
+        /// ```
+        fn copysign(x: Tensor, y: Operand) -> Tensor {
+            y.apply(&x, Tensor::copysign, |x, y| x.copysign_scalar(y))
+        }
 
         /// Returns the remainder with the sign of the divisor, like `%`.
         /// ```rhai
@@ -338,12 +356,6 @@ operators! {
     /// ```
     fn xlogy(x, y: Tensor) = f_xlogy(y.raw());
 
-    /// Returns the magnitude of `x` with the sign of `y`.
-    /// ```rhai
-    /// assert_eq(tensor([1.0, -2.0]).copysign(tensor([-1.0, 1.0])), tensor([-1.0, 2.0]));
-    /// ```
-    fn copysign(x, y: Operand) = f_copysign(y.raw());
-
     /// Returns the angle of the point (`x`, this tensor), in radians from -pi to pi.
     /// ```rhai
     /// assert_close(tensor([1.0, -1.0]).atan2(tensor([1.0, -1.0])), [0.785398, -2.356194], 1e-5);
@@ -410,6 +422,8 @@ binary_ops! {
     fmod, fmod_scalar, "fmod", f_fmod_tensor, "fmod.Scalar";
     /// Returns the quotient rounded down.
     floor_divide, floor_divide_scalar, "floor_divide", f_floor_divide, "floor_divide.Scalar";
+    /// Returns the magnitude of `self` with the sign of `other`.
+    copysign, copysign_scalar, "copysign", f_copysign, "copysign.Scalar";
 }
 
 impl Tensor {

@@ -1,14 +1,27 @@
 //! Comparisons, logic and masks.
 
+use super::arithmetic::with_numbers;
 use super::declare::operators;
-use super::{binary, single};
-use crate::declare::{FromValue, IntoValue, Options, Value};
+use super::{refused, single};
+use crate::declare::{FromValue, IntoValue, Map, Options, Value};
 use crate::error::Result;
 use crate::functions;
+use crate::torch::call::call_one;
 use crate::torch::operand::{Binary, EQ, GE, GT, LE, LT, NE, Operand};
 use crate::torch::{Tensor, checked};
 
 crate::api! { functions: [symbols, scripts, methods, space] }
+
+/// Takes elements of `a` where the condition holds and of `b` elsewhere.
+fn chosen(condition: Tensor, a: Operand, b: Operand) -> Result<Tensor> {
+    let (name, a, b) = match (a, b) {
+        (Operand::Tensor(a), Operand::Tensor(b)) => return a.where_true(&condition, &b),
+        (Operand::Tensor(a), Operand::Number(b)) => ("where.ScalarOther", a.into_value(), b.into_value()),
+        (Operand::Number(a), Operand::Tensor(b)) => ("where.ScalarSelf", a.into_value(), b.into_value()),
+        (Operand::Number(a), Operand::Number(b)) => ("where.Scalar", a.into_value(), b.into_value()),
+    };
+    call_one(name, &[condition.into_value(), a, b], &Map::new())
+}
 
 /// Compares with any value: a tensor is never equal to `()` or text.
 fn compare(op: &Binary, x: &Value, y: &Value, otherwise: bool) -> Result<Value> {
@@ -146,7 +159,19 @@ mod scripts {
         /// assert_eq(x.where(x > 0, 0), tensor([1.0, 0.0, 3.0]));
         /// ```
         fn r#where(x: Tensor, condition: Tensor, other: Operand) -> Tensor {
-            x.where_true(&condition, &other.tensor_for(&x)?)
+            chosen(condition, Operand::Tensor(x), other)
+        }
+
+        /// Returns a copy filled with one value where the mask is true.
+        /// ```rhai
+        /// assert_eq(tensor([1, 2, 3]).masked_fill(tensor([true, false, true]), 0), tensor([0, 2, 0]));
+        /// ```
+        fn masked_fill(x: Tensor, mask: Tensor, value: Operand) -> Tensor {
+            match value {
+                Operand::Tensor(value) => single(x.raw().f_masked_fill_tensor(mask.raw(), value.raw())),
+                Operand::Number(value) => with_numbers("masked_fill.Scalar", &[&x, &mask], &[value]),
+            }
+            .map_err(|error| refused("masked_fill", &x, &mask, error))
         }
     }
 }
@@ -172,15 +197,7 @@ pub(crate) mod space {
         /// assert_eq(tensor::where(mask, 1.0, 0.0), tensor([1.0, 0.0]));
         /// ```
         fn r#where(condition: Tensor, a: Operand, b: Operand) -> Tensor {
-            let (a, b) = match (&a, &b) {
-                (Operand::Tensor(a), b) => (a.clone(), b.tensor_for(a)?),
-                (a, Operand::Tensor(b)) => (a.tensor_for(b)?, b.clone()),
-                _ => {
-                    let a = a.tensor_for(&condition)?;
-                    (a.clone(), b.tensor_for(&a)?)
-                }
-            };
-            a.where_true(&condition, &b)
+            chosen(condition, a, b)
         }
     }
 }
@@ -270,12 +287,4 @@ operators! {
     /// assert_eq(x.masked_select(x > 2), tensor([3, 4]));
     /// ```
     fn masked_select(x, mask: Tensor) = f_masked_select(mask.raw());
-
-    /// Returns a copy filled with one value where the mask is true.
-    /// ```rhai
-    /// assert_eq(tensor([1, 2, 3]).masked_fill(tensor([true, false, true]), 0), tensor([0, 2, 0]));
-    /// ```
-    fn masked_fill(x, mask: Tensor, value: Operand) -> Tensor {
-        binary("masked_fill", x, mask, x.raw().f_masked_fill_tensor(mask.raw(), value.raw()))
-    }
 }

@@ -122,7 +122,11 @@ mod scripts {
         /// assert_eq(tensor([[1, 4, 2]]).median(1).values, tensor([2]));
         /// ```
         fn median(x: Tensor, dim: Option<i64>, options: ReduceOptions) -> Value {
-            extreme(&x, dim, &options, |x, _, _| x.median(), Tensor::median_dim)
+            let of_all = |x: &Tensor, _: &[i64], keepdim: bool| match keepdim {
+                true => x.median()?.reshape(&vec![1; x.rank()]),
+                false => x.median(),
+            };
+            extreme(&x, dim, &options, of_all, Tensor::median_dim)
         }
 
         /// Returns the `q`-quantiles of all elements, or along `dim`; `q` ranges from 0 to 1.
@@ -284,13 +288,18 @@ operators! {
     /// let x = tensor([[1, 2], [3, 4]]);
     /// assert_eq(x.prod().item(), 24);
     /// assert_eq(x.prod(0), tensor([3, 8]));
+    /// assert_eq(x.prod([0, 1], #{ keepdim: true }), tensor([[24]]));
     /// ```
     fn prod(x, dim: Dims; options: ReduceOptions { keepdim: bool }) -> Tensor {
+        let every: Vec<i64> = (0..x.rank() as i64).collect();
+        let along = |x: &Tensor, dim: i64| single(x.raw().f_prod_dim_int(dim, true, None::<tch::Kind>));
         match dim {
-            [] => single(x.raw().f_prod(None::<tch::Kind>)),
-            [dim] => single(x.raw().f_prod_dim_int(*dim, keepdim, None::<tch::Kind>)),
-            _ => Err(Error::argument("`prod` reduces either one dimension or all of them")
-                .hint("reduce one dimension after another")),
+            [] if !keepdim || every.is_empty() => single(x.raw().f_prod(None::<tch::Kind>)),
+            dims => {
+                let dims = if dims.is_empty() { &every } else { dims };
+                let kept = dims.iter().try_fold(x.clone(), |product, dim| along(&product, *dim))?;
+                if keepdim { Ok(kept) } else { kept.squeeze(dims) }
+            }
         }
     }
 
@@ -415,8 +424,8 @@ operators! {
         if size < 2 {
             return Err(Error::argument(format!("expected at least 2 samples, found {size}")));
         }
-        let pairs = y.narrow(dim, 0, size - 1)?.add(&y.narrow(dim, 1, size - 1)?)?;
-        pairs.sum(&[dim], false)?.mul_scalar(dx / 2.0)
+        let named = [("dx".to_string(), Value::Float(dx)), ("dim".to_string(), Value::Int(dim))];
+        call_one("trapezoid.dx", &[y.clone().into_value()], &Map::from(named))
     }
 }
 
