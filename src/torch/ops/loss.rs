@@ -1,5 +1,6 @@
 //! Loss functions. The receiver is the prediction.
 
+use super::arithmetic::with_numbers;
 use super::declare::{Argument, arguments, operators};
 use super::nn::raw;
 use super::single;
@@ -115,14 +116,16 @@ fn alike(x: &Tensor, target: &Tensor) -> Result<()> {
         .hint("reshape one of them so that each prediction has its own target"))
 }
 
-/// Fails unless the target holds int64 labels or class probabilities.
-fn classes(target: &Tensor) -> Result<()> {
-    match target.dtype() {
-        DType::Int64 => Ok(()),
-        dtype if dtype.is_float() => Ok(()),
-        dtype => Err(Error::argument(format!("expected labels of dtype int64, found {}", dtype.name()))
-            .hint("convert them: `.to(\"int64\")`")),
+/// Fails unless the target holds int64 labels or, where `probabilities` are also taken, those of each class.
+fn classes(x: &Tensor, target: &Tensor, probabilities: bool) -> Result<()> {
+    let probable = probabilities && target.dtype().is_float();
+    if target.dtype() == DType::Int64 || probable && target.shape() == x.shape() {
+        return Ok(());
     }
+    let or = if probable { format!(", or probabilities of shape {:?}", x.shape()) } else { String::new() };
+    let found = target.signature();
+    Err(Error::argument(format!("expected labels of dtype int64{or}, found a {found}"))
+        .hint("convert the labels: `.to(\"int64\")`"))
 }
 
 operators! {
@@ -176,7 +179,7 @@ operators! {
     fn cross_entropy(x, target: Tensor; options: EntropyOptions {
         weight: Option<Tensor>, reduction: Reduction, ignore_index: i64, label_smoothing: f64,
     }) -> Tensor {
-        classes(target)?;
+        classes(x, target, true)?;
         let (weight, reduction) = (raw(weight), reduction.tch());
         single(x.raw().f_cross_entropy_loss(target.raw(), weight, reduction, ignore_index, label_smoothing))
     }
@@ -189,7 +192,7 @@ operators! {
     fn nll_loss(x, target: Tensor; options: LikelihoodOptions {
         weight: Option<Tensor>, reduction: Reduction, ignore_index: i64,
     }) -> Tensor {
-        classes(target)?;
+        classes(x, target, false)?;
         single(x.raw().f_nll_loss_nd(target.raw(), raw(weight), reduction.tch(), ignore_index))
     }
 
@@ -226,6 +229,8 @@ operators! {
 
     /// Returns the negative log-likelihood of targets under normal distributions with these means and variances,
     /// without its constant.
+    ///
+    /// Variances have the shape of the means; those of shape [N], [N, 1] or [1, D] serve means [N, D].
     /// ```rhai
     /// let loss = tensor([0.0]).gaussian_nll_loss(tensor([2.0]), tensor([1.0]));
     /// assert_close(loss, 2.0, 1e-6);
@@ -233,8 +238,23 @@ operators! {
     fn gaussian_nll_loss(x, target: Tensor, variance: Tensor; options: JoinedOptions {
         reduction: Reduction,
     }) -> Tensor {
-        // PyTorch's smallest variance.
-        let variance = variance.clamp_min(1e-6)?;
+        if variance.lt_scalar(0)?.any(&[], false)?.item()? != 0.0 {
+            return Err(Error::argument("expected variances of at least 0, found negative ones")
+                .hint("a network can learn the logarithm: `log_variance.exp()`"));
+        }
+        let (shape, found) = (x.shape(), variance.shape());
+        let variance = match shape.strip_suffix(&[*shape.last().unwrap_or(&1)]) {
+            Some(rows) if rows == found && shape != found => variance.unsqueeze(-1)?,
+            _ => variance.clone(),
+        };
+        let fits = |(size, one): (&i64, &i64)| size == one || *one == 1;
+        if variance.rank() != x.rank() || !shape.iter().zip(&variance.shape()).all(fits) {
+            return Err(Error::argument(format!("expected variances of shape {shape:?}, found {found:?}"))
+                .hint("give each mean a variance, or each row of means one"));
+        }
+        // As in PyTorch, the smallest variance, and gradients as if it had not been raised.
+        let variance = variance.copy()?;
+        crate::torch::no_grad(|| with_numbers("clamp_min_", &[&variance], &[1e-6.into()]))?;
         let loss = x.sub(target)?.square()?.div(&variance)?.add(&variance.log()?)?.mul_scalar(0.5)?;
         match reduction {
             Reduction::Mean => loss.mean(&[], false),

@@ -150,16 +150,22 @@ operators! {
     /// let x = tensor([[[1.0, 3.0], [10.0, 30.0]]]);
     /// assert_close(x.group_norm(2), [[[-1.0, 1.0], [-1.0, 1.0]]], 1e-4);
     /// ```
-    fn group_norm(x, groups: i64; options: NormOptions { weight: Option<Tensor>, bias: Option<Tensor>, eps: f64 })
-        = f_group_norm(groups, raw(weight), raw(bias), eps, false);
+    fn group_norm(x, groups: i64; options: NormOptions { weight: Option<Tensor>, bias: Option<Tensor>, eps: f64 }) -> Tensor {
+        let shape = x.shape();
+        averages(x, shape.len() > 1 && shape[0] == 1 && shape[1] == groups)?;
+        single(x.raw().f_group_norm(groups, raw(weight), raw(bias), eps, false))
+    }
 
     /// Normalizes each channel of each image to mean 0 and variance 1.
     /// ```rhai
     /// let x = tensor([[[[1.0, 3.0]]]]);
     /// assert_close(x.instance_norm(), [[[[-1.0, 1.0]]]], 1e-4);
     /// ```
-    fn instance_norm(x, eps: f64 = 1e-5)
-        = f_instance_norm(raw(None), raw(None), raw(None), raw(None), true, 0.1, eps, false);
+    fn instance_norm(x, eps: f64 = 1e-5) -> Tensor {
+        averages(x, true)?;
+        let none = raw(None);
+        single(x.raw().f_instance_norm(none, none, none, none, true, 0.1, eps, false))
+    }
 
     /// Computes scaled dot-product attention, `softmax(q k^T / sqrt(d)) v`, for [B, heads, N, d].
     /// ```rhai
@@ -210,6 +216,7 @@ operators! {
         if running_mean.is_some() != running_var.is_some() {
             return Err(Error::argument("options `running_mean` and `running_var` must be given together"));
         }
+        averages(x, training && x.rank() > 1 && x.size(0)? == 1)?;
         let (mean, var) = (raw(running_mean), raw(running_var));
         single(x.raw().f_batch_norm(raw(weight), raw(bias), mean, var, training, momentum, eps, true))
     }
@@ -217,6 +224,16 @@ operators! {
 
 pub(super) fn raw(tensor: Option<&Tensor>) -> Option<&tch::Tensor> {
     tensor.map(Tensor::raw)
+}
+
+/// Fails if `alone` and there are no spatial dimensions to average over either: the result would be 0.
+fn averages(x: &Tensor, alone: bool) -> Result<()> {
+    let shape = x.shape();
+    if !alone || shape.iter().skip(2).any(|size| *size != 1) {
+        return Ok(());
+    }
+    Err(Error::argument(format!("expected more than one value per mean, found shape {shape:?}"))
+        .hint("a value minus its own mean is always 0; use more images or pixels, or `layer_norm`"))
 }
 
 impl Tensor {
