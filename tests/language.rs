@@ -122,7 +122,7 @@ fn operators_in_place_are_refused_as_in_pytorch() {
         "a view of a leaf Variable that requires grad is being used in an in-place operation"
     );
     let (message, ..) = refused("let x = tensor([1, 2]); x += 0.5;");
-    assert!(message.contains("Float can't be cast to the desired output type Long"), "{message}");
+    assert!(message.contains("float32 can't be cast to the desired output type int64"), "{message}");
     let (message, hint, _) = refused("let x = tensor([1, 2]); x += tensor([[1, 2], [3, 4]]);");
     assert!(
         message.contains("doesn't match the broadcast shape") && hint.contains("x = x + y"),

@@ -13,7 +13,8 @@
 //! - `warnings`: warnings of libtorch, kept for the user; `sizes`: a check of sizes that libtorch does not check
 //! - [`mod@interrupt`]: interrupts within a call, and sections that must not be interrupted
 //!
-//! Every function returns a [`Result`](crate::error::Result); libtorch's messages are cut to their first lines.
+//! Every function returns a [`Result`](crate::error::Result); libtorch's messages are cut to their first lines
+//! and put into the words of scripts.
 
 pub(crate) mod api;
 pub mod aten;
@@ -51,6 +52,7 @@ pub mod tensor;
 pub mod torchscript;
 pub mod trace;
 mod warnings;
+mod wording;
 
 pub use api::constructors;
 pub use autograd::{enable_grad, no_grad};

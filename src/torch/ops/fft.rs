@@ -160,12 +160,13 @@ operators! {
     /// ```
     fn angle(x) = f_angle();
 
-    /// Returns a view of complex numbers as pairs in a new last dimension.
+    /// Returns a view of complex numbers as pairs in a new last dimension, or a copy where they are stored as their
+    /// conjugates, as `ifft` may.
     /// ```rhai
     /// let z = tensor::complex(tensor([1.0]), tensor([2.0]));
     /// assert_eq(z.view_as_real(), tensor([[1.0, 2.0]]));
     /// ```
-    fn view_as_real(x) = f_view_as_real();
+    fn view_as_real(x) -> Tensor { single(x.resolved()?.raw().f_view_as_real()) }
 
     /// Returns a view of pairs in the last dimension as complex numbers.
     /// ```rhai
