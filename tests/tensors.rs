@@ -178,6 +178,12 @@ fn every_mistake_has_one_clear_message() {
         ("tensor([1.0]).gather(0, tensor([0.0]))", "convert the indices: `.to(\"int64\")`"),
         ("tensor::bernoulli(1.5, [2])", "expected a probability from 0 to 1, found 1.5"),
         ("tensor([1, 2, 3]).clamp_(0.5, 2.5)", "result type float32 can't be cast to"),
+        ("let x = tensor([1], #{ dtype: \"int8\" }); x[0] = 300", "expected numbers from -128 to 127"),
+        ("tensor::full([2], 300, #{ dtype: \"uint8\" })", "which are those of uint8, found 300"),
+        (
+            "tensor([[1.0, 2.0]]).pad([1, 1], #{ mode: \"reflect\", value: 3 })",
+            "option `value` has no meaning",
+        ),
         ("tensor([1], #{ dtype: \"uint8\" }).maximum(-3)", "expected numbers from 0 to 255"),
         ("let w = tensor([1.0]).requires_grad_(); no_grad(|| (w * 2).backward())", "gradients are off here"),
         (

@@ -232,8 +232,10 @@ pub(crate) mod grids {
 impl Tensor {
     /// Returns a tensor filled with one number; integers stay exact.
     pub fn filled(shape: &[i64], value: impl Into<Number>, dtype: DType, device: Device) -> Result<Tensor> {
+        let value: Number = value.into();
+        dtype.admit(value)?;
         let shape = Value::List(shape.iter().map(|s| Value::Int(*s)).collect());
-        call_one("full", &[shape, value.into().into_value()], &made_as(dtype, device))
+        call_one("full", &[shape, value.into_value()], &made_as(dtype, device))
     }
 
     /// Returns an uninitialized tensor.

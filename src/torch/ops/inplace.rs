@@ -298,7 +298,10 @@ impl Tensor {
         let mut target = self.alias();
         match value {
             Operand::Tensor(t) => binary("=", self, t, target.f_copy_(t.raw()).map(|()| target)).map(drop),
-            Operand::Number(n) => with_numbers("fill_.Scalar", &[self], &[*n]).map(drop),
+            Operand::Number(n) => {
+                self.dtype().admit(*n)?;
+                with_numbers("fill_.Scalar", &[self], &[*n]).map(drop)
+            }
         }
     }
 }

@@ -257,7 +257,10 @@ operators! {
                 let sizes = Value::List(sizes.iter().map(|size| Value::Int(*size)).collect());
                 call_one("constant_pad_nd", &[x.clone().into_value(), sizes, value.into_value()], &Map::new())
             }
-            mode => single(x.raw().f_pad(sizes, mode, None::<f64>)),
+            mode => {
+                crate::ensure!(value.as_f64() == 0.0, "option `value` has no meaning for mode \"{mode}\"");
+                single(x.raw().f_pad(sizes, mode, None::<f64>))
+            }
         }
     }
 }
