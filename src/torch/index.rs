@@ -1,9 +1,11 @@
 //! Reading and writing by indices as in NumPy, one per dimension.
 
+use super::call::call_one;
 use super::operand::Operand;
-use super::ops::single;
+use super::ops::arithmetic::with_numbers;
+use super::ops::{refused, single};
 use super::{DType, Device, Tensor, checked};
-use crate::declare::{Display, FromValue, Value};
+use crate::declare::{Display, FromValue, IntoValue, Map, Value};
 use crate::error::{Error, Result};
 
 /// Index of one dimension.
@@ -229,6 +231,40 @@ impl Tensor {
         let error =
             Error::argument(format!("index {found} is out of range for dimension {dim} of size {size}"));
         Some(error.hint(format!("indices run from 0 to {}", size - 1)))
+    }
+
+    /// Returns a copy with elements of `source`, or a number, written at indices along a dimension.
+    pub fn scatter(&self, dim: i64, index: &Tensor, source: impl Into<Operand>) -> Result<Tensor> {
+        let values = match source.into() {
+            Operand::Number(number) => {
+                let (x, index) = (self.clone().into_value(), index.clone().into_value());
+                let arguments = [x, Value::Int(dim), index, number.into_value()];
+                return call_one("scatter.value", &arguments, &Map::new());
+            }
+            Operand::Tensor(one) if one.rank() == 0 => one.expand(&index.shape())?,
+            Operand::Tensor(values) => values,
+        };
+        single(self.raw().f_scatter(dim, index.raw(), values.raw()))
+    }
+
+    /// Returns a copy with the slices at int64 indices along a dimension filled with one value.
+    pub fn index_fill(&self, dim: i64, index: &Tensor, value: impl Into<Operand>) -> Result<Tensor> {
+        let copy = self.copy()?;
+        self.size(dim)?;
+        let dim = if dim < 0 { dim + self.rank() as i64 } else { dim };
+        let mut indices = vec![Index::Whole; dim as usize];
+        indices.push(Index::Tensor(index.clone()));
+        copy.set_index(&indices, &value.into())?;
+        Ok(copy)
+    }
+
+    /// Returns a copy filled with one value where the mask is true.
+    pub fn masked_fill(&self, mask: &Tensor, value: impl Into<Operand>) -> Result<Tensor> {
+        match value.into() {
+            Operand::Tensor(value) => single(self.raw().f_masked_fill_tensor(mask.raw(), value.raw())),
+            Operand::Number(value) => with_numbers("masked_fill.Scalar", &[self, mask], &[value]),
+        }
+        .map_err(|error| refused("masked_fill", self, mask, error))
     }
 
     /// Returns the elements at a tuple of index tensors (int64 or bool); `None` keeps a dimension whole.

@@ -1,8 +1,7 @@
 //! Comparisons, logic and masks.
 
-use super::arithmetic::with_numbers;
 use super::declare::operators;
-use super::{refused, single};
+use super::single;
 use crate::declare::{FromValue, IntoValue, Map, Options, Value};
 use crate::error::Result;
 use crate::functions;
@@ -167,11 +166,7 @@ mod scripts {
         /// assert_eq(tensor([1, 2, 3]).masked_fill(tensor([true, false, true]), 0), tensor([0, 2, 0]));
         /// ```
         fn masked_fill(x: Tensor, mask: Tensor, value: Operand) -> Tensor {
-            match value {
-                Operand::Tensor(value) => single(x.raw().f_masked_fill_tensor(mask.raw(), value.raw())),
-                Operand::Number(value) => with_numbers("masked_fill.Scalar", &[&x, &mask], &[value]),
-            }
-            .map_err(|error| refused("masked_fill", &x, &mask, error))
+            x.masked_fill(&mask, value)
         }
     }
 }

@@ -2,11 +2,8 @@
 
 use super::declare::operators;
 use super::single;
-use crate::declare::{IntoValue, Map, Value};
-use crate::error::Result;
 use crate::functions;
 use crate::torch::Tensor;
-use crate::torch::call::call_one;
 use crate::torch::index::{Brackets, Index, Indices};
 use crate::torch::operand::Operand;
 
@@ -93,14 +90,7 @@ mod scripts {
         /// assert_eq(x.scatter(1, tensor([[0], [2]]), 1.0), tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]));
         /// ```
         fn scatter(x: Tensor, dim: i64, index: Tensor, source: Operand) -> Tensor {
-            match source {
-                Operand::Tensor(source) => x.scatter(dim, &index, &source),
-                Operand::Number(number) => {
-                    let arguments =
-                        [x.into_value(), Value::Int(dim), index.into_value(), number.into_value()];
-                    call_one("scatter.value", &arguments, &Map::new())
-                }
-            }
+            x.scatter(dim, &index, source)
         }
 
         /// Returns a copy with the slices at int64 indices along a dimension filled with one value.
@@ -108,13 +98,7 @@ mod scripts {
         /// assert_eq(tensor([[1, 2], [3, 4]]).index_fill(1, tensor([0]), 0), tensor([[0, 2], [0, 4]]));
         /// ```
         fn index_fill(x: Tensor, dim: i64, index: Tensor, value: Operand) -> Tensor {
-            let copy = x.copy()?;
-            x.size(dim)?;
-            let dim = if dim < 0 { dim + x.rank() as i64 } else { dim };
-            let mut indices = vec![Index::Whole; dim as usize];
-            indices.push(Index::Tensor(index));
-            copy.set_index(&indices, &value)?;
-            Ok(copy)
+            x.index_fill(dim, &index, value)
         }
     }
 }
@@ -202,13 +186,5 @@ operators! {
         x.size(dim)?;
         x.inside(if dim < 0 { dim + x.rank() as i64 } else { dim }, index)?;
         single(x.raw().f_select(dim, index))
-    }
-}
-
-impl Tensor {
-    /// Returns a copy with elements of `source` written at indices along a dimension; one element goes to all.
-    pub fn scatter(&self, dim: i64, index: &Tensor, source: &Tensor) -> Result<Tensor> {
-        let source = if source.rank() == 0 { source.expand(&index.shape())? } else { source.clone() };
-        single(self.raw().f_scatter(dim, index.raw(), source.raw()))
     }
 }

@@ -151,8 +151,7 @@ operators! {
     /// assert_close(x.group_norm(2), [[[-1.0, 1.0], [-1.0, 1.0]]], 1e-4);
     /// ```
     fn group_norm(x, groups: i64; options: NormOptions { weight: Option<Tensor>, bias: Option<Tensor>, eps: f64 }) -> Tensor {
-        let shape = x.shape();
-        averages(x, shape.len() > 1 && shape[0] == 1 && shape[1] == groups)?;
+        averages(x, x.shape().starts_with(&[1, groups]))?;
         single(x.raw().f_group_norm(groups, raw(weight), raw(bias), eps, false))
     }
 
