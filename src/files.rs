@@ -88,6 +88,7 @@ pub fn write_with(path: impl AsRef<Path>, fill: impl FnOnce(&mut fs::File) -> Re
 
 /// Returns the standard output or error that a path such as `/dev/stdout` stands for. It is written to where it is,
 /// since another program may have redirected it into a file.
+#[allow(clippy::disallowed_methods, reason = "it writes to them only where a user names them as a file")]
 fn opened_already(path: &Path) -> std::io::Result<Option<fs::File>> {
     #[cfg(unix)]
     {

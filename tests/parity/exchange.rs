@@ -80,7 +80,7 @@ fn samples_are_the_bytes_of_the_public_scripts() {
     let file = folder.path().join("samples.npz");
     let x = numbers["x"].clamp(-1.0, 1.0).unwrap();
     for (rounding, name) in [(Rounding::Nearest, "dit"), (Rounding::Down, "adm")] {
-        let options = SaveSamplesOptions { rounding, statistics: None };
+        let options = SaveSamplesOptions { rounding, ..Default::default() };
         samples::save_samples(&file, &Images::new(&x).unwrap(), &options, &cx).unwrap();
         let written = load_named(&file, Device::Cpu).unwrap().tensors;
         assert!(written["arr_0"].equal(&numbers[name]).unwrap(), "{name}");
