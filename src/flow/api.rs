@@ -117,7 +117,8 @@ pub mod space {
         /// shape and dtype of the images.
         ///
         /// `interpolant` selects other factors of image and noise, `x_t = alpha(t) x1 + sigma(t) noise`, as in SiT. A network
-        /// that predicts the score returns `-noise / sigma`.
+        /// that predicts the score returns `-noise / sigma`, for standard normal noise. With `mix` the network predicts the
+        /// velocity.
         ///
         /// With `predict: "ddpm"` the network is a public DiT (`family: "dit"`): it receives
         /// `x_t / sqrt(t^2 + (1 - t)^2)` and the step from 0 to 999 that has the signal-to-noise ratio of t, and the
@@ -343,8 +344,8 @@ pub mod methods {
         /// Converts an output of the network to another prediction: "v", "x", "noise" or "score".
         ///
         /// `x` is the state [B, ..] and `t` is [B]. With `x_t = alpha x1 + sigma noise`, the velocity is
-        /// `alpha' x1 + sigma' noise` and the score `-noise / sigma`. Divisors are at least `min_divisor`. Source: Ma et
-        /// al. 2024 (SiT), section 2.
+        /// `alpha' x1 + sigma' noise` and the score `-noise / sigma`, which is refused for a path with `noise` of its own.
+        /// Divisors are at least `min_divisor`. Source: Ma et al. 2024 (SiT), section 2.
         ///
         /// ```rhai
         /// let x1 = tensor::randn([2, 3]);

@@ -10,7 +10,6 @@ use crate::ensure;
 use crate::error::{Error, Result};
 use crate::flow::Path;
 use crate::flow::ode::adaptive::{DOPRI5, Tolerance};
-use crate::flow::path::Predict;
 use crate::flow::sample::{self, Labels};
 use crate::model::Model;
 use crate::ranks::Ranks;
@@ -189,16 +188,10 @@ fn result(all: &Tensor, images: &Tensor, context: &Context) -> Result<Likelihood
 fn check(options: &LikelihoodOptions, model: &Model, images: &Tensor) -> Result<()> {
     let path = &options.path;
     path.check(model)?;
-    for (name, given) in [("noise", path.options().noise.is_some()), ("mix", path.options().mix.is_some())] {
-        ensure!(
-            !given || name == "mix",
-            "a path with `noise` has noise of another distribution, whose log likelihood is not known"
-        );
-        ensure!(
-            !given || path.options().predict == Predict::Velocity,
-            "a path with `mix` has points of its own, from which only `predict: \"v\"` gives velocities"
-        );
-    }
+    ensure!(
+        path.options().noise.is_none(),
+        "a path with `noise` has noise of another distribution, whose log likelihood is not known"
+    );
     ensure!(
         options.to < options.from,
         "the images must come after the noise: `from` must be above `to`, found {} and {}",

@@ -78,6 +78,18 @@ impl Path {
     /// Checks the options and creates a path from them.
     pub fn new(options: PathOptions) -> Result<Self> {
         options.check()?;
+        ensure!(
+            options.mix.is_none() || options.predict == Predict::Velocity,
+            "a path with `mix` has points of its own, from which only `predict: \"v\"` gives velocities, found \"{}\"",
+            options.predict.name()
+        );
+        if options.noise.is_some() && options.predict == Predict::Score {
+            return Err(Error::argument(
+                "a path with `noise` has noise of another distribution, whose score is not known, found \
+                 `predict: \"score\"`",
+            )
+            .hint("let the network predict \"v\", \"x\" or \"noise\""));
+        }
         let other = (options.interpolant != Interpolant::Linear).then(|| options.interpolant.name());
         if let Some(name) = other {
             ensure!(
@@ -229,12 +241,27 @@ impl Path {
         if to == *predict {
             return Ok(output.clone());
         }
+        if to == Predict::Score {
+            self.check_score("`convert`")?;
+        }
         let factors = interpolant.at(t)?;
         let (image, noise) = predict.split(output, x, &factors, self.least())?;
         to.of(&image, &noise, &factors, self.least())
     }
 
-    /// Returns the score, the gradient of the log density, of a state with velocity `v`.
+    /// Returns an error unless the score of a point follows from its velocity: points must mix an image with standard
+    /// normal noise. `what` needs the score.
+    pub fn check_score(&self, what: &str) -> Result<()> {
+        let PathOptions { noise, mix, .. } = &*self.options;
+        let points = match (mix, noise) {
+            (Some(_), _) => "a path with `mix` has points of its own",
+            (None, Some(_)) => "a path with `noise` has noise of another distribution",
+            (None, None) => return Ok(()),
+        };
+        Err(Error::argument(format!("{points}, whose score is not known, and {what} needs it")))
+    }
+
+    /// Returns the score, the gradient of the log density, of a state with velocity `v`; see [`Path::check_score`].
     pub fn score(&self, v: &Tensor, x: &Tensor, t: &Tensor) -> Result<Tensor> {
         let factors = self.options.interpolant.at(t)?;
         let (image, noise) = factors.split(x, v)?;

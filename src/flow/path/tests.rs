@@ -245,6 +245,27 @@ fn predictions_are_converted_into_each_other_on_every_interpolant() {
 }
 
 #[test]
+fn what_needs_other_noise_or_other_points_is_refused() {
+    let noise = || function(|v| v[0].mul_scalar(2.0).map(IntoValue::into_value));
+    let mix = function(|v| Ok(map(v[0].clone(), v[1].clone())));
+    for predict in [Predict::Image, Predict::Noise, Predict::Score, Predict::Ddpm] {
+        let error =
+            Path::new(PathOptions { mix: mix.clone(), predict, ..PathOptions::default() }).unwrap_err();
+        assert!(error.message().starts_with("a path with `mix` has points of its own"), "{error}");
+    }
+    let error = Path::new(PathOptions { noise: noise(), predict: Predict::Score, ..PathOptions::default() });
+    assert!(error.unwrap_err().message().contains("whose score is not known"));
+    let path = Path::new(PathOptions { noise: noise(), ..PathOptions::default() }).unwrap();
+    let (x, t) = (images(), times(&[0.2, 0.5, 0.9]));
+    let error = path.convert(&x, &x, &t, Predict::Score).unwrap_err();
+    assert_eq!(
+        error.message(),
+        "a path with `noise` has noise of another distribution, whose score is not known, and `convert` needs it"
+    );
+    path.convert(&x, &x, &t, Predict::Image).unwrap();
+}
+
+#[test]
 fn interpolants_are_stored_and_named() {
     let path = Path::new(PathOptions {
         interpolant: Interpolant::Gvp,

@@ -41,17 +41,16 @@ pub(super) fn check(options: &SampleOptions, model: &Model) -> Result<()> {
             to - from,
             options.last_step_size
         );
-        ensure!(
-            options.path.options().mix.is_none(),
-            "a path with `mix` has points of its own, whose score is not known, and `{}` needs it",
-            options.sampler
-        );
     }
     let noisy = match scheme {
         Scheme::Stochastic(_) => true,
         Scheme::Discrete { ddim } => !ddim || options.eta > 0.0,
         _ => false,
     };
+    if noisy {
+        let hint = "use a sampler without noise, such as `euler`, `heun` or `dopri5`";
+        options.path.check_score(&format!("`{}`", options.sampler)).map_err(|e| e.hint(hint))?;
+    }
     let without = if options.sampler == Solver::Ddim { " without `eta`" } else { "" };
     ensure!(
         noisy || options.step_noise.is_none(),

@@ -56,7 +56,8 @@ pub struct SampleOptions {
     pub autoguidance: Option<Model>,
     /// Solver: `euler` evaluates the model once per step, `heun` twice, `rk4` four times. `dopri5` and `adaptive_heun`
     /// choose the steps of each image by `rtol` and `atol`. `euler_maruyama` and `sde_heun` solve the stochastic equation
-    /// with `diffusion`. `ddpm` and `ddim` are those of the public code of DiT, for the path `predict: "ddpm"`.
+    /// with `diffusion`; they need the score, which is not known for a path with `noise` or `mix`. `ddpm` and `ddim` are
+    /// those of the public code of DiT, for the path `predict: "ddpm"`.
     pub sampler: Solver,
     /// Permitted error of a step of an adaptive solver, relative to the state.
     #[option(default = 1e-3, range = 1e-12..=1.0)]

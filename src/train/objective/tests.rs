@@ -35,7 +35,7 @@ fn tensors(f: impl Fn(&[Tensor]) -> Result<Tensor> + Send + Sync + 'static) -> O
     }))
 }
 
-/// A path with noise of half the size and an early end, times near noise, and prediction of the image.
+/// A path with noise of half the size, an early end, and times near noise.
 fn own_path() -> Path {
     let mix = Function::new(|values| {
         let [x1, noise, t] = [0, 1, 2].map(|i| values[i].downcast::<Tensor>().unwrap());
@@ -57,7 +57,6 @@ fn own_path() -> Path {
         noise: tensors(|v| v[0].mul_scalar(0.5)),
         mix: Some(mix),
         times: Some(Times::Function(times)),
-        predict: Predict::Image,
         ..PathOptions::default()
     })
     .unwrap()
