@@ -2,13 +2,13 @@
 
 use crate::ensure;
 use crate::error::Result;
+use crate::flow::ode;
 use crate::flow::shift::{shifted, unshifted};
 
 /// Returns the ends of `steps` steps from `from` to `to`, which are equal before the shift.
 pub(super) fn steps(from: f64, to: f64, steps: usize, shift: f64) -> Vec<f64> {
-    let (a, b) = (unshifted(from, shift), unshifted(to, shift));
-    let mut times: Vec<f64> =
-        (0..=steps).map(|i| shifted(a + (b - a) * i as f64 / steps as f64, shift)).collect();
+    let equal = ode::grid((unshifted(from, shift), unshifted(to, shift)), steps);
+    let mut times: Vec<f64> = equal.into_iter().map(|t| shifted(t, shift)).collect();
     // The ends are exact.
     (times[0], times[steps]) = (from, to);
     times

@@ -41,7 +41,7 @@ pub struct SampleOptions {
     /// Guidance scale s of `v_null + s (v_cond - v_null)`; 1 means none.
     #[option(default = 1.0, range = -1000.0..=1000.0)]
     pub guidance: f64,
-    /// Times `[first, last]` between which guidance applies (Kynkäänniemi et al. 2024).
+    /// Times `[first, last]` between which guidance applies, both included (Kynkäänniemi et al. 2024).
     #[option(default = (0.0, 1.0), range = 0.0..=1.0)]
     pub guidance_interval: (f64, f64),
     /// Number of first channels that guidance changes; by default all. The public code of DiT and SiT guides 3 of the
@@ -153,8 +153,10 @@ impl SampleOptions {
 
     /// Returns whether guidance applies at time `t`.
     fn guides_at(&self, t: f64) -> bool {
+        // Times are rounded, and both ends belong to the interval.
+        const ROUNDING: f64 = 1e-9;
         let (first, last) = self.guidance_interval;
-        (first..=last).contains(&t)
+        (first - ROUNDING..=last + ROUNDING).contains(&t)
     }
 
     /// Returns whether any image is guided.
@@ -181,11 +183,6 @@ impl SampleOptions {
                 times
             }
         }
-    }
-
-    /// Returns whether the steps are equal and not given by the user.
-    fn has_equal_steps(&self) -> bool {
-        self.times.is_empty() && self.shift == 1.0
     }
 }
 
@@ -332,17 +329,10 @@ impl Group<'_> {
             let scale = options.scale_at(t, self.first).to_bits();
             graphs.run(scale, &[x.clone(), times, self.labels.clone()], &recorded)?[0].copy()
         };
-        if !options.has_equal_steps() {
-            let times = options.times();
-            return method.integrate_over(&mut field, &self.start, &times, |made, x| {
-                update(made as u64);
-                self.kept(x, times[made])
-            });
-        }
-        let step = (options.to - options.from) / options.steps as f64;
-        method.integrate_and(&mut field, &self.start, (options.from, options.to), options.steps, |made, x| {
+        let times = options.times();
+        method.integrate_over(&mut field, &self.start, &times, |made, x| {
             update(made as u64);
-            self.kept(x, options.from + made as f64 * step)
+            self.kept(x, times[made])
         })
     }
 

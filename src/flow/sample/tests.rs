@@ -1,5 +1,7 @@
 //! Sampling: reproducibility, guidance and rejected options.
 
+use std::sync::{Arc, Mutex};
+
 use super::*;
 use crate::declare::{Choice, IntoValue, Value};
 use crate::flow::{PathOptions, path::Predict};
@@ -71,6 +73,53 @@ fn guidance_acts_within_its_interval_alone() {
     // Steps start at 0, 0.25, 0.5 and 0.75.
     assert!(at(3.0, (0.8, 1.0)).equal(&at(1.0, (0.0, 1.0))).unwrap());
     assert!(!at(3.0, (0.7, 1.0)).equal(&at(1.0, (0.0, 1.0))).unwrap());
+}
+
+#[test]
+fn the_ends_of_the_interval_are_guided_although_times_are_rounded() {
+    let guided = |options: SampleOptions| {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&seen);
+        let guide = function(move |v| {
+            heard.lock().unwrap().push(v[3].to_f64()?[0]);
+            Ok(v[0].clone())
+        });
+        run(&SampleOptions { guide, ..options }).unwrap();
+        seen.lock().unwrap().clone()
+    };
+    let options = SampleOptions { steps: 10, guidance_interval: (0.3, 0.7), ..of(&[0]) };
+    let expected = [0.3, 0.4, 0.5, 0.6, 0.7].map(|t: f32| f64::from(t));
+    assert_eq!(guided(options.clone()), expected);
+    let times = (0..=10).map(|i| f64::from(i) * 0.1).collect();
+    assert_eq!(guided(SampleOptions { times, ..options.clone() }), expected);
+    // An end that a shift moves.
+    let shifted = SampleOptions { shift: 3.0, guidance_interval: (0.7 / 1.6, 1.0), ..options };
+    assert_eq!(guided(shifted).len(), 9 - 6);
+}
+
+#[test]
+fn noise_of_ones_own_is_refused_where_the_score_is_needed() {
+    let noise = || function(|v| v[0].mul_scalar(2.0));
+    let of_predict = |predict: &str| {
+        let predict = Predict::named(predict).unwrap();
+        Path::new(PathOptions { noise: noise(), predict, ..PathOptions::default() }).unwrap()
+    };
+    for sampler in [Solver::EulerMaruyama, Solver::SdeHeun] {
+        let error = run(&SampleOptions { sampler, path: of_predict("v"), ..of(&[0]) }).unwrap_err();
+        let expected = format!(
+            "a path with `noise` has noise of another distribution, whose score is not known, and `{sampler}` needs it"
+        );
+        assert_eq!(error.message(), expected);
+        assert!(error.hint_text().unwrap().contains("`heun`"), "{error}");
+    }
+    run(&SampleOptions { sampler: Solver::Heun, path: of_predict("v"), ..of(&[0]) }).unwrap();
+    let public = of_family(Family::Dit, None);
+    for (sampler, eta, refused) in
+        [(Solver::Ddpm, 0.0, true), (Solver::Ddim, 0.5, true), (Solver::Ddim, 0.0, false)]
+    {
+        let options = SampleOptions { sampler, eta, path: of_predict("ddpm"), ..of(&[0]) };
+        assert_eq!(sample(&public, &options, &Context::default()).is_err(), refused, "{sampler} {eta}");
+    }
 }
 
 #[test]
@@ -301,10 +350,10 @@ fn adaptive_samplers_come_to_the_result_of_many_steps_and_say_their_cost() {
     let exact =
         run(&SampleOptions { sampler: Solver::Rk4, steps: 100, clamp: false, ..of(&[0, 1]) }).unwrap();
     for sampler in [Solver::Dopri5, Solver::AdaptiveHeun] {
-        let notes = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let notes = Arc::new(Mutex::new(Vec::new()));
         let heard = notes.clone();
         let context = Context {
-            note: std::sync::Arc::new(move |text: &str| heard.lock().unwrap().push(text.to_string())),
+            note: Arc::new(move |text: &str| heard.lock().unwrap().push(text.to_string())),
             ..Context::default()
         };
         let options = SampleOptions { sampler, rtol: 1e-4, clamp: false, ..of(&[0, 1]) };
