@@ -4,7 +4,7 @@ use crate::declare::{FromValue, Function, IntoValue, Map, OneOrMany, Options, Va
 use crate::error::Subject;
 use crate::functions;
 use crate::torch::call::call;
-use crate::torch::{Device, Tensor, autograd, no_grad};
+use crate::torch::{Device, Tensor, autograd, enable_grad, no_grad};
 
 /// Options of `backward`.
 #[derive(Debug, Clone, Options)]
@@ -155,7 +155,7 @@ pub(crate) mod closures {
     functions! { script global;
         /// Runs a closure without recording gradients and returns its result.
         ///
-        /// Recording is restored afterwards, even if the closure fails.
+        /// Recording is restored afterwards, even if the closure fails. See also `enable_grad`.
         ///
         /// ```rhai
         /// let w = tensor([1.0], #{ requires_grad: true });
@@ -164,6 +164,20 @@ pub(crate) mod closures {
         /// assert((w * 2).requires_grad);
         /// ```
         fn no_grad(body: Function) -> Value { no_grad(|| body.call(&[])) }
+
+        /// Runs a closure with gradients recorded and returns its result, also where recording is off.
+        ///
+        /// `flow::sample` records nothing, so a function that it calls needs this for a gradient of its own, such as that
+        /// of a classifier. Recording is as before afterwards, even if the closure fails.
+        ///
+        /// ```rhai
+        /// let slope = no_grad(|| enable_grad(|| {
+        ///     let x = tensor([3.0]).requires_grad(true);
+        ///     grad(x ** 2, x)
+        /// }));
+        /// assert_eq(slope, tensor([6.0]));
+        /// ```
+        fn enable_grad(body: Function) -> Value { enable_grad(|| body.call(&[])) }
 
         /// Runs a closure with matrix products and attention in bfloat16 and returns its result.
         ///
