@@ -8,6 +8,7 @@ use crate::data::{Dataset, NpzOptions, pixels, store::Store};
 use crate::declare::{FromValue, Value};
 use crate::ensure;
 use crate::error::{Error, Result};
+use crate::torch::autograd::is_recording;
 use crate::torch::{DType, Device, Tensor};
 
 /// Approximate number of pixel values per chunk.
@@ -23,6 +24,8 @@ pub struct Images {
     labels: Option<(Tensor, Vec<String>)>,
     note: Option<String>,
     statistics: Option<Statistics>,
+    /// The tensor with its gradient history, if it records gradients.
+    recorded: Option<Tensor>,
 }
 
 impl Images {
@@ -35,6 +38,7 @@ impl Images {
             labels: Some((set.labels().clone(), set.class_names().to_vec())),
             note: None,
             statistics: None,
+            recorded: None,
         }
     }
 
@@ -59,7 +63,9 @@ impl Images {
         pixels::check(tensor)?;
         pixels::check_range(tensor)?;
         let (store, note) = (Store::Tensor(tensor.detach()?), pixels::range_note(tensor)?);
-        Ok(Self { store, name: "tensor".to_string(), split: None, labels: None, note, statistics: None })
+        let recorded = (tensor.requires_grad() && is_recording()).then(|| tensor.clone());
+        let name = "tensor".to_string();
+        Ok(Self { store, name, split: None, labels: None, note, statistics: None, recorded })
     }
 
     /// Returns at most `count` images from `start` on.
@@ -71,7 +77,12 @@ impl Images {
             Some((labels, names)) => Some((labels.narrow(0, start, count)?, names.clone())),
             None => None,
         };
-        Ok(Self { store, labels, ..self.clone() })
+        Ok(Self { store, labels, recorded: None, ..self.clone() })
+    }
+
+    /// Returns the tensor with its gradient history, if it records gradients.
+    pub fn recorded(&self) -> Option<&Tensor> {
+        self.recorded.as_ref()
     }
 
     /// Returns a warning if all pixel values are in [0, 1].
@@ -348,10 +359,15 @@ impl FromValue for Input {
     }
 }
 
-/// Returns features [N, D] as float64 on the CPU; values that are not finite are an error.
+/// Returns features [N, D] as float64 on the CPU, without gradient history; values that are not finite are an error.
 pub fn vectors(tensor: &Tensor) -> Result<Tensor> {
+    recorded_vectors(&tensor.detach()?)
+}
+
+/// Same as [`vectors`], with the gradient history.
+pub fn recorded_vectors(tensor: &Tensor) -> Result<Tensor> {
     ensure!(tensor.rank() == 2, "expected features [N, D], found shape {:?}", tensor.shape());
-    let tensor = tensor.detach()?.to_device(Device::Cpu)?.to_dtype(DType::Float64)?;
+    let tensor = tensor.to_device(Device::Cpu)?.to_dtype(DType::Float64)?;
     ensure!(tensor.isfinite()?.all(&[], false)?.item_i64()? == 1, "the features hold NaN or infinite values");
     Ok(tensor)
 }

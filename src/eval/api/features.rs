@@ -118,14 +118,19 @@ pub mod feature_methods {
     functions! { methods;
         /// Computes `features` [N, D], `logits` [N, K] and `spatial` [N, S] of images, float64.
         ///
-        /// What the network does not provide is `()`.
+        /// What the network does not provide is `()`. If images are a tensor that records gradients, so do the outputs,
+        /// for a loss of features; Inception rounds images to bytes and has no gradients, which is an error.
         ///
         /// ```rhai
-        /// let seen = eval::features().extract(data::fashion_mnist().take(7));
+        /// let features = eval::features();
+        /// let seen = features.extract(data::fashion_mnist().take(7));
         /// assert_eq([seen.features.shape, seen.logits.shape], [[7, 64], [7, 10]]);
+        /// let x = tensor::zeros([2, 1, 28, 28]).requires_grad(true);
+        /// let slope = grad(features.extract(x).features.square().mean(), x);
+        /// assert(slope.abs().max().item() > 0.0);
         /// ```
         fn extract<cx>(features: Features, images: Images) -> Map {
-            let found = features.extract(&images, cx)?;
+            let found = features.extract_recorded(&images, cx)?;
             Ok(record(&[
                 ("features", found.features.into_value()),
                 ("logits", found.logits.into_value()),

@@ -323,6 +323,35 @@ impl Extractor for Hashed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::context::Context;
+    use crate::eval::Images;
+    use crate::eval::features::{Features, FeaturesOptions, features};
+
+    #[test]
+    fn features_of_a_tensor_that_records_gradients_have_those_of_finite_differences() {
+        let generator = Generator::new(4, Device::Cpu).unwrap();
+        let x = Tensor::rand(&[3, 1, 28, 28], DType::Float32, Device::Cpu, Some(&generator)).unwrap();
+        let net = features(&FeaturesOptions::default()).unwrap();
+        let loss = |net: &Features, x: &Tensor| {
+            let found = net.extract_recorded(&Images::new(x).unwrap(), &Context::default()).unwrap();
+            found.features.square().unwrap().mean(&[], false).unwrap()
+        };
+        let leaf = x.copy().unwrap().set_requires_grad(true).unwrap();
+        let recorded = loss(&net, &leaf);
+        recorded.backward(None, false).unwrap();
+        let slope = leaf.grad().unwrap();
+        let way = slope
+            .div_scalar(slope.square().unwrap().sum(&[], false).unwrap().item().unwrap().sqrt())
+            .unwrap();
+        let at = |step: f64| loss(&net, &x.add(&way.mul_scalar(step).unwrap()).unwrap()).item().unwrap();
+        let measured = (at(1e-2) - at(-1e-2)) / 2e-2;
+        let exact = slope.mul(&way).unwrap().sum(&[], false).unwrap().item().unwrap();
+        assert!((measured - exact).abs() < 0.02 * exact && exact > 0.0, "{measured} {exact}");
+        // Otherwise nothing is recorded, and the values are the same.
+        let plain = loss(&net, &x);
+        assert!(!plain.requires_grad() && !no_grad(|| loss(&net, &leaf)).requires_grad());
+        assert_eq!(plain.item().unwrap(), recorded.item().unwrap());
+    }
     use crate::torch::ops::loss::Reduction;
 
     fn small() -> Classifier {

@@ -55,6 +55,11 @@ pub trait Extractor: Send + Sync + std::fmt::Debug {
     /// Returns the bytes of its tensors.
     fn bytes(&self) -> u64;
 
+    /// Returns whether it rounds images, so that its features have no gradients.
+    fn rounds(&self) -> bool {
+        false
+    }
+
     /// Returns whether its features are worth caching in a file.
     fn is_slow(&self) -> bool {
         false

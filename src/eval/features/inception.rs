@@ -308,6 +308,10 @@ impl Extractor for Inception {
         &self.hash
     }
 
+    fn rounds(&self) -> bool {
+        true
+    }
+
     fn dims(&self) -> Option<i64> {
         Some(FEATURES)
     }

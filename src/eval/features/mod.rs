@@ -23,7 +23,7 @@ pub use classifier::{Classifier, ClassifierOptions};
 pub use extractor::{Extractor, Outputs};
 
 use super::Images;
-use super::images::vectors;
+use super::images::{recorded_vectors, vectors};
 use crate::context::Context;
 use crate::data::Dataset;
 use crate::declare::{Display, Options};
@@ -147,13 +147,62 @@ impl Features {
         self.0.net.is_slow()
     }
 
+    /// Same as [`Features::extract`], but keeps the gradient history of a tensor that records gradients, whose images
+    /// this rank computes alone. An extractor that rounds images has no gradients, which is an error.
+    pub fn extract_recorded(&self, images: &Images, cx: &Context) -> Result<Extracted> {
+        let Some(tensor) = images.recorded() else { return self.extract(images, cx) };
+        if self.0.net.rounds() {
+            return Err(Error::argument(format!(
+                "{} rounds images to bytes, so gradients do not pass through it",
+                self.label()
+            ))
+            .hint("pass `x.detach()` for features without gradients"));
+        }
+        let (size, count) = (self.0.net.batch(), tensor.size(0)?);
+        let mut parts = Vec::new();
+        let mut prepared = String::new();
+        for first in (0..count).step_by(size as usize) {
+            cx.check()?;
+            let part = tensor.narrow(0, first, size.min(count - first))?.clamp(-1.0, 1.0)?;
+            let (outputs, how) = self.outputs(&part, recorded_vectors)?;
+            parts.push(outputs);
+            prepared = how;
+        }
+        let join = |of: &dyn Fn(&Outputs) -> Option<Tensor>| {
+            let all: Vec<Tensor> = parts.iter().filter_map(of).collect();
+            if all.is_empty() { Ok(None) } else { Tensor::cat(&all, 0).map(Some) }
+        };
+        let features = join(&|part| Some(part.features.clone()))?;
+        let features = features.ok_or_else(|| Error::argument("expected at least one image, found none"))?;
+        let (logits, spatial) = (join(&|part| part.logits.clone())?, join(&|part| part.spatial.clone())?);
+        Ok(Extracted { features, logits, spatial, prepared })
+    }
+
+    /// Returns the outputs for one batch of images, and how it was prepared.
+    fn outputs(&self, images: &Tensor, vectors: fn(&Tensor) -> Result<Tensor>) -> Result<(Outputs, String)> {
+        let (images, how) = self.0.net.prepare(images)?;
+        let outputs = self.0.net.outputs(&images).map_err(|e| e.context(self.label()))?;
+        ensure!(
+            outputs.features.size(0)? == images.size(0)?,
+            "{}: expected features [{}, D], one row per image, found shape {:?}",
+            self.label(),
+            images.size(0)?,
+            outputs.features.shape()
+        );
+        let each = |tensor: &Option<Tensor>| tensor.as_ref().map(vectors).transpose();
+        let (logits, spatial) = (each(&outputs.logits)?, each(&outputs.spatial)?);
+        Ok((Outputs { features: vectors(&outputs.features)?, logits, spatial }, how))
+    }
+
     /// Returns features and logits of images of any size, gray or color, in [-1, 1]. On several ranks each computes
     /// a part of the batches, and all return everything.
     pub fn extract(&self, images: &Images, cx: &Context) -> Result<Extracted> {
         let net = &self.0.net;
         let (mut features, mut logits, mut spatial) = (Vec::new(), Vec::new(), Vec::new());
         let mut prepared = String::new();
-        let ranks = Ranks::of(cx);
+        // What fits in one batch has nothing to share; a loss calls this with other images on every rank.
+        let alone = images.count() <= net.batch();
+        let ranks = if alone { Ranks::default() } else { Ranks::of(cx) };
         ranks.same(&[("the number of images to measure", images.count().to_string())])?;
         let groups = (images.count() as u64).div_ceil(net.batch() as u64);
         let (first, own) = ranks.share(groups as usize);
@@ -161,18 +210,10 @@ impl Features {
         let mut bar = net.is_slow().then(|| cx.bar("features", own.count() as u64));
         let mut done = 0;
         own.in_groups(net.batch(), cx, |part| {
-            let (part, how) = net.prepare(&part)?;
-            let outputs = no_grad(|| net.outputs(&part)).map_err(|e| e.context(self.label()))?;
-            ensure!(
-                outputs.features.size(0)? == part.size(0)?,
-                "{}: expected features [{}, D], one row per image, found shape {:?}",
-                self.label(),
-                part.size(0)?,
-                outputs.features.shape()
-            );
-            features.push(vectors(&outputs.features)?);
-            logits.extend(outputs.logits.as_ref().map(vectors).transpose()?);
-            spatial.extend(outputs.spatial.as_ref().map(vectors).transpose()?);
+            let (outputs, how) = no_grad(|| self.outputs(&part, vectors))?;
+            features.push(outputs.features);
+            logits.extend(outputs.logits);
+            spatial.extend(outputs.spatial);
             prepared = how;
             done += part.size(0)?;
             if let Some(bar) = &mut bar {
