@@ -79,6 +79,33 @@ fn a_model_with_code_opens_without_its_script() {
 }
 
 #[test]
+fn code_keeps_the_bases_losses_paths_and_times_that_it_captured() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "let basis = basis::haar(#{ levels: 1 });
+        let smooth = loss::spectral(basis::dct(), |r| 1.0 / (1.0 + r));
+        let snr = loss::min_snr(#{ gamma: 3.0 });
+        let path = flow::path(#{ predict: \"x\", noise: |z, x1| 2.0 * z });
+        let times = flow::mode();
+        let part = nn::part(|b| |x, c| {
+            let v = basis.scale(x, |r| 1.0 - 0.1 * r);
+            let s = #{ v: v, target: x, t: c.t };
+            let density = times.density(c.t).to(x.dtype).reshape([-1, 1, 1, 1]);
+            path.velocity(v, x, c.t) * (1.0 + smooth.of(s) + snr.of(s)) + density
+        }).at(\"image\");
+        let net = model::dit(#{ depth: 1, hidden_size: 16, num_heads: 2, parts: part });\n";
+    let seen =
+        "print(net.observe(tensor::rand([1, 1, 28, 28], #{ seed: 1 }), tensor([0.5]), tensor([1])).kept);";
+    let part = text
+        .replace("path.velocity", "let y = path.velocity")
+        .replace("+ density\n", "+ density;\nc.keep(\"y\", y.square().sum()); y\n");
+    let expected = good(folder.path(), "make.rhai", &format!("{part}net.save(\"net.safetensors\");{seen}"));
+    assert!(expected.contains('y') && !expected.contains("not stored"), "{expected}");
+    let found =
+        good(folder.path(), "open.rhai", &format!("let net = model::open(\"net.safetensors\");{seen}"));
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn an_error_in_stored_code_names_the_line_of_the_file_that_it_came_from() {
     let folder = tempfile::tempdir().unwrap();
     let text = "let part = nn::part(|b| {\n    |x, c| x.narrow(1, 0, 3)\n}).at(\"tokens\");\n\

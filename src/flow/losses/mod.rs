@@ -11,6 +11,7 @@ pub use weight::{EdmOptions, MinSnrOptions, Weight};
 use std::fmt;
 
 use super::path::{Path, alike, as_data, not_stored};
+use crate::context::Context;
 use crate::declare::{Display, FromValue, Function, IntoValue, Map, Value};
 use crate::document::Document;
 use crate::ensure;
@@ -96,6 +97,21 @@ impl Loss {
                 "the stored loss \"{name}\" has functions, which are not read back"
             ))
             .hint("make the loss again with its functions")),
+        }
+    }
+
+    /// Restores a loss from the output of [`Loss::to_data`], and compiles its functions.
+    pub fn compiled(data: &Value, context: &Context) -> Result<Self> {
+        let (name, options) = kind::read_stored("loss", data)?;
+        let part = |name: &str| options.get(name).unwrap_or(&Value::Unit);
+        match name.as_str() {
+            "weighted" => Function::of_code(part("weight"), context).map(Loss::Weighted),
+            "function" => Function::of_code(part("function"), context).map(Loss::Function),
+            "spectral" => {
+                let weight = Function::of_code(part("weight"), context)?;
+                Ok(Loss::Spectral(Basis::from_data(part("basis"))?, weight))
+            }
+            _ => Self::from_data(data),
         }
     }
 

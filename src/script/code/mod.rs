@@ -19,7 +19,9 @@ use super::values::Types;
 use crate::context::Context;
 use crate::declare::{FromValue, Function, IntoValue, Map, Value, entry};
 use crate::error::{Error, Result};
+use crate::flow::{Loss, Path, Timesteps};
 use crate::model::Part;
+use crate::spectral::basis::Basis;
 use crate::spectral::{Correction, Filter, Gate};
 use crate::torch::{DType, Device, Tensor};
 
@@ -150,7 +152,10 @@ fn tagged(value: Value) -> Result<Value> {
             tag("tensor", numbers(&value)?)
         }
         Value::Object(ref object) => match object.to_data() {
-            Some(data) if RESTORED.contains(&object.type_name()) => tag(object.type_name(), data),
+            Some(data) if RESTORED.contains(&object.type_name()) => {
+                complete(&value)?;
+                tag(object.type_name(), data)
+            }
             _ => {
                 return Err(Error::argument(format!("{} is not stored with code", value.describe())).hint(
                     "create it inside the function; a large tensor can become a parameter of the builder",
@@ -161,7 +166,17 @@ fn tagged(value: Value) -> Result<Value> {
 }
 
 /// Handles that can be rebuilt from their data.
-const RESTORED: [&str; 4] = ["filter", "gate", "correction", "part"];
+const RESTORED: [&str; 8] = ["filter", "gate", "correction", "part", "basis", "loss", "path", "timesteps"];
+
+/// Returns an error if the value is a loss or a path with a function that cannot be stored.
+fn complete(value: &Value) -> Result<()> {
+    let loss = value.downcast::<Loss>().map(|loss| loss.not_stored());
+    let path = value.downcast::<Path>().map(|path| path.not_stored());
+    match loss.or(path).unwrap_or_default().into_iter().next() {
+        Some((name, why)) => Err(why.context(format!("`{name}` of {}", value.describe()))),
+        None => Ok(()),
+    }
+}
 
 /// Largest number of elements of a tensor that is stored as a constant of a function.
 const NUMBERS: usize = 1 << 16;
@@ -221,6 +236,10 @@ fn untagged(context: &Context, data: &Value) -> Result<Value> {
         ("filter", _) => Filter::from_data(value)?.into_value(),
         ("gate", _) => Gate::from_data(value)?.compiled(context)?.into_value(),
         ("correction", _) => Correction::from_data(value)?.compiled(context)?.into_value(),
+        ("basis", _) => Basis::from_data(value)?.into_value(),
+        ("loss", _) => Loss::compiled(value, context)?.into_value(),
+        ("path", _) => Path::from_data(value, context)?.into_value(),
+        ("timesteps", _) => Timesteps::from_data(value)?.into_value(),
         ("tensor", _) => from_numbers(value)?.into_value(),
         ("part", _) => Part::from_data(value)?.compiled(context)?.into_value(),
         (other, _) => return Err(Error::argument(format!("there is no stored value of the kind `{other}`"))),
