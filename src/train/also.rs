@@ -48,7 +48,7 @@ impl Also {
         if self.parameters.is_empty() {
             return Ok(parameters);
         }
-        Parameters::new(parameters.named().iter().chain(&self.parameters).cloned().collect())
+        parameters.and(&self.parameters)
     }
 
     /// Returns the tensors to save in a checkpoint.

@@ -167,7 +167,8 @@ pub(crate) mod methods {
         /// let update = opt.step(w.sum(), #{ clip: 1.0 });
         /// assert_close(update.grad_norm, 2.0, 1e-6);
         /// ```
-        fn step(optimizer: Optimizer, loss: Tensor, options: ClipOptions) -> Update {
+        fn step<cx>(optimizer: Optimizer, loss: Tensor, options: ClipOptions) -> Update {
+            optimizer.tell_left_out(cx);
             optimizer.step(&loss, options.clip).map(|norm| Update { norm })
         }
 
@@ -180,7 +181,8 @@ pub(crate) mod methods {
         /// opt.update();
         /// assert_close(w, 0.5, 1e-6);
         /// ```
-        fn update(optimizer: Optimizer, options: ClipOptions) -> Update {
+        fn update<cx>(optimizer: Optimizer, options: ClipOptions) -> Update {
+            optimizer.tell_left_out(cx);
             let norm = optimizer.update(None, options.clip)?;
             optimizer.verify()?;
             Ok(Update { norm })

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::clip::{excess, no_gradients};
 use super::groups::{self, Groups};
 use super::muon::{Muon, MuonOptions};
 use super::{Parameters, masters};
+use crate::context::Context;
 use crate::declare::{Display, IntoValue, Map, Options, Value};
 use crate::error::{Error, Result, allow};
 use crate::scripted;
@@ -47,6 +49,10 @@ pub struct Optimizer(Arc<Inner>);
 struct Inner {
     names: Vec<String>,
     params: Vec<Tensor>,
+    /// Parameters of the model that were frozen when the optimizer was made.
+    frozen: Vec<(String, Tensor)>,
+    /// Whether a user was told that some of them are not frozen any more.
+    told: AtomicBool,
     /// Float32 masters of parameters in bfloat16 or float16.
     masters: Vec<Option<Tensor>>,
     /// First moments, or momenta of parameters that Muon updates.
@@ -170,6 +176,8 @@ impl Optimizer {
         let second = params.iter().zip(&of_muon).map(|(p, muon)| (!muon).then(|| moment(p)).transpose());
         Ok(Self(Arc::new(Inner {
             names: parameters.named().iter().map(|(n, _)| n.clone()).collect(),
+            frozen: parameters.frozen().to_vec(),
+            told: AtomicBool::new(false),
             masters: params.iter().map(masters::of).collect::<Result<_>>()?,
             first: params.iter().map(moment).collect::<Result<_>>()?,
             second: second.collect::<Result<_>>()?,
@@ -211,6 +219,23 @@ impl Optimizer {
     /// it.
     pub fn update(&self, loss: Option<&Tensor>, clip: Option<f64>) -> Result<Tensor> {
         self.update_by(self.gradients(), loss, clip)
+    }
+
+    /// Returns the name of a parameter of the model that records gradients now and is not updated, since it was frozen
+    /// when the optimizer was made.
+    pub(super) fn left_out(&self) -> Option<&str> {
+        self.0.frozen.iter().find(|(_, tensor)| tensor.requires_grad()).map(|(name, _)| name.as_str())
+    }
+
+    /// Tells the user once of such a parameter.
+    pub(super) fn tell_left_out(&self, context: &Context) {
+        if let Some(name) = self.left_out()
+            && !self.0.told.swap(true, Ordering::Relaxed)
+        {
+            context.note(&format!(
+                "the optimizer does not update `{name}`, which was frozen when it was made; make it after `unfreeze`"
+            ));
+        }
     }
 
     /// Returns the gradients of the parameters.

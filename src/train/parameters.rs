@@ -8,7 +8,11 @@ use crate::torch::Tensor;
 
 /// Named tensors that require gradients; the argument of optimizers and clipping.
 #[derive(Debug, Clone)]
-pub struct Parameters(Vec<(String, Tensor)>);
+pub struct Parameters {
+    named: Vec<(String, Tensor)>,
+    /// Frozen parameters of the model, which are not among them.
+    frozen: Vec<(String, Tensor)>,
+}
 
 impl Parameters {
     /// Creates parameters from named tensors, each of which must require gradients and be dense in memory.
@@ -35,29 +39,41 @@ impl Parameters {
                     .hint("make it dense with `.contiguous()` before `requires_grad(true)`"));
             }
         }
-        Ok(Self(named))
+        Ok(Self { named, frozen: Vec::new() })
     }
 
     /// Returns the parameters of a model that require gradients, with their names; frozen ones are left out.
     pub fn of(model: &Model) -> Result<Self> {
-        let trained: Vec<_> = model.parameters().iter().filter(|(_, t)| t.requires_grad()).cloned().collect();
+        let (trained, frozen): (Vec<_>, Vec<_>) =
+            model.parameters().iter().cloned().partition(|(_, t)| t.requires_grad());
         if trained.is_empty() {
             return Err(Error::argument(
                 "the model has no parameter that records gradients, so there is nothing to train",
             )
             .hint("turn gradients on for some parameters with `requires_grad(true)`"));
         }
-        Self::new(trained)
+        Ok(Self { frozen, ..Self::new(trained)? })
+    }
+
+    /// Returns these parameters and more.
+    pub(super) fn and(&self, more: &[(String, Tensor)]) -> Result<Self> {
+        let named = self.named.iter().chain(more).cloned().collect();
+        Ok(Self { frozen: self.frozen.clone(), ..Self::new(named)? })
+    }
+
+    /// Returns the parameters of the model that are not among them because they were frozen.
+    pub(super) fn frozen(&self) -> &[(String, Tensor)] {
+        &self.frozen
     }
 
     /// Returns names and tensors, in order.
     pub fn named(&self) -> &[(String, Tensor)] {
-        &self.0
+        &self.named
     }
 
     /// Returns the tensors, in order.
     pub fn tensors(&self) -> Vec<Tensor> {
-        self.0.iter().map(|(_, t)| t.clone()).collect()
+        self.named.iter().map(|(_, t)| t.clone()).collect()
     }
 }
 

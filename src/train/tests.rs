@@ -252,6 +252,30 @@ fn a_function_may_end_the_run() {
 }
 
 #[test]
+fn parameters_that_are_no_longer_frozen_are_not_ignored_in_silence() {
+    let net = model(0);
+    net.freeze(&["blocks.*".to_string()]).unwrap();
+    let thawed = net.clone();
+    let on_step = Function::new(move |_| thawed.unfreeze(&["*".to_string()]).map(|()| Value::Unit));
+    let error = train(&net, &FitOptions { on_step: Some(on_step), ..short() }).unwrap_err();
+    assert!(error.message().contains("was frozen when the run began and is not any more"), "{error}");
+    // The optimizer of a loop says so once; one that is made afterwards has nothing to say.
+    let net = model(0);
+    net.freeze(&["blocks.*".to_string()]).unwrap();
+    let early = Optimizer::new(&Parameters::of(&net).unwrap(), &AdamWOptions::default()).unwrap();
+    net.unfreeze(&["*".to_string()]).unwrap();
+    let late = Optimizer::new(&Parameters::of(&net).unwrap(), &AdamWOptions::default()).unwrap();
+    let notes = Arc::new(AtomicUsize::new(0));
+    let told = Arc::clone(&notes);
+    let note = Arc::new(move |_: &str| {
+        told.fetch_add(1, Ordering::Relaxed);
+    });
+    let context = Context { note, ..Context::default() };
+    [&early, &early, &late].into_iter().for_each(|optimizer| optimizer.tell_left_out(&context));
+    assert_eq!(notes.load(Ordering::Relaxed), 1);
+}
+
+#[test]
 fn bfloat16_and_other_times_train_too() {
     let options = FitOptions {
         precision: Precision::BFloat16,

@@ -320,6 +320,12 @@ impl<'a> Training<'a> {
 
     /// Performs one update; its measurements stay on the device.
     fn step(&mut self, step: usize, context: &Context) -> Result<Pending> {
+        if let Some(name) = self.optimizer.left_out() {
+            return Err(Error::argument(format!(
+                "`{name}` was frozen when the run began and is not any more, so it would never be updated"
+            ))
+            .hint("call `train::fit` again after `unfreeze`, or unfreeze it before and give it `lr: 0.0` in `groups`"));
+        }
         self.optimizer.set_factor(self.factor(step));
         let lr = self.optimizer.lr();
         let position = self.loader.position();
