@@ -42,7 +42,8 @@ pub struct FitOptions {
     /// Updates over which the learning rate rises linearly.
     #[option(default = 0)]
     pub warmup: usize,
-    /// Schedule after the warm-up: `constant`, or `cosine` down to `min_lr_ratio` at the last step.
+    /// Schedule after the warm-up: `constant`, `cosine` down to `min_lr_ratio` at the last step, or a function
+    /// `|step| factor` that returns the factor of all learning rates for a step, from 0.
     pub schedule: Schedule,
     /// Lowest learning rate of the cosine schedule, as a fraction of `lr`.
     #[option(default = 0.1, range = 0.0..=1.0)]
@@ -256,7 +257,10 @@ pub fn not_stored(model: &Model, options: &FitOptions) -> Vec<String> {
     });
     let times = options.timesteps.as_ref().and_then(|times| times.to_data().err());
     let times = times.map(|why| ("`timesteps`".to_string(), why));
-    all.extend(also.chain(path).chain(loss).chain(times).map(|(what, why)| sentence(what, why)));
+    let schedule = options.schedule.to_data().err().map(|why| ("`schedule`".to_string(), why));
+    all.extend(
+        also.chain(path).chain(loss).chain(times).chain(schedule).map(|(what, why)| sentence(what, why)),
+    );
     all
 }
 
@@ -264,7 +268,7 @@ pub fn not_stored(model: &Model, options: &FitOptions) -> Vec<String> {
 pub(super) fn check_settings(saved: &Map, options: &FitOptions) -> Result<()> {
     let mut free: Vec<&str> =
         FitOptions::FIELDS.iter().filter(|option| option.changeable).map(|option| option.name).collect();
-    if options.schedule == Schedule::Constant {
+    if options.schedule.may_be_made_longer() {
         // A longer run starts the same way as a shorter one.
         free.push("steps");
     }
@@ -324,6 +328,7 @@ pub(super) fn settings(options: &FitOptions) -> Map {
     );
     let times = options.timesteps.clone().unwrap_or_default().to_data().unwrap_or(Value::Unit);
     map.insert("timesteps".to_string(), times);
+    map.insert("schedule".to_string(), options.schedule.to_data().unwrap_or(Value::Unit));
     map.values_mut().for_each(to_data);
     map
 }

@@ -1,16 +1,101 @@
 //! Learning rate factors for update `step`, counted from 0.
 
-use crate::declare::{Choice, Options};
+use crate::declare::{Allowed, Choice, FromValue, Function, IntoValue, Options, Value};
+use crate::ensure;
+use crate::error::Result;
 use std::f64::consts::PI;
 
 /// Schedule of the learning rate after the warm-up.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+#[derive(Debug, Clone, Default)]
 pub enum Schedule {
     /// The learning rate itself.
     #[default]
     Constant,
     /// Half a cosine, down to the lowest learning rate at the last step.
     Cosine,
+    /// The learning rate times what a function of the step, from 0, returns.
+    Function(Function),
+}
+
+/// Words of the schedules that have one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Choice)]
+enum Word {
+    /// The learning rate itself.
+    Constant,
+    /// Half a cosine, down to the lowest learning rate at the last step.
+    Cosine,
+}
+
+impl Schedule {
+    /// Returns the factor of update `step`; `cosine` has the constants of all schedules.
+    pub(super) fn factor(&self, step: usize, cosine: &Cosine) -> Result<f64> {
+        let constant = Constant { warmup: cosine.warmup };
+        match self {
+            Schedule::Cosine => Ok(cosine.factor(step)),
+            Schedule::Constant => Ok(constant.factor(step)),
+            Schedule::Function(_) if step < cosine.warmup => Ok(constant.factor(step)),
+            Schedule::Function(function) => {
+                let answer = function.call(&[step.into_value()])?;
+                let factor = f64::from_value(&answer).map_err(|e| e.context("`schedule`"))?;
+                ensure!(
+                    factor.is_finite() && factor >= 0.0,
+                    "`schedule` must return a factor of at least 0, found {factor} at step {step}"
+                );
+                Ok(factor)
+            }
+        }
+    }
+
+    /// Returns whether the factor of a step does not depend on the number of steps.
+    pub(super) fn may_be_made_longer(&self) -> bool {
+        !matches!(self, Schedule::Cosine)
+    }
+
+    /// Returns the schedule as data: its word, or the code of the function, which is an error without a stored form.
+    pub(super) fn to_data(&self) -> Result<Value> {
+        match self {
+            Schedule::Function(function) => function.to_data(),
+            other => Ok(other.clone().into_value()),
+        }
+    }
+}
+
+impl From<Function> for Schedule {
+    fn from(function: Function) -> Self {
+        Schedule::Function(function)
+    }
+}
+
+impl FromValue for Schedule {
+    fn label() -> String {
+        "function or string".to_string()
+    }
+    fn from_value(value: &Value) -> Result<Self> {
+        match value {
+            Value::Function(function) => Ok(Schedule::Function(function.clone())),
+            Value::Str(_) => Ok(match Word::from_value(value)? {
+                Word::Constant => Schedule::Constant,
+                Word::Cosine => Schedule::Cosine,
+            }),
+            other => Err(other.mismatch("\"constant\", \"cosine\" or a function |step| factor")),
+        }
+    }
+    fn allowed() -> Allowed {
+        Word::allowed()
+    }
+}
+
+impl IntoValue for Schedule {
+    fn label() -> String {
+        <Self as FromValue>::label()
+    }
+    fn into_value(self) -> Value {
+        match self {
+            Schedule::Constant => Word::Constant.into_value(),
+            Schedule::Cosine => Word::Cosine.into_value(),
+            Schedule::Function(function) => Value::Function(function),
+        }
+    }
 }
 
 /// Linear warm-up, followed by half a cosine.

@@ -276,6 +276,29 @@ fn parameters_that_are_no_longer_frozen_are_not_ignored_in_silence() {
 }
 
 #[test]
+fn a_function_schedules_the_learning_rate_and_a_run_with_it_resumes() {
+    let folder = tempfile::tempdir().unwrap();
+    let falls = |values: &[Value]| {
+        let Value::Int(step) = values[0] else { unreachable!() };
+        Ok(Value::Float(1.0 / (1 + step) as f64))
+    };
+    let schedule = || Schedule::Function(Function::new(falls));
+    let options = FitOptions { schedule: schedule(), warmup: 2, log_every: 1, ..short() };
+    let straight = train(&model(0), &options).unwrap();
+    let rates: Vec<f64> = straight.history().iter().take(4).map(|row| row.lr / 3e-3).collect();
+    for (found, expected) in rates.iter().zip([0.5, 1.0, 1.0 / 3.0, 0.25]) {
+        assert!((found - expected).abs() < 1e-12, "{rates:?}");
+    }
+    let saved = FitOptions { out: folder.path().display().to_string(), ..options.clone() };
+    stopped_after(5, &saved);
+    let resumed = train(&model(0), &saved).unwrap();
+    assert_eq!(weights(resumed.model()), weights(straight.model()));
+    let below = Schedule::Function(Function::new(|_| Ok(Value::Float(-1.0))));
+    let error = train(&model(0), &FitOptions { schedule: below, warmup: 0, ..short() }).unwrap_err();
+    assert_eq!(error.message(), "`schedule` must return a factor of at least 0, found -1 at step 0");
+}
+
+#[test]
 fn bfloat16_and_other_times_train_too() {
     let options = FitOptions {
         precision: Precision::BFloat16,

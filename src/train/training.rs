@@ -10,7 +10,7 @@ use super::log::{Log, Row};
 use super::objective::Drawn;
 use super::run::Record;
 use super::saved::hash;
-use super::schedule::{Constant, Cosine, Schedule};
+use super::schedule::Cosine;
 use super::{
     AdamWOptions, Ema, FitOptions, Method, Optimizer, Parameters, RecordedBackward, Run, posthoc,
     step_generator,
@@ -326,7 +326,7 @@ impl<'a> Training<'a> {
             ))
             .hint("call `train::fit` again after `unfreeze`, or unfreeze it before and give it `lr: 0.0` in `groups`"));
         }
-        self.optimizer.set_factor(self.factor(step));
+        self.optimizer.set_factor(self.factor(step)?);
         let lr = self.optimizer.lr();
         let position = self.loader.position();
         let random = self.random()?;
@@ -521,12 +521,10 @@ impl<'a> Training<'a> {
         Ok((measured, Some(all)))
     }
 
-    fn factor(&self, step: usize) -> f64 {
+    fn factor(&self, step: usize) -> Result<f64> {
         let FitOptions { warmup, steps, min_lr_ratio, .. } = *self.options;
-        match self.options.schedule {
-            Schedule::Cosine => Cosine { warmup, steps, min_ratio: min_lr_ratio }.factor(step),
-            Schedule::Constant => Constant { warmup }.factor(step),
-        }
+        let cosine = Cosine { warmup, steps, min_ratio: min_lr_ratio };
+        self.options.schedule.factor(step, &cosine)
     }
 
     fn not_finite(&self, step: usize, loss: f64) -> Error {
