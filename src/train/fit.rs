@@ -138,7 +138,8 @@ pub struct FitOptions {
     #[option(changeable)]
     pub not_finite: NotFinite,
     /// Function called after each step with `#{ step, loss, lr, grad_norm, seconds, indices }`, where `indices`
-    /// are the positions of the images in the data set. If it returns `false`, the run ends.
+    /// are the positions of the images in the data set. If it returns `false`, the run ends; when the call is made
+    /// again, the function is asked again about the last step, and the run goes on unless it returns `false`.
     #[option(changeable)]
     pub on_step: Option<Function>,
 }

@@ -9,6 +9,7 @@ use super::fit::{check_settings, settings};
 use super::log::Row;
 use super::posthoc;
 use super::training::{Training, mean};
+use crate::context::Context;
 use crate::declare::{FromValue, IntoValue, Map, Value};
 use crate::error::{Error, Result};
 use crate::model::Model;
@@ -107,6 +108,29 @@ impl Training<'_> {
             .collect();
         (self.before, self.skipped, self.ended, self.best) = (before, skipped, ended, best);
         (self.written, self.losses, self.origin) = (losses.len(), losses, origin);
+        Ok(())
+    }
+
+    /// Asks `on_step` again about the last step of a resumed run that it had ended; without `on_step` the run goes on.
+    pub(super) fn decide_again(&mut self, context: &Context) -> Result<()> {
+        let last = self.history.last().filter(|row| row.step == self.losses.len()).cloned();
+        if !std::mem::take(&mut self.ended) || self.done() >= self.options.steps {
+            return Ok(());
+        }
+        if let Some(row) = last {
+            let position = self.loader.position();
+            self.loader.seek(position.saturating_sub(self.options.batch as u64));
+            // The images that are loaded with the indices do not matter.
+            let batch = self.loader.next_share(0, 1);
+            self.loader.seek(position);
+            self.ended = self.ends_after(row, batch?.indices)?;
+        }
+        if self.ended {
+            let (out, done) = (&self.options.out, self.done());
+            context.note(&format!(
+                "`on_step` has ended the run in {out} after {done} steps, and does so again; without it the run goes on"
+            ));
+        }
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use super::fit::{self, fit};
 use super::*;
 use crate::context::{Bar, Context, Progress};
 use crate::data::{Dataset, FromTensorsOptions, Loader, LoaderOptions, from_tensors};
-use crate::declare::{Function, IntoValue, Map, OneOrMany, Options, Value};
+use crate::declare::{FromValue, Function, IntoValue, Map, OneOrMany, Options, Value};
 use crate::error::Kind;
 use crate::flow::{self, Timesteps};
 use crate::model::{Config, Model};
@@ -252,27 +252,37 @@ fn a_function_may_end_the_run() {
 }
 
 #[test]
-fn parameters_that_are_no_longer_frozen_are_not_ignored_in_silence() {
-    let net = model(0);
-    net.freeze(&["blocks.*".to_string()]).unwrap();
-    let thawed = net.clone();
-    let on_step = Function::new(move |_| thawed.unfreeze(&["*".to_string()]).map(|()| Value::Unit));
-    let error = train(&net, &FitOptions { on_step: Some(on_step), ..short() }).unwrap_err();
-    assert!(error.message().contains("was frozen when the run began and is not any more"), "{error}");
-    // The optimizer of a loop says so once; one that is made afterwards has nothing to say.
-    let net = model(0);
-    net.freeze(&["blocks.*".to_string()]).unwrap();
-    let early = Optimizer::new(&Parameters::of(&net).unwrap(), &AdamWOptions::default()).unwrap();
-    net.unfreeze(&["*".to_string()]).unwrap();
-    let late = Optimizer::new(&Parameters::of(&net).unwrap(), &AdamWOptions::default()).unwrap();
-    let notes = Arc::new(AtomicUsize::new(0));
+fn a_run_that_a_function_ended_goes_on_unless_it_says_so_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let ends_at = |last: i64| {
+        let heard = Arc::clone(&heard);
+        Some(Function::new(move |values| {
+            let Value::Map(row) = &values[0] else { unreachable!() };
+            let Value::Int(step) = row["step"] else { unreachable!() };
+            let indices = row["indices"].downcast::<Tensor>().unwrap().to_i64()?;
+            heard.lock().unwrap().push((step, f64::from_value(&row["loss"])?, indices));
+            Ok(Value::Bool(step != last))
+        }))
+    };
+    let options = FitOptions { out: folder.path().display().to_string(), log_every: 5, ..short() };
+    let ended = FitOptions { on_step: ends_at(4), ..options.clone() };
+    assert_eq!(train(&model(0), &ended).unwrap().steps(), 4);
+    let seen = heard.lock().unwrap().clone();
+    // The same function sees the same step again, makes no other, and the user is told.
+    let notes = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&notes);
-    let note = Arc::new(move |_: &str| {
-        told.fetch_add(1, Ordering::Relaxed);
-    });
+    let note = Arc::new(move |text: &str| told.lock().unwrap().push(text.to_string()));
     let context = Context { note, ..Context::default() };
-    [&early, &early, &late].into_iter().for_each(|optimizer| optimizer.tell_left_out(&context));
-    assert_eq!(notes.load(Ordering::Relaxed), 1);
+    assert_eq!(fit(&model(0), &two_classes(), &ended, &context).unwrap().steps(), 4);
+    assert_eq!(heard.lock().unwrap()[4..], seen[3..]);
+    assert!(notes.lock().unwrap()[0].contains("after 4 steps, and does so again"), "{notes:?}");
+    // Another function goes on to the same bits, and so does none.
+    assert_eq!(train(&model(0), &FitOptions { on_step: ends_at(7), ..options.clone() }).unwrap().steps(), 7);
+    let run = train(&model(0), &options).unwrap();
+    let straight = train(&model(0), &short()).unwrap();
+    assert_eq!(run.losses(), straight.losses());
+    assert_eq!(weights(run.model()), weights(straight.model()));
 }
 
 #[test]
@@ -296,6 +306,30 @@ fn a_function_schedules_the_learning_rate_and_a_run_with_it_resumes() {
     let below = Schedule::Function(Function::new(|_| Ok(Value::Float(-1.0))));
     let error = train(&model(0), &FitOptions { schedule: below, warmup: 0, ..short() }).unwrap_err();
     assert_eq!(error.message(), "`schedule` must return a factor of at least 0, found -1 at step 0");
+}
+
+#[test]
+fn parameters_that_are_no_longer_frozen_are_not_ignored_in_silence() {
+    let net = model(0);
+    net.freeze(&["blocks.*".to_string()]).unwrap();
+    let thawed = net.clone();
+    let on_step = Function::new(move |_| thawed.unfreeze(&["*".to_string()]).map(|()| Value::Unit));
+    let error = train(&net, &FitOptions { on_step: Some(on_step), ..short() }).unwrap_err();
+    assert!(error.message().contains("was frozen when the run began and is not any more"), "{error}");
+    // The optimizer of a loop says so once; one that is made afterwards has nothing to say.
+    let net = model(0);
+    net.freeze(&["blocks.*".to_string()]).unwrap();
+    let early = Optimizer::new(&Parameters::of(&net).unwrap(), &AdamWOptions::default()).unwrap();
+    net.unfreeze(&["*".to_string()]).unwrap();
+    let late = Optimizer::new(&Parameters::of(&net).unwrap(), &AdamWOptions::default()).unwrap();
+    let notes = Arc::new(AtomicUsize::new(0));
+    let told = Arc::clone(&notes);
+    let note = Arc::new(move |_: &str| {
+        told.fetch_add(1, Ordering::Relaxed);
+    });
+    let context = Context { note, ..Context::default() };
+    [&early, &early, &late].into_iter().for_each(|optimizer| optimizer.tell_left_out(&context));
+    assert_eq!(notes.load(Ordering::Relaxed), 1);
 }
 
 #[test]

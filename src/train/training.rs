@@ -234,6 +234,7 @@ impl<'a> Training<'a> {
 
     pub(super) fn run(&mut self, context: &Context) -> Result<()> {
         let FitOptions { steps, log_every, checkpoint_every, .. } = *self.options;
+        self.decide_again(context)?;
         while self.done() < steps && !self.ended {
             self.check(context)?;
             let step = self.done();
@@ -615,19 +616,25 @@ impl<'a> Training<'a> {
             count => format!("  skipped {count}"),
         };
         self.bar.update(row.step as u64, &format!("loss {recent:.4}  lr {:.1e}{skipped}", row.lr));
-        if let Some(on_step) = &self.options.on_step {
-            let own = Row { loss: self.losses[row.step - 1], ..row.clone() };
-            let Value::Map(mut about) = own.into_value() else {
-                return Err(Error::internal("a row is a map"));
-            };
-            about.insert("indices".to_string(), last.indices.into_value());
-            let ended = matches!(on_step.call(&[Value::Map(about)])?, Value::Bool(false));
-            self.ended = self.ranks.any(ended)?;
+        if self.options.on_step.is_some() {
+            self.ended = self.ends_after(row.clone(), last.indices)?;
             if self.ended && !logged {
                 self.note(row)?;
             }
         }
         Ok(())
+    }
+
+    /// Calls `on_step` with a row of the last step, and returns whether it ends the run.
+    pub(super) fn ends_after(&self, row: Row, indices: Tensor) -> Result<bool> {
+        let Some(on_step) = &self.options.on_step else { return Ok(false) };
+        let own = Row { loss: self.losses[row.step - 1], ..row };
+        let Value::Map(mut about) = own.into_value() else {
+            return Err(Error::internal("a row is a map"));
+        };
+        about.insert("indices".to_string(), indices.into_value());
+        let ended = matches!(on_step.call(&[Value::Map(about)])?, Value::Bool(false));
+        self.ranks.any(ended)
     }
 
     fn note(&mut self, mut row: Row) -> Result<()> {
