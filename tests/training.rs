@@ -230,6 +230,16 @@ fn what_functions_of_the_script_give_is_checked_where_they_stand() {
         "flow::path(#{ predict: \"eps\" });",
         &["`predict` must be one of `v`, `x`, `noise`, `score`, `ddpm`, found \"eps\""],
     );
+    fails(
+        &fit("path: flow::path(#{ interpolant: \"gvp\" }), loss: |s| loss::min_snr().of(s)"),
+        &["loss::min_snr(#{ gamma: 5.0 }) weights errors on the straight path"],
+    );
+    fails(
+        "flow::path(#{ predict: \"x\", mix: |x1, z, t| #{ x_t: x1, target: z } });",
+        &[
+            "a path with `mix` has points of its own, from which only `predict: \"v\"` gives velocities, found \"x\"",
+        ],
+    );
     fails("flow::path(#{ nose: |z, x1| z });", &["unknown option `nose`", "did you mean `noise`?"]);
     fails(
         "flow::sample(tiny(), #{ labels: [0], guide: |c| c });",

@@ -25,7 +25,7 @@ pub struct PickOptions {
 /// Options of `model.observe`.
 #[derive(Debug, Clone, Options)]
 pub struct ObserveOptions {
-    /// Training step that parts read as `c.step`; `()` outside of training.
+    /// Training step that parts read as `c.step`; by default `()`, or the step of the loss that calls `s.model`.
     #[option(range = 0..)]
     pub step: Option<i64>,
 }
@@ -98,7 +98,8 @@ pub mod methods {
         /// Computes velocities [B, C, H, W] for images x, times t [B] and labels y [B].
         ///
         /// Times run from 0, noise, to 1, data. Labels are int64 from 0 to K, where K, the number of classes, is
-        /// the null label. No label is dropped here; training does so with `drop_labels`.
+        /// the null label. No label is dropped here; training does so with `drop_labels`. Parts run as in sampling, with
+        /// `c.step` `()`, except for the model `s.model` of a loss, whose parts run in the training step.
         ///
         /// A model of the family `dit` takes diffusion steps from 0, data, to 1000, noise, and returns the noise and,
         /// with `learn_sigma`, the variance of the public DiT: [B, 2 C, H, W].
@@ -122,7 +123,8 @@ pub mod methods {
         /// assert_eq([seen.v.shape, seen.kept.h.shape], [[1, 1, 28, 28], [1, 196, 128]]);
         /// ```
         fn observe(model: Model, x: Tensor, t: Tensor, y: Tensor, options: ObserveOptions) -> Map {
-            let pass = Pass { step: options.step, ..Pass::default() };
+            let usual = model.pass();
+            let pass = Pass { step: options.step.or(usual.step), ..usual };
             let v = model.observe(&x, &t, &y, &pass)?;
             Ok(Map::from([
                 ("v".to_string(), v.into_value()),

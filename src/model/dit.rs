@@ -8,7 +8,7 @@ use super::Config;
 use super::family::{POSITIONS, Position, ROPE};
 use super::parts::built::{Passing, Running, Steps};
 use super::parts::call::Seen;
-use super::parts::{Pass, Place};
+use super::parts::{Kept, Pass, Place};
 use super::trace::{BlockTrace, Split};
 use crate::error::Result;
 use crate::nn::embed::{TimeOptions, sincos_2d, sincos_2d_columns_first, unpatchify};
@@ -482,7 +482,7 @@ impl Block {
                 // Parts keep their tensors in the forward pass itself, not here.
                 Some(passing) if !self.attn_residual.is_empty() => {
                     let aside = Passing {
-                        pass: Pass { step: passing.pass.step, ..Pass::default() },
+                        pass: Pass { kept: Kept::default(), ..passing.pass.clone() },
                         ..passing.clone()
                     };
                     self.attn_residual.apply_to(attn, Some(given), &condition, &aside)?

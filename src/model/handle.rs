@@ -8,7 +8,7 @@ use super::accounting::Accounting;
 use super::custom;
 use super::design::Design;
 use super::dit::{Dit, Traced};
-use super::parts::{Part, Pass};
+use super::parts::{Kept, Part, Pass};
 use super::trace::BlockTrace;
 use crate::declare::Display;
 use crate::document::{Block, Document};
@@ -20,8 +20,10 @@ use crate::torch::graph::{self, Graphs};
 use crate::torch::{DType, Device, Generator, Tensor, flops, no_grad};
 
 /// A DiT, a SpectralDiT, or a user-defined network. Clones share the parameters; [`Model::copy`] does not.
+///
+/// The model that a loss receives has the context of its training step.
 #[derive(Clone)]
-pub struct Model(Arc<Inner>);
+pub struct Model(Arc<Inner>, Option<Arc<Pass>>);
 
 struct Inner {
     design: Design,
@@ -113,13 +115,20 @@ impl Model {
             Design::Dit(config) => Network::Dit(Box::new(Dit::new(&mut builder, config)?)),
             Design::Custom(custom) => Network::Custom(custom::Network::new(&mut builder, custom)?),
         };
-        Ok(Self(Arc::new(Inner {
-            design,
-            device,
-            network,
-            parameters: builder.finish_given()?,
-            flops: OnceLock::new(),
-        })))
+        let parameters = builder.finish_given()?;
+        let inner = Inner { design, device, network, parameters, flops: OnceLock::new() };
+        Ok(Self(Arc::new(inner), None))
+    }
+
+    /// Returns the same model, whose [`Model::forward`] runs in the training step of `pass`.
+    pub(crate) fn in_step(&self, pass: &Pass) -> Self {
+        Self(Arc::clone(&self.0), Some(Arc::new(Pass { kept: Kept::default(), ..pass.clone() })))
+    }
+
+    /// Returns the context of a forward pass, which has kept nothing yet.
+    pub(super) fn pass(&self) -> Pass {
+        let pass = self.1.as_deref().cloned().unwrap_or_default();
+        Pass { kept: Kept::default(), recompute: false, ..pass }
     }
 
     /// Returns the same network with additional parts, which shares its weights with this one.
@@ -225,7 +234,7 @@ impl Model {
     ///
     /// Shapes and values are checked first; on CUDA, checking the values waits once for the device.
     pub fn forward(&self, x: &Tensor, t: &Tensor, y: &Tensor) -> Result<Tensor> {
-        self.observe(x, t, y, &Pass::default())
+        self.observe(x, t, y, &self.pass())
     }
 
     /// Same as [`Model::forward`], leaving the tensors that parts keep in `pass`.

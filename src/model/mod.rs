@@ -39,7 +39,7 @@ pub use handle::Model;
 pub(crate) use open::part_of_average;
 pub use open::{OpenOptions, Weights};
 pub use options::DitOptions;
-pub use parts::{Kept, Part, Pass};
+pub use parts::{Kept, Part, Pass, Rows};
 pub use presets::Size;
 pub use weights::LoadOptions;
 

@@ -73,8 +73,9 @@ pub struct FitOptions {
     pub path: Path,
     /// Loss to minimize: a loss such as `loss::spectral(..)`, or a function `|s| scalar` of a map s with `v`,
     /// the velocity that the model predicts, its `target`, `x_t`, `x1`, `noise`, `t`, `y` (labels after
-    /// dropping), `model`, `step` (from 0), `kept`, which holds what layers of the model kept in the forward
-    /// pass, and `also`. With `accumulate`, the losses of the parts are averaged.
+    /// dropping), `model`, whose parts run in this step, `ema`, the main average, `path`, `step` (from 0),
+    /// `kept`, which holds what layers of the model kept in the forward pass, and `also`. With `accumulate`, the losses
+    /// of the parts are averaged.
     pub loss: Loss,
     /// Parts with parameters that are trained together with the model, for use in a loss:
     /// `nn::part(make, #{ name: "project" })` is called in it as `s.also.project.call(x)`. They are saved in

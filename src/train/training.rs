@@ -431,7 +431,7 @@ impl<'a> Training<'a> {
         let labels = self.model.drop_labels(&batch.labels, Some(&generator))?.narrow(0, first, loaded)?;
         // Otherwise their memory is freed before the forward pass.
         let ends = matches!(loss, Loss::Function(_)).then_some([images, noise]);
-        let drawn = Drawn { x_t, t, labels, target, ends };
+        let drawn = Drawn { x_t, t, labels, target, first, ends };
         let (own, count) = self.ranks.share(self.options.batch);
         match count as i64 == loaded {
             true => Ok(drawn),
@@ -450,10 +450,11 @@ impl<'a> Training<'a> {
             self.optimizer.zero_grad()?;
             return Ok((self.backward(drawn, step, context)?, None));
         };
-        let Drawn { x_t, t, labels, target, .. } = drawn;
+        let Drawn { x_t, t, labels, target, first, .. } = drawn;
         let made = recorded.run(&[x_t, t, labels, target].map(Tensor::clone), &|v| {
             let [x_t, t, labels, target] = [0, 1, 2, 3].map(|i| v[i].clone());
-            self.backward(&Drawn { x_t, t, labels, target, ends: None }, step, context)?.packed()
+            let part = Drawn { x_t, t, labels, target, first: *first, ends: None };
+            self.backward(&part, step, context)?.packed()
         });
         self.recorded = Some(recorded);
         let (packed, gradients) = made?;

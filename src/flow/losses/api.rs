@@ -2,7 +2,7 @@
 
 use super::{EdmOptions, Loss, MinSnrOptions, Weight, scalar};
 use crate::declare::{FromValue, Function, Map, Options, Value};
-use crate::flow::Timesteps;
+use crate::flow::{Path, Timesteps};
 use crate::functions;
 use crate::spectral::basis::Basis;
 use crate::torch::Tensor;
@@ -107,8 +107,8 @@ pub mod methods {
     functions! { methods;
         /// Returns the loss of a step, so that a loss of your own can build on a built-in one.
         ///
-        /// `s` is the map that `train::fit` passes to `loss`; a built-in loss reads `v`, `target` and `t`. The
-        /// result is a scalar tensor.
+        /// `s` is the map that `train::fit` passes to `loss`; a built-in loss reads `v`, `target` and `t`, and checks
+        /// that its weights hold for `path` if it is there. The result is a scalar tensor.
         ///
         /// ```rhai
         /// let smooth = loss::spectral(basis::dct(), |r| 1.0 / (1.0 + r));
@@ -122,6 +122,9 @@ pub mod methods {
             };
             if let Loss::Function(function) = &loss {
                 return scalar(&function.call(&[Value::Map(s.clone())])?);
+            }
+            if let Some(path) = s.get("path").and_then(Value::downcast::<Path>) {
+                loss.check(&path)?;
             }
             loss.compute(&part("v")?, &part("target")?, &part("t")?, || Ok(s.clone()))
         }

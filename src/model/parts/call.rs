@@ -7,7 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::declare::{Display, IntoValue, Map, Value};
 use crate::error::{Error, Result};
 use crate::torch::Tensor;
+use crate::torch::rng::mix;
 use crate::{functions, scripted};
+
+/// Separates the seeds of parts from those of everything else that is drawn for a step.
+const PARTS: u64 = u64::MAX - 1;
 
 /// Tensors that parts keep by name during one forward pass, for a loss or for later parts. Clones share them.
 #[derive(Clone, Default)]
@@ -40,10 +44,25 @@ impl fmt::Debug for Kept {
 pub struct Pass {
     /// Training step, from 0; `None` outside of training.
     pub step: Option<i64>,
+    /// Seed of the run.
+    pub seed: i64,
+    /// Place of the images in the batch of the step, unless they are all of it.
+    pub rows: Option<Rows>,
     /// Tensors kept by parts.
     pub kept: Kept,
     /// Whether the backward pass computes the activations of each block again instead of keeping them.
     pub recompute: bool,
+}
+
+/// Place of some images in the batch of a step, which may be computed in parts or on several ranks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rows {
+    /// Index of the first image.
+    pub first: i64,
+    /// Number of images.
+    pub count: i64,
+    /// Number of images of the whole batch.
+    pub batch: i64,
 }
 
 /// Tensors of a forward pass that every part can read.
@@ -91,7 +110,10 @@ scripted!(
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = self.0.at.block.map_or("outside of blocks".to_string(), |b| format!("in block {b}"));
-        write!(f, "call with x, t, y, time, label, both, block, stream, grid, step, kept; {place}")
+        write!(
+            f,
+            "call with x, t, y, time, label, both, block, stream, grid, step, seed, row, batch, kept; {place}"
+        )
     }
 }
 
@@ -161,6 +183,21 @@ impl Call {
     /// Returns the training step, from 0; `None` outside of training.
     pub fn step(&self) -> Option<i64> {
         self.0.pass.step
+    }
+
+    /// Returns the seed of the step, which depends on the seed of the run and the step alone; `None` outside of
+    /// training. The numbers are unrelated to those that training draws itself.
+    pub fn seed(&self) -> Option<i64> {
+        // A seed is not negative.
+        self.step().map(|step| (mix(mix(self.0.pass.seed as u64, PARTS), step as u64) >> 1) as i64)
+    }
+
+    /// Returns the place of the images in the batch of the step. Images of another number, as when a loss calls the model
+    /// with several copies of them, are a batch of their own.
+    pub fn rows(&self) -> Rows {
+        let count = self.0.seen.x.shape().first().copied().unwrap_or(0);
+        let own = Rows { first: 0, count, batch: count };
+        self.0.pass.rows.filter(|rows| rows.count == count).unwrap_or(own)
     }
 
     /// Returns the tensors that parts have kept in this forward pass.
@@ -315,12 +352,54 @@ pub mod properties {
 
         /// Training step, from 0; `()` outside of training, for example during sampling.
         ///
+        /// In a loss of `train::fit`, `s.model.forward` runs in the step too.
+        ///
         /// ```rhai
         /// let part = nn::part(|b| |v, c| if c.step == () { v + 1.0 } else { v }).at("velocity");
         /// let net = model::dit(#{ depth: 1, parts: [part] });
         /// assert_close(net.forward(tensor::zeros([1, 1, 28, 28]), tensor([0.1]), tensor([3])).mean(), 1.0, 1e-6);
         /// ```
         fn step(call: Call) -> Value { Ok(call.step().map_or(Value::Unit, Value::Int)) }
+
+        /// Seed of the training step, for random numbers of a part; `()` outside of training.
+        ///
+        /// It depends on the seed of the run and the step alone, so a resumed run draws the same numbers. A batch may be
+        /// computed in parts (`accumulate`) or on several ranks: draw the numbers of all `c.batch` images and take
+        /// those from `c.row` on, so that they do not depend on it.
+        ///
+        /// ```rhai
+        /// // A dropout of whole images.
+        /// let drop = nn::part(|b| |r, c| {
+        ///     if c.step == () { return r; }
+        ///     let all = tensor::rand([c.batch, 1, 1], #{ seed: c.seed });
+        ///     r * (all.narrow(0, c.row, r.size(0)) < 0.9).to(r.device)
+        /// }).at("mlp");
+        /// let net = model::dit(#{ depth: 1, hidden_size: 16, num_heads: 2, parts: [drop] });
+        /// let images = data::fashion_mnist().take(8);
+        /// let run = |parts| train::fit(net.copy(), images, #{ steps: 2, batch: 8, lr: 1e-2, accumulate: parts }).loss;
+        /// assert_close(run.call(1), run.call(4), 1e-4);
+        /// ```
+        fn seed(call: Call) -> Value { Ok(call.seed().map_or(Value::Unit, Value::Int)) }
+
+        /// Index of the first image of the forward pass in the batch of the training step, from 0.
+        ///
+        /// It is above 0 with `accumulate` and on several ranks; outside of training it is 0. See `c.seed`.
+        ///
+        /// ```rhai
+        /// let part = nn::part(|b| |v, c| v + c.row + c.batch).at("velocity");
+        /// let net = model::dit(#{ depth: 1, parts: [part] });
+        /// assert_close(net.forward(tensor::zeros([2, 1, 28, 28]), tensor([0.1, 0.2]), tensor([3, 4])).mean(), 2.0, 1e-6);
+        /// ```
+        fn row(call: Call) -> i64 { Ok(call.rows().first) }
+
+        /// Number of images in the whole batch of the training step; outside of training, of the forward pass.
+        ///
+        /// ```rhai
+        /// let part = nn::part(|b| |v, c| v + c.batch).at("velocity");
+        /// let net = model::dit(#{ depth: 1, parts: [part] });
+        /// assert_close(net.forward(tensor::zeros([1, 1, 28, 28]), tensor([0.1]), tensor([3])).mean(), 1.0, 1e-6);
+        /// ```
+        fn batch(call: Call) -> i64 { Ok(call.rows().batch) }
 
         /// Tensors that parts have kept so far in this forward pass, by name.
         ///

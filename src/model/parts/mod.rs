@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub use api::space::*;
 pub use api::{AtOptions, PartOptions};
 pub use blocks::Blocks;
-pub use call::{Call, Kept, Pass};
+pub use call::{Call, Kept, Pass, Rows};
 pub use place::Place;
 
 use crate::context::Context;

@@ -5,7 +5,7 @@ use super::training::Training;
 use crate::declare::{IntoValue, Map, Value};
 use crate::error::{Error, Result};
 use crate::flow::losses::wide;
-use crate::model::Pass;
+use crate::model::{Pass, Rows};
 use crate::torch::{Tensor, autograd};
 
 /// Random draws for one update, or for a part of its batch.
@@ -14,6 +14,8 @@ pub(super) struct Drawn {
     pub t: Tensor,
     pub labels: Tensor,
     pub target: Tensor,
+    /// Index of the first sample in the whole batch.
+    pub first: i64,
     /// Images and noise, if the loss uses them.
     pub ends: Option<[Tensor; 2]>,
 }
@@ -28,6 +30,7 @@ impl Drawn {
             t: of(&self.t)?,
             labels: of(&self.labels)?,
             target: of(&self.target)?,
+            first: self.first + start,
             ends,
         })
     }
@@ -38,7 +41,9 @@ impl Training<'_> {
     pub(super) fn loss(&self, drawn: &Drawn, step: usize) -> Result<(Tensor, Option<Tensor>)> {
         let Drawn { x_t, t, labels, target, .. } = drawn;
         let recompute = self.options.checkpoint_activations;
-        let pass = Pass { step: Some(step as i64), recompute, ..Pass::default() };
+        let rows = Rows { first: drawn.first, count: t.size(0)?, batch: self.options.batch as i64 };
+        let (step_seen, seed) = (Some(step as i64), self.options.seed);
+        let pass = Pass { step: step_seen, seed, rows: Some(rows), recompute, ..Pass::default() };
         let (input, times) = self.options.path.input(x_t, t, self.model.time_scale())?;
         let forward = || self.model.forward_in(&input, &times, labels, &pass);
         let output = match self.options.precision {
@@ -66,7 +71,10 @@ impl Training<'_> {
             ("x_t".to_string(), drawn.x_t.clone().into_value()),
             ("t".to_string(), drawn.t.clone().into_value()),
             ("y".to_string(), drawn.labels.clone().into_value()),
-            ("model".to_string(), self.model.clone().into_value()),
+            // Its parts run in the training step, as those that gave `v`.
+            ("model".to_string(), self.model.in_step(pass).into_value()),
+            ("ema".to_string(), self.averages.first().map_or(Value::Unit, |a| a.model().into_value())),
+            ("path".to_string(), self.options.path.clone().into_value()),
             ("step".to_string(), step.into_value()),
             ("kept".to_string(), Value::Map(pass.kept.to_map())),
             ("also".to_string(), Value::Map(self.also.functions().clone())),
