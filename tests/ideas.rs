@@ -26,7 +26,7 @@ fn every(images) {
         repa: #{ parts: align.parts, fit: #{ also: align.also, loss: align.loss } },
         token_routing: #{ parts: [ideas::token_routing(#{ blocks: 1..3 })] },
         long_skips: #{ parts: ideas::long_skips(4, #{ backbone: 1.0, skip: 1.0 }) },
-        autoguidance: #{ sample: #{ velocity: ideas::autoguidance(worse, 2.0) } },
+        autoguidance: #{ sample: ideas::autoguidance(worse, 2.0) },
     }
 }
 fn made(idea) {
@@ -115,6 +115,42 @@ fn every_parameter_learns_and_a_run_that_was_stopped_ends_with_the_same_bits() {
 }
 
 #[test]
+fn what_an_idea_computes_does_not_depend_on_how_it_is_called() {
+    let folder = tempfile::tempdir().unwrap();
+    run(
+        folder.path(),
+        "same.rhai",
+        r#"
+        // Routes do not depend on the parts of a batch, and do on the seed.
+        let routed = |more| train::fit(made(ideas_of.token_routing), images, #{ steps: 6, batch: 8, lr: 1e-2 } + more).losses;
+        let whole = routed.call(#{});
+        for parts in [2, 4] { assert_close(tensor(routed.call(#{ accumulate: parts })), tensor(whole), 1e-5); }
+        let seen = [];
+        let look = nn::part(|b| |x, c| { seen.push([c.seed, c.row, c.batch]); x }, #{ name: "look" }).at("tokens");
+        let net = model::dit(#{ depth: 1, hidden_size: 16, num_heads: 2, parts: look });
+        for seed in [0, 1] { train::fit(net.copy(), images, #{ steps: 1, batch: 8, accumulate: 2, seed: seed }); }
+        assert_eq(seen.map(|s| [s[1], s[2]]), [[0, 8], [4, 8], [0, 8], [4, 8]]);
+        assert(seen[0][0] == seen[1][0] && seen[0][0] != seen[2][0]);
+        // The model in a loss runs in the training step.
+        let parts = ideas::long_skips(4, #{ backbone: 3.0, skip: 0.0 });
+        let net = model::dit(#{ depth: 4, hidden_size: 16, num_heads: 2, parts: parts });
+        train::fit(net, images, #{ steps: 6, batch: 8, lr: 1e-2 });
+        let loss = |s| {
+            assert(s.v.equal(s.model.forward(s.x_t, s.t, s.y)));
+            assert(!s.v.equal(net.forward(s.x_t, s.t, s.y)));
+            assert(s.v.equal(s.model.observe(s.x_t, s.t, s.y).v));
+            assert_eq(s.ema.forward(s.x_t, s.t, s.y).shape, s.v.shape);
+            loss::mse().of(s)
+        };
+        train::fit(net, images, #{ steps: 1, batch: 8, loss: loss });
+        // A model that is guided by itself is not guided, whatever it predicts.
+        let o = #{ labels: [3, 4], steps: 4, path: flow::path(#{ predict: "x" }) };
+        let guided = flow::sample(net, o + ideas::autoguidance(net, 2.0));
+        assert_close(guided, flow::sample(net, o), 1e-5);"#,
+    );
+}
+
+#[test]
 fn ideas_work_on_images_that_are_not_square() {
     let folder = tempfile::tempdir().unwrap();
     run(
@@ -138,7 +174,7 @@ fn ideas_work_on_images_that_are_not_square() {
         }
         let sample = |more| { let s = #{ labels: [1, 2], steps: 2 }; s.mixin(more); flow::sample(net(), s).shape };
         assert_eq(sample.call(#{ guide: ideas::frequency_guidance() }), [2, 1, 8, 12]);
-        assert_eq(sample.call(#{ velocity: ideas::autoguidance(net(), 1.5) }), [2, 1, 8, 12]);
+        assert_eq(sample.call(ideas::autoguidance(net(), 1.5)), [2, 1, 8, 12]);
         assert_eq(ideas::blurred(wide.images(), 4).shape, [16, 1, 8, 12]);"#,
     );
 }

@@ -314,6 +314,24 @@ fn samples_features_and_metrics_are_those_of_one_rank() {
     assert_eq!(three.out, one.out);
 }
 
+/// A part that draws random numbers, and a loss of features: what both see depends on the image, not on its rank.
+const DRAWN: &str = r#"
+let align = ideas::repa(eval::features(), #{ hidden: 8, block: 0 });
+let parts = align.parts + [ideas::token_routing(#{ blocks: 1..2 })];
+let net = model::dit(#{ depth: 3, hidden_size: 16, num_heads: 2, patch_size: 4, parts: parts });
+let images = data::fashion_mnist(#{ split: "test" }).take(64);
+let run = train::fit(net, images, #{ steps: 4, batch: 8, lr: 1e-2, also: align.also, loss: align.loss, accumulate: PARTS });
+print(run.losses);
+"#;
+
+#[test]
+fn parts_that_draw_and_losses_of_features_do_not_depend_on_the_rank() {
+    let script = DRAWN.replace("PARTS", "2");
+    let [one, two] = [1, 2].map(|ranks| run_script(&script, ranks).1);
+    [&one, &two].into_iter().for_each(fine);
+    assert_eq!(two.out, one.out);
+}
+
 /// A sweep of six points.
 const SWEEP: &str = r#"
 let points = [1, 2, 3, 4, 5, 6].map(|x| #{ x: x });
