@@ -22,8 +22,9 @@ const RESULTS: (usize, u64) = (100, 512 << 20);
 pub enum Ended {
     /// Without an error.
     Well,
-    /// With this error message.
-    Badly(String),
+    /// With this error message, and the position in the text, in bytes, of what failed, if it is known. The statements
+    /// before it have run.
+    Badly(String, Option<usize>),
 }
 
 /// A cell that was run in the REPL or a notebook.
@@ -49,6 +50,25 @@ pub(super) struct Record {
     saved: Vec<PathBuf>,
 }
 
+/// Returns the position in the text of a cell, in bytes, of the call or value that failed; `None` if nothing of the cell
+/// ran or the place is elsewhere.
+fn failing(diagnosis: &Diagnosis, text: &str, name: &str) -> Option<usize> {
+    if diagnosis.kind == "syntax" {
+        return None;
+    }
+    // The outermost call comes last.
+    let places = diagnosis
+        .place
+        .as_deref()
+        .into_iter()
+        .chain(diagnosis.frames.iter().filter_map(|f| f.place.as_ref()));
+    let place = places.filter(|place| place.file == name).last()?;
+    let line = text.split('\n').nth(place.line.checked_sub(1)?)?;
+    let before: usize = text.split('\n').take(place.line - 1).map(|line| line.len() + 1).sum();
+    let column = line.char_indices().nth(place.column.checked_sub(1)?).map_or(line.len(), |(at, _)| at);
+    Some(before + column)
+}
+
 impl Session {
     /// Runs a numbered cell: it is recorded, and its result becomes `_` and, for cell 3, `_3`.
     pub fn run_numbered(&mut self, text: &str, number: usize) -> Result<Outcome, Diagnosis> {
@@ -65,7 +85,10 @@ impl Session {
     ) -> Result<Outcome, Diagnosis> {
         let (ended, has_result) = match &result {
             Ok(outcome) => (Ended::Well, !outcome.result.is_unit()),
-            Err(diagnosis) => (Ended::Badly(diagnosis.message.clone()), false),
+            Err(diagnosis) => {
+                let at = failing(diagnosis, text, &format!("cell {number}"));
+                (Ended::Badly(diagnosis.message.clone(), at), false)
+            }
         };
         self.record.cells.push(Cell { number, text: text.to_string(), ended, has_result });
         match &result {

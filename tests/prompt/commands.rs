@@ -93,7 +93,7 @@ fn a_session_becomes_a_script_that_runs() {
         .arg(terminal.path("mine.rhai"))
         .output()
         .unwrap();
-    assert_eq!(String::from_utf8_lossy(&run.stdout).trim(), "42", "{run:?}");
+    assert_eq!(String::from_utf8_lossy(&run.stdout).trim(), "42\n300", "{run:?}");
     terminal.enter(":history f(");
     terminal.wait_for("3  f(a)");
     terminal.enter(":shell echo from the shell");
@@ -118,14 +118,18 @@ fn what_commands_ran_is_saved_and_files_of_others_are_not_touched() {
     terminal.wait_for("error");
     terminal.enter("print(_3 + 5)");
     line(&terminal, "42");
+    terminal.enter("let kept = 3; let lost = kept + unknwon;");
+    terminal.wait_until(|screen| screen.matches("error").count() == 2);
+    terminal.enter("print(kept * 100)");
+    line(&terminal, "300");
     terminal.enter(":reload");
     terminal.wait_for("read again: job.rhai");
     terminal.enter(":save notes.rhai");
     terminal.wait_for("was not written by this session");
     terminal.enter(":save mine");
-    terminal.wait_for("7 cells in mine.rhai");
+    terminal.wait_for("9 cells in mine.rhai");
     terminal.enter(":save mine");
-    terminal.wait_until(|screen| screen.matches("7 cells in mine.rhai").count() == 2);
+    terminal.wait_until(|screen| screen.matches("9 cells in mine.rhai").count() == 2);
     assert_eq!(std::fs::read_to_string(terminal.path("notes.rhai")).unwrap(), "mine");
     let saved = std::fs::read_to_string(terminal.path("mine.rhai")).unwrap();
     assert_eq!(saved.matches("let loaded = 5;").count(), 2, "{saved}");
@@ -134,7 +138,7 @@ fn what_commands_ran_is_saved_and_files_of_others_are_not_touched() {
         .arg(terminal.path("mine.rhai"))
         .output()
         .unwrap();
-    assert_eq!(String::from_utf8_lossy(&run.stdout).trim(), "42", "{run:?}");
+    assert_eq!(String::from_utf8_lossy(&run.stdout).trim(), "42\n300", "{run:?}");
 }
 
 #[test]

@@ -6,23 +6,28 @@ use crate::script::source::is_result;
 use crate::session::tokens::{Kind, Token, tokens};
 use crate::session::{Cell, Ended};
 
-/// Returns a script that does what the cells did: failed cells become comments, and results that later cells use
-/// get names.
+/// Returns a script that does what the cells did: failed statements and those after them become comments, and results that
+/// later cells use get names.
 pub fn script(cells: &[Cell]) -> String {
     let used = used_results(cells);
     let mut out = String::new();
     for (i, cell) in cells.iter().enumerate() {
         let latest = cells[..i].iter().rev().find(|c| c.has_result).map_or(0, |c| c.number);
-        let text = renamed(cell.text.trim_end(), latest);
+        let runs = |text: &str| with_old_functions(cells, i, &renamed(text.trim_end(), latest));
         match &cell.ended {
             Ended::Well => {
-                let text = with_old_functions(cells, i, &text);
-                out += &statement(&text, used.contains(&cell.number).then_some(cell.number));
+                let number = used.contains(&cell.number).then_some(cell.number);
+                out += &statement(&runs(&cell.text), number);
             }
-            Ended::Badly(why) => {
+            Ended::Badly(why, at) => {
+                let start = at.and_then(|at| starts(&cell.text).into_iter().rfind(|start| *start <= at));
+                let (ran, text) = cell.text.split_at(start.unwrap_or(0));
+                if !ran.trim().is_empty() {
+                    out += &statement(&runs(ran), None);
+                }
                 out +=
                     &format!("// cell {} failed: {}\n", cell.number, why.lines().next().unwrap_or_default());
-                for line in text.lines() {
+                for line in text.trim_end().lines() {
                     out += &format!("// {line}\n");
                 }
             }
@@ -85,8 +90,14 @@ fn statement(text: &str, number: Option<usize>) -> String {
 
 /// Returns the start of the last statement of a cell.
 fn last_statement(text: &str) -> usize {
+    starts(text).pop().unwrap_or(0)
+}
+
+/// Returns the starts of the statements of a cell.
+fn starts(text: &str) -> Vec<usize> {
     let all: Vec<Token> = tokens(text).into_iter().filter(|t| t.kind != Kind::Comment).collect();
-    let (mut blocks, mut start) = (Vec::new(), 0);
+    let mut blocks = Vec::new();
+    let mut starts: Vec<usize> = all.first().map(|t| t.start).into_iter().collect();
     for (i, token) in all.iter().enumerate() {
         let next = all.get(i + 1);
         let ends = match token.text {
@@ -112,10 +123,10 @@ fn last_statement(text: &str) -> usize {
             _ => false,
         };
         if let (true, Some(next)) = (ends, next) {
-            start = next.start;
+            starts.push(next.start);
         }
     }
-    if start == 0 { all.first().map_or(0, |t| t.start) } else { start }
+    starts
 }
 
 /// A function in a cell: its name, number of parameters, and place.
@@ -233,7 +244,7 @@ mod tests {
 
     #[test]
     fn the_script_names_results_and_leaves_failures_out() {
-        let failed = Cell { ended: Ended::Badly("no".to_string()), ..cell(3, "bad(", false) };
+        let failed = Cell { ended: Ended::Badly("no".to_string(), None), ..cell(3, "bad(", false) };
         let cells = [
             cell(1, "fn f(a) { a + 1 }\nfn h() { 1 }\nlet x = 20;", false),
             cell(2, "if x > 0 { let y = 1; }\nf(x)", true),
@@ -247,6 +258,14 @@ mod tests {
                         // cell 3 failed: no\n// bad(\n\nlet result_4 = result_2 * 2; // twice\n\n\
                         fn f(b) { b }\nfn h() { 2 }\n\nprint(result_4);\n\n";
         assert_eq!(script(&cells), expected);
+    }
+
+    #[test]
+    fn statements_before_an_error_have_run() {
+        let text = "let a = 3; let b = a + nosuch; let c = 1;";
+        let failed = Cell { ended: Ended::Badly("no".to_string(), Some(23)), ..cell(1, text, false) };
+        let expected = "let a = 3;\n// cell 1 failed: no\n// let b = a + nosuch; let c = 1;\n\nprint(a);\n\n";
+        assert_eq!(script(&[failed, cell(2, "print(a)", false)]), expected);
     }
 
     #[test]
