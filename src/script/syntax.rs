@@ -56,9 +56,9 @@ pub fn explain(error: &ParseErrorType) -> Error {
         P::WrongExport => say("`export` is only allowed at the outermost level".to_string()),
         P::AssignmentToConstant(name) => say(format!("`{name}` is a constant and cannot be changed"))
             .hint(format!("declare it with `let {name} = ..`")),
-        P::AssignmentToInvalidLHS(_) => {
-            say("this cannot be assigned to".to_string()).hint("a comparison is written `==`")
-        }
+        P::AssignmentToInvalidLHS(_) => say("this cannot be assigned to".to_string()).hint(
+            "a comparison is written `==`; what a call returns gets a name with `let` before it is changed",
+        ),
         P::VariableUndefined(name) => Error::of(Kind::Argument, Problem::NoVariable(name.clone())),
         P::ModuleUndefined(name) => say(format!("there is no namespace `{name}`")),
         P::ExprTooDeep => {

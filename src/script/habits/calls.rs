@@ -1,36 +1,10 @@
-//! Calls as written in Python: of missing modules, of objects, with other arguments.
+//! Calls as written in Python: of missing functions, of objects, with other arguments.
 
+use super::arguments::rewritten;
 use super::line::{Line, ours};
+use super::modules::{self, MODULES, of_tensors};
 use super::{Around, Instead, grammar, write};
-use crate::declare::{Declaration, Field, Form};
 use crate::error::{Error, Problem, Subject};
-use crate::script::names::Names;
-
-/// Modules commonly imported in Python.
-pub const MODULES: [&str; 22] = [
-    "torch",
-    "np",
-    "numpy",
-    "jnp",
-    "jax",
-    "F",
-    "nn",
-    "math",
-    "plt",
-    "matplotlib",
-    "optim",
-    "random",
-    "os",
-    "sys",
-    "time",
-    "pd",
-    "pandas",
-    "torchvision",
-    "transforms",
-    "T",
-    "tqdm",
-    "json",
-];
 
 /// Python functions and what replaces them.
 const BUILTINS: [(&str, &str); 24] = [
@@ -69,7 +43,15 @@ pub fn instead(error: &Error, line: &Line, column: usize, around: &Around) -> In
             return Some(found);
         }
         if MODULES.contains(&name) {
-            return module(line, at?, around.names);
+            return modules::module(line, at?, around.names);
+        }
+        if matches!(name, "None" | "True" | "False") {
+            // A call of a module evaluates its arguments first, and is wrong itself.
+            let call = |i: &usize| MODULES.contains(&line.part(*i).as_str()) && line.is(i + 1, ".");
+            return match grammar::new_dimension(line).filter(|_| name == "None") {
+                Some(found) => Some(found),
+                None => modules::module(line, (0..at?).find(call)?, around.names),
+            };
         }
         if ["pass", "elif", "del", "self", "raise", "yield"].contains(&name) {
             return grammar::instead(line, around.names);
@@ -153,6 +135,31 @@ fn missing(line: &Line, name: &str, at: usize, around: &Around) -> Instead {
     if method && matches!(name, "eval" | "train") && line.is(at + 1, "(") {
         return modes(name);
     }
+    if name == "float" && line.is_text(at + 2) {
+        let infinite = [("inf", "1.0 / 0.0"), ("-inf", "-1.0 / 0.0"), ("nan", "0.0 / 0.0")];
+        let text = line.part(at + 2);
+        let (_, code) = infinite.iter().find(|(word, _)| text.trim_matches(['"', '\'']) == *word)?;
+        let close = line.closing(at + 1)?;
+        return write("a text does not become a number", line.with(at, close + 1, &format!("({code})")));
+    }
+    let close = || line.closing(at + 1).filter(|_| line.is(at + 1, "("));
+    if method && name == "type" {
+        return write("a dtype is set with `to`", line.with(at, at + 1, "to"));
+    }
+    if method && name == "float16" {
+        return write("float16 has the short name `half`", line.with(at, at + 1, "half"));
+    }
+    let pure = name.strip_suffix('_').filter(|pure| method && !of_tensors(pure, around.names).is_empty());
+    if let Some((pure, close)) = pure.zip(close()) {
+        let value = line.part(at - 2);
+        let call = format!("{pure}({})", ours(&line.text(at + 2, close)));
+        let simple = line.is_word(at - 2) && !(at >= 3 && (line.is(at - 3, ".") || line.is(at - 3, "::")));
+        let code = match simple {
+            true => format!("{value} = {value}.{call};"),
+            false => format!("x = x.{call};"),
+        };
+        return write(format!("`{pure}` has no form that works in place"), code);
+    }
     let (_, hint) = BUILTINS.iter().find(|(theirs, _)| *theirs == name)?;
     Some((None, hint.to_string()))
 }
@@ -163,218 +170,4 @@ pub fn modes(name: &str) -> Instead {
         Some(format!("there is no `{name}()`: a model computes the same in training and evaluation")),
         "leave the line out; `no_grad(|| ..)` keeps gradients from being recorded".to_string(),
     ))
-}
-
-/// Returns our name of a PyTorch dtype.
-pub fn dtype(name: &str) -> Option<&'static str> {
-    const SAME: [&str; 10] =
-        ["float32", "float64", "bfloat16", "float16", "int64", "int32", "int8", "uint8", "bool", "complex64"];
-    const SHORT: [(&str, &str); 5] = [
-        ("float", "float32"),
-        ("double", "float64"),
-        ("half", "float16"),
-        ("long", "int64"),
-        ("int", "int32"),
-    ];
-    let short = || SHORT.iter().find(|s| s.0 == name).map(|s| s.1);
-    SAME.iter().copied().find(|d| *d == name).or_else(short)
-}
-
-/// Explains `torch.randn(2, 3)` and other calls that begin with a module.
-pub fn module(line: &Line, at: usize, names: &Names) -> Instead {
-    let root = line.part(at);
-    let mut last = at;
-    while line.is(last + 1, ".") && line.is_word(last + 2) {
-        last += 2;
-    }
-    let name = line.part(last);
-    let message = format!("there is no `{root}`: functions stand in namespaces");
-    let general = || {
-        Some((
-            Some(message.clone()),
-            "`spectral docs` lists the namespaces; tensors are made by `tensor::`".to_string(),
-        ))
-    };
-    if last == at {
-        return general();
-    }
-    if let Some(dtype) = dtype(&name).filter(|_| !line.is(last + 1, "(")) {
-        return write("a dtype is written as a text", line.with(at, last + 1, &format!("\"{dtype}\"")));
-    }
-    if matches!(name.as_str(), "pi" | "e") && !line.is(last + 1, "(") {
-        return write(message, line.with(at, last + 1, &format!("{}()", name.to_uppercase())));
-    }
-    if matches!(name.as_str(), "no_grad" | "inference_mode") {
-        return write(message, "no_grad(|| { .. })");
-    }
-    if matches!(name.as_str(), "manual_seed" | "seed") {
-        let open = last + 1;
-        let seed = line.closing(open).map(|c| line.text(open + 1, c)).unwrap_or_default();
-        return write(message, format!("tensor::seed({seed})"));
-    }
-    let open = last + 1;
-    let Some(close) = line.closing(open).filter(|_| line.is(open, "(")) else { return general() };
-    let lower = name.to_lowercase();
-    let spaces = ["tensor", "optim", "plot", "data", "files", "model"];
-    let renamed = [
-        ("plot", "line"),
-        ("imshow", "images"),
-        ("array", "tensor"),
-        ("as_tensor", "tensor"),
-        ("from_numpy", "tensor"),
-    ];
-    let wanted = renamed.iter().find(|r| r.0 == lower).map_or(lower.as_str(), |r| r.1);
-    let mut paths: Vec<String> = spaces.iter().map(|s| format!("{s}::{wanted}")).collect();
-    if wanted == "tensor" {
-        paths.insert(0, wanted.to_string());
-    }
-    paths.push(wanted.to_string());
-    let path = paths.into_iter().find(|p| !names.get(p).is_empty());
-    let Some(path) = path else { return general() };
-    let method = names.get(&path).iter().any(|k| k.declaration.is_some_and(|d| d.form == Form::Method));
-    let code = arguments(line, open, names.get(&path).iter().filter_map(|k| k.declaration).collect())?;
-    let code = match (method, code.split_first()) {
-        (_, Some((number, []))) if root == "math" => {
-            let whole = !number.is_empty() && number.chars().all(|c| c.is_ascii_digit());
-            format!("{path}({number}{})", if whole { ".0" } else { "" })
-        }
-        (true, Some((array, rest))) if array.starts_with('[') => {
-            format!("tensor({array}).{path}({})", rest.join(", "))
-        }
-        (true, Some((receiver, rest))) => format!("{receiver}.{path}({})", rest.join(", ")),
-        _ => format!("{path}({})", code.join(", ")),
-    };
-    write(message, line.with(at, close + 1, &code))
-}
-
-/// Returns the call whose bracket opens at a part, in our syntax: from, to, code.
-pub fn rewritten(line: &Line, open: usize, names: &Names) -> Option<(usize, usize, String)> {
-    let close = line.closing(open)?;
-    let name = line.part(open - 1);
-    let (start, path) = match open >= 3 && line.is(open - 2, "::") {
-        true => (open - 3, format!("{}::{name}", line.part(open - 3))),
-        false => (open - 1, name.clone()),
-    };
-    let declarations = names.get(&path).iter().filter_map(|k| k.declaration).collect();
-    let method = start > 0 && line.is(start - 1, ".");
-    let code = match method {
-        true => given(line, open, declarations, 1)?,
-        false => arguments(line, open, declarations)?,
-    };
-    Some((start, close + 1, format!("{path}({})", code.join(", "))))
-}
-
-fn arguments(line: &Line, open: usize, declarations: Vec<&'static Declaration>) -> Option<Vec<String>> {
-    given(line, open, declarations, 0)
-}
-
-/// Returns the arguments in the order and form in which one of the functions takes them; `before` are already
-/// given.
-fn given(
-    line: &Line,
-    open: usize,
-    declarations: Vec<&'static Declaration>,
-    before: usize,
-) -> Option<Vec<String>> {
-    let mut positional = Vec::new();
-    let mut named: Vec<(String, String)> = Vec::new();
-    for (from, to) in line.arguments(open)? {
-        match line.is_word(from) && line.is(from + 1, "=") {
-            true => named.push((line.part(from), ours(&line.text(from + 2, to)))),
-            false => positional.push(ours(&line.text(from, to))),
-        }
-    }
-    let declaration = declarations.iter().copied().max_by_key(|d| {
-        named.iter().filter(|(name, _)| field(d, name).is_some() || parameter(d, name).is_some()).count()
-    });
-    let Some(declaration) = declaration else {
-        return Some(with_options(positional, named));
-    };
-    let fields = declaration.fields();
-    let own = declaration.params.len() - usize::from(!fields.is_empty());
-    // Sizes passed one by one become one array.
-    let shape = declaration.params.get(before).filter(|p| p.name == "shape" || p.name == "size");
-    let number = |text: &String| !text.starts_with(['[', '#', '"']) && text != "true" && text != "false";
-    // What follows the sizes has a parameter of its own, unless it is a map.
-    let behind = own.saturating_sub(before + 1);
-    let maps = positional.iter().filter(|p| p.starts_with("#{")).count();
-    let sizes = positional.len().saturating_sub(behind + maps);
-    if shape.is_some() && sizes > 1 && positional[..sizes].iter().all(number) {
-        let rest = positional.split_off(sizes);
-        positional = vec![format!("[{}]", positional.join(", "))];
-        positional.extend(rest);
-    }
-    let mut options = Vec::new();
-    // Arguments beyond the parameters are options, in their order.
-    let extra = positional.split_off(own.saturating_sub(before).min(positional.len()));
-    for value in extra {
-        match value.strip_prefix("#{").and_then(|v| v.strip_suffix('}')) {
-            Some(inside) => options
-                .extend(inside.split_once(':').map(|(k, v)| (k.trim().to_string(), v.trim().to_string()))),
-            None => {
-                let taken = |f: &&Field| options.iter().all(|(k, _): &(String, String)| k != f.name);
-                let fitting = fields.iter().filter(taken).filter(|f| fits(f, &value)).collect::<Vec<_>>();
-                let best = fitting
-                    .iter()
-                    .find(|f| matches!(f.name, "preset" | "keepdim"))
-                    .or_else(|| fitting.first())?;
-                options.push((best.name.to_string(), value));
-            }
-        }
-    }
-    for (name, value) in named {
-        match (parameter(declaration, &name), field(declaration, &name)) {
-            (_, Some(field)) => options.push((field.name.to_string(), value)),
-            (Some(place), None) => {
-                while positional.len() + before < place {
-                    positional.push("()".to_string());
-                }
-                positional.push(value);
-            }
-            (None, None) => options.push((name, value)),
-        }
-    }
-    Some(with_options(positional, options))
-}
-
-fn with_options(mut positional: Vec<String>, options: Vec<(String, String)>) -> Vec<String> {
-    if !options.is_empty() {
-        let entries: Vec<String> = options.iter().map(|(k, v)| format!("{k}: {v}")).collect();
-        positional.push(format!("#{{ {} }}", entries.join(", ")));
-    }
-    positional
-}
-
-/// Returns whether two names mean the same in PyTorch and NumPy.
-fn same(ours: &str, theirs: &str) -> bool {
-    let plain = |name: &str| match name {
-        "axis" | "dims" => "dim".to_string(),
-        "keepdims" => "keepdim".to_string(),
-        "lr" | "learning_rate" => "lr".to_string(),
-        name => name.to_string(),
-    };
-    plain(ours) == plain(theirs)
-}
-
-fn field(declaration: &Declaration, name: &str) -> Option<&'static Field> {
-    declaration.fields().iter().find(|f| same(f.name, name))
-}
-
-fn parameter(declaration: &Declaration, name: &str) -> Option<usize> {
-    declaration.params.iter().position(|p| (p.fields)().is_empty() && same(p.name, name))
-}
-
-/// Returns whether an option may have the value that is written so.
-fn fits(field: &Field, value: &str) -> bool {
-    let label = (field.label)();
-    match value.chars().next() {
-        _ if value == "true" || value == "false" => label.contains("bool"),
-        Some('"') => label.contains("string") || label.contains("dtype") || label.contains("device"),
-        Some('[') => label.contains("array"),
-        Some(c) if c.is_ascii_digit() || c == '-' => {
-            label.contains("float") || label.contains("int") && !value.contains('.')
-        }
-        // A variable may hold anything.
-        _ => true,
-    }
 }

@@ -1,12 +1,12 @@
 //! Python syntax that rhai cannot parse.
 
-use super::line::{Line, ours};
-use super::{Instead, calls, write};
+use super::line::{self, Line, ours};
+use super::{Instead, arguments, calls, modules, write};
 use crate::script::names::Names;
 
 /// Returns what to write instead of a line.
 pub fn instead(line: &Line, names: &Names) -> Instead {
-    let forms: [fn(&Line) -> Instead; 13] = [
+    let forms: [fn(&Line) -> Instead; 14] = [
         imports,
         definitions,
         comments,
@@ -17,6 +17,7 @@ pub fn instead(line: &Line, names: &Names) -> Instead {
         conditional,
         matching,
         slices,
+        signs,
         words,
         maps,
         tuples,
@@ -56,8 +57,8 @@ fn definitions(line: &Line) -> Instead {
     if !(line.is(start, "def") && line.is(start + 2, "(")) {
         return None;
     }
-    let arguments = line.arguments(start + 2).unwrap_or_default();
-    let names: Vec<String> = arguments.iter().map(|(a, _)| line.part(*a)).collect();
+    let params = line.arguments(start + 2).unwrap_or_default();
+    let names: Vec<String> = params.iter().map(|(a, _)| line.part(*a)).collect();
     write(
         "a function is defined with `fn` and braces",
         format!("fn {}({}) {{ .. }}", line.part(start + 1), names.join(", ")),
@@ -287,16 +288,58 @@ fn keyword(line: &Line, names: &Names) -> Instead {
     while root >= 2 && line.is(root - 1, ".") && line.is_word(root - 2) {
         root -= 2;
     }
-    if root < open - 1 && calls::MODULES.contains(&line.part(root).as_str()) {
-        return calls::module(line, root, names);
+    if root < open - 1 && modules::MODULES.contains(&line.part(root).as_str()) {
+        return modules::module(line, root, names);
     }
-    calls::rewritten(line, open, names).and_then(|(start, end, code)| {
-        write("options stand in a map, and other arguments in their order", line.with(start, end, &code))
-    })
+    let message = "options stand in a map, and other arguments in their order";
+    match arguments::rewritten(line, open, names) {
+        Some((start, end, code)) => write(message, line.with(start, end, &code)),
+        None => {
+            let (signatures, unknown) = arguments::signatures(line, open, names)?;
+            let message = match unknown {
+                Some(unknown) => format!("`{}` takes no `{unknown}`", line.part(open - 1)),
+                None => message.to_string(),
+            };
+            Some((Some(message), format!("it is called as {signatures}")))
+        }
+    }
+}
+
+/// Explains `x[:, None]`.
+pub fn new_dimension(line: &Line) -> Instead {
+    let open = line::index_with_none(line)?;
+    let message = "a new dimension of size 1 is made by `unsqueeze(dim)`";
+    match (line::new_axes(line, open), line.closing(open)) {
+        (Some(code), Some(close)) => write(message, line.with(open, close + 1, &code)),
+        _ => Some((
+            Some(message.to_string()),
+            "index without `None` first, then `.unsqueeze(dim)` with the place of the new dimension"
+                .to_string(),
+        )),
+    }
+}
+
+/// Explains `~mask` and `f(*sizes)`.
+fn signs(line: &Line) -> Instead {
+    if let Some(at) = line.find(0, "~") {
+        return write("a mask is inverted with `!`", line.with(at, at + 1, "!"));
+    }
+    let star = (2..line.parts.len()).find(|i| {
+        let open = i - 1;
+        line.is(*i, "*")
+            && line.is(open, "(")
+            && line.ends_value(open - 1)
+            && line.arguments(open).is_some_and(|given| given.len() == 1)
+    })?;
+    let code = line.with(star - 1, star + 1, "(");
+    write("an array is passed whole", code)
 }
 
 /// Explains `x[:, 0]` and `x[1:3]`.
 fn slices(line: &Line) -> Instead {
+    if let Some(found) = new_dimension(line) {
+        return Some(found);
+    }
     let open = (1..line.parts.len()).find(|i| {
         line.is(*i, "[")
             && line.ends_value(i - 1)
@@ -312,9 +355,8 @@ fn slices(line: &Line) -> Instead {
             "give each dimension an index, `x[.., .., 0]`, or write `x.select(-1, 0)`".to_string(),
         ));
     }
-    let arguments = line.arguments(open)?;
     let mut indices = Vec::new();
-    for (number, (from, to)) in arguments.into_iter().enumerate() {
+    for (number, (from, to)) in line.arguments(open)?.into_iter().enumerate() {
         let text = ours(&line.text(from, to));
         let ends: Vec<&str> = text.split(':').map(str::trim).collect();
         match ends.as_slice() {

@@ -205,8 +205,8 @@ pub fn ours(code: &str) -> String {
                 end = line.parts[close].end;
                 i = close;
             }
-            (Sort::Word, module) if super::calls::MODULES.contains(&module) && line.is(i + 1, ".") => {
-                match super::calls::dtype(&line.part(i + 2)).filter(|_| !line.is(i + 3, "(")) {
+            (Sort::Word, module) if super::modules::MODULES.contains(&module) && line.is(i + 1, ".") => {
+                match super::modules::dtype(&line.part(i + 2)).filter(|_| !line.is(i + 3, "(")) {
                     Some(dtype) => {
                         out.push_str(&format!("\"{dtype}\""));
                         end = line.parts[i + 2].end;
@@ -217,6 +217,17 @@ pub fn ours(code: &str) -> String {
             }
             (Sort::Word, "True") => out.push_str("true"),
             (Sort::Word, "False") => out.push_str("false"),
+            // In an index it is a new dimension.
+            (Sort::Symbol, "[") if i > 0 && line.ends_value(i - 1) => {
+                match new_axes(&line, i).zip(line.closing(i)) {
+                    Some((code, close)) => {
+                        out.push_str(&code);
+                        end = line.parts[close].end;
+                        i = close;
+                    }
+                    None => out.push('['),
+                }
+            }
             (Sort::Word, "None") => out.push_str("()"),
             (Sort::Word, "and") => out.push_str("&&"),
             (Sort::Word, "or") => out.push_str("||"),
@@ -240,6 +251,60 @@ pub fn ours(code: &str) -> String {
         i += 1;
     }
     out.trim().to_string()
+}
+
+/// Returns the part that opens an index with `None` as an entry.
+pub fn index_with_none(line: &Line) -> Option<usize> {
+    (1..line.parts.len()).find(|i| {
+        let entries = || line.arguments(*i).unwrap_or_default();
+        line.is(*i, "[")
+            && line.ends_value(i - 1)
+            && entries().iter().any(|(a, b)| *b == a + 1 && line.is(*a, "None"))
+    })
+}
+
+/// Converts an index with `None`, which is a new dimension; `None` if it has none, or if the number of dimensions
+/// before it is not certain.
+pub fn new_axes(line: &Line, open: usize) -> Option<String> {
+    let close = line.closing(open)?;
+    let entries = line.arguments(open)?;
+    let (mut rest, mut added, mut dims) = (Vec::new(), Vec::new(), Some(0i64));
+    for (i, (from, to)) in entries.iter().enumerate() {
+        let text = line.text(*from, *to);
+        match text.as_str() {
+            "None" => match dims {
+                Some(dim) => {
+                    added.push(dim);
+                    dims = Some(dim + 1);
+                }
+                // After `...` the last dimension has a certain place.
+                None if i + 1 == entries.len() => added.push(-1),
+                None => return None,
+            },
+            "..." if dims.is_some() => dims = None,
+            _ => {
+                let range = line.find_level(*from, &[":", "..", "..="]).is_some_and(|k| k < *to);
+                if !range && text.trim_start_matches('-').parse::<u32>().is_err() {
+                    return None;
+                }
+                dims = Some(dims? + i64::from(range));
+                rest.push(match text.split(':').map(str::trim).collect::<Vec<_>>().as_slice() {
+                    [start, end] => format!("{}..{}", ours(start), ours(end)),
+                    [_] => ours(&text),
+                    _ => return None,
+                });
+            }
+        }
+    }
+    // What is assigned to needs another form.
+    if added.is_empty() || line.is(close + 1, "=") {
+        return None;
+    }
+    let index = match rest.iter().all(|entry| entry == "..") {
+        true => String::new(),
+        false => format!("[{}]", rest.join(", ")),
+    };
+    Some(added.iter().fold(index, |code, dim| format!("{code}.unsqueeze({dim})")))
 }
 
 /// Converts `range(..)` with its bracket at a part; returns the code and the part that closes it.

@@ -3,10 +3,16 @@
 //! - `line`: a line split into words and symbols
 //! - `grammar`: syntax that rhai cannot parse, such as slices, keyword arguments, comprehensions
 //! - `calls`: calls that parse, of missing functions or with other arguments
+//! - `modules`: calls that begin with a module, such as `torch.randn(2, 3)`
+//! - `arguments`: named and positional arguments in our order
+//! - `torch`: PyTorch's order and names of arguments, and what NumPy computes in another way
 
+mod arguments;
 mod calls;
 mod grammar;
 mod line;
+mod modules;
+mod torch;
 
 use super::names::Names;
 use crate::error::Error;

@@ -72,6 +72,85 @@ fn a_line_that_cannot_be_parsed_has_one_to_write() {
     }
 }
 
+/// Returns the hint of a line that begins with a module of Python, or calls a method with other arguments.
+fn call_of(line: &str) -> String {
+    let engine = language(EngineOptions::default()).engine;
+    let names = Names::of(&engine, None);
+    let parts = Line::new(line);
+    if let Some((_, hint)) = grammar::instead(&parts, &names) {
+        return hint;
+    }
+    match modules::MODULES.contains(&parts.part(0).as_str()) {
+        true => modules::module(&parts, 0, &names).map(|(_, hint)| hint).unwrap_or_default(),
+        false => {
+            let open = parts.find(0, "(").unwrap();
+            arguments::rewritten(&parts, open, &names).map(|(.., code)| code).unwrap_or_default()
+        }
+    }
+}
+
+#[test]
+fn a_call_of_pytorch_keeps_its_meaning() {
+    for (line, ours) in [
+        ("x[:, None]", "x.unsqueeze(1)"),
+        ("x[None, :]", "x.unsqueeze(0)"),
+        ("x[None]", "x.unsqueeze(0)"),
+        ("x[..., None]", "x.unsqueeze(-1)"),
+        ("x[0, :, None]", "x[0, ..].unsqueeze(1)"),
+        ("F.softmax(x[:, None], dim=-1)", "x.unsqueeze(1).softmax(-1)"),
+        ("torch.std(x, 1, false)", "x.std(1, #{ unbiased: false })"),
+        ("x.std(1, false)", "std(1, #{ unbiased: false })"),
+        ("x.std(correction=0)", "x.std((), #{ unbiased: false })"),
+        (
+            "F.conv_transpose2d(x, w, b, 2, 1, 1, 4, 1)",
+            "x.conv_transpose2d(w, #{ bias: b, stride: 2, padding: 1, output_padding: 1, groups: 4, dilation: 1 })",
+        ),
+        ("F.batch_norm(x, None, None, training=True)", "x.batch_norm(#{ training: true })"),
+        ("F.kl_div(x, y)", "x.kl_div(y, #{ reduction: \"mean\" })"),
+        ("F.unfold(x, 3, 1, 2)", "x.im2col(3, #{ dilation: 1, padding: 2 })"),
+        ("F.embedding(i, w)", "w.embedding(i)"),
+        ("torch.exp(-x)", "(-x).exp()"),
+        ("torch.exp(a - b)", "(a - b).exp()"),
+        ("torch.histogram(x, bins=4)", "x.histogram(4)"),
+        ("torch.save(x, p)", "tensor::save(p, x)"),
+        ("torch.randint(10, [2])", "tensor::randint(0, 10, [2])"),
+        ("torch.arange(10, dtype=torch.float64)", "tensor::arange(10, (), (), #{ dtype: \"float64\" })"),
+        ("torch.einsum(\"ij,kj->ik\", x, y)", "tensor::einsum(\"ij,kj->ik\", [x, y])"),
+        ("torch.fft.fft(x, 8)", "x.fft((), #{ n: 8 })"),
+        ("math.log(2)", "ln(2.0)"),
+        ("x.clamp(min=0)", "x.clamp(0)"),
+        ("x.clamp(max=1.0)", "x.clamp((), 1.0)"),
+        ("x.sort(descending=True)", "x.sort((), #{ descending: true })"),
+        ("x.to(dtype=torch.float64)", "x.to(\"float64\")"),
+        ("x.flip(0, 1)", "flip([0, 1])"),
+        ("~m", "!m"),
+    ] {
+        let hint = call_of(line);
+        assert!(hint.contains(ours), "{line}: {hint}");
+    }
+}
+
+#[test]
+fn a_call_that_would_mean_something_else_is_not_translated() {
+    for line in [
+        "F.binary_cross_entropy_with_logits(x, y, w)",
+        "torch.linalg.norm(x, 2)",
+        "torch.max(x, y)",
+        "torch.nn.Linear(2, 3)",
+        "np.std(x)",
+        "np.median(x)",
+        "np.repeat(x, 2)",
+        "torch.trapezoid(y, x)",
+        "x.softmax(dim=1, dtype=torch.float64)",
+        "x.unique(return_counts=True)",
+        "F.interpolate(x, scale_factor=2, mode=\"area\")",
+        "x[i, None]",
+    ] {
+        let hint = call_of(line);
+        assert!(!hint.contains("write `"), "{line}: {hint}");
+    }
+}
+
 #[test]
 fn other_faults_are_left_to_the_grammar() {
     let engine = language(EngineOptions::default()).engine;
