@@ -82,6 +82,15 @@ fn a_misspelt_variable_or_property() {
 }
 
 #[test]
+fn a_mask_where_a_bool_is_due() {
+    let mask = "let ok = (tensor::zeros([2]) > 0.5).any();";
+    assert_snapshot!(gallery(&[
+        &format!("{mask}\nwhile ok {{ break; }}"),
+        &format!("{mask}\nlet f = || ok;\nwhile ok {{ break; }}"),
+    ]));
+}
+
+#[test]
 fn an_integer_where_a_tensor_is_due() {
     assert_snapshot!(gallery(&["let model = model::dit();\nmodel.forward(3, 4, 5)", "5.sum()",]));
 }

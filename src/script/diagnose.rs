@@ -10,7 +10,7 @@ use super::fix;
 use super::habits;
 use super::names::Names;
 use super::source::{Place, SESSION};
-use super::translate::{Surroundings, translate, with_makers};
+use super::translate::{self, Surroundings, translate, with_makers};
 use crate::error::{Error, Kind};
 
 /// Returns the diagnosis of the error that ended a cell.
@@ -38,7 +38,8 @@ pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Di
             (errors::thrown(&language.types, value, At::default()).error, "thrown", None)
         }
         other => {
-            let (error, kind) = translate(other, &around);
+            let shared = place.as_ref().and_then(|place| of_shared(language, scope, place, other));
+            let (error, kind) = translate(shared.as_ref().unwrap_or(other), &around);
             (error, kind, None)
         }
     };
@@ -94,6 +95,21 @@ pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Di
         }
     }
     diagnosis
+}
+
+/// Returns the error about the type of a variable that a closure has captured with the type of its value; rhai names
+/// that of the cell which holds it.
+fn of_shared(
+    language: &Language,
+    scope: &Scope,
+    place: &Place,
+    error: &EvalAltResult,
+) -> Option<EvalAltResult> {
+    let EvalAltResult::ErrorMismatchDataType(expected, found, at) = error else { return None };
+    let name: String = place.text.chars().skip(place.column.saturating_sub(1)).take(place.length).collect();
+    let value = scope.get(&name).filter(|_| translate::is_cell(found))?;
+    let found = language.types.lift(value).ok()?.type_name().to_string();
+    Some(EvalAltResult::ErrorMismatchDataType(expected.clone(), found, *at))
 }
 
 /// Returns the error and its location, explained for Python users if the line is a Python habit.

@@ -502,12 +502,19 @@ fn makers(kind: &str) -> Vec<String> {
     own.into_iter().map(|d| d.path()).collect()
 }
 
+/// Returns whether rhai's name of a type is that of the cell in which a closure shares a variable.
+pub fn is_cell(name: &str) -> bool {
+    name.contains("Lock<") || name.contains("RefCell<")
+}
+
 fn mismatch(expected: &str, found: &str) -> Error {
     let expected: Vec<&str> = expected.split(" or ").map(word).collect();
     let error = match found {
         "" => Error::argument(format!("expected {}", or(&expected))),
         found => {
-            let (expected, found) = (or(&expected), word(found).to_string());
+            let cell = "a variable of another type, which a closure has captured".to_string();
+            let found = if is_cell(found) { cell } else { word(found).to_string() };
+            let expected = or(&expected);
             Error::of(Kind::Argument, Problem::Mismatch { expected, found })
         }
     };
@@ -519,6 +526,9 @@ fn mismatch(expected: &str, found: &str) -> Error {
         (["bool"], "tensor" | "Tensor") => {
             error.hint("a mask becomes one bool with `.all().item()` or `.any().item()`")
         }
+        (["bool"], _) if is_cell(found) => error.hint(
+            "a mask becomes one bool with `.all().item()` or `.any().item()`, a number with a comparison",
+        ),
         (["bool"], _) => error.hint("write a comparison, such as `x > 0`"),
         _ => error,
     }
