@@ -15,14 +15,14 @@ use crate::context::{Context, Interrupt, Invocation, Print, Warn};
 use crate::error::{Error, Result};
 use crate::ranks::Launch;
 use crate::script::engine::EngineOptions;
-use crate::script::resolver::read_script;
+use crate::script::resolver::{read_input, read_script};
 use crate::session::{Options, Session};
 use crate::torch::{device, rng};
 
 /// A script to run.
 #[derive(clap::Args)]
 pub struct Run {
-    /// The script.
+    /// The script; `-` reads it from standard input.
     pub file: std::path::PathBuf,
     /// Make results bitwise reproducible on this machine; slower on CUDA.
     #[arg(long)]
@@ -75,6 +75,11 @@ pub fn run(options: Run, launch: Result<Option<Launch>>) -> u8 {
         Ok(launch) => launch,
         Err(error) => return terminal::fail(error),
     };
+    let several = options.ranks.is_some_and(|n| n > 1) || options.workers.is_some_and(|n| n > 1);
+    if options.file == Path::new("-") && (several || launch.is_some()) {
+        let error = Error::usage("several processes cannot read one script from standard input");
+        return terminal::fail(error.hint("save the script as a file"));
+    }
     if let Some(ranks @ 2..) = options.ranks {
         return processes::start(Kind::Ranks, usize::from(ranks), &options);
     }
@@ -94,7 +99,7 @@ pub fn run(options: Run, launch: Result<Option<Launch>>) -> u8 {
     }
     let Run { file, deterministic, arguments, .. } = options;
     let run = || {
-        let source = read_script(&file)?;
+        let source = if file == Path::new("-") { read_input()? } else { read_script(&file)? };
         let name = file.display().to_string();
         let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
         let invocation = Invocation { script: Some(name.clone()), arguments };

@@ -1,6 +1,7 @@
 //! `import "file"`: scripts next to the importing one, or below the working directory.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -212,10 +213,28 @@ pub fn read_script(file: &Path) -> Result<String> {
         _ if file.is_dir() => Error::file(file, "is a folder, expected a script"),
         _ => Error::file(file, error),
     })?;
-    String::from_utf8(bytes).map_err(|error| {
+    text_of(file, bytes)
+}
+
+/// Reads the text of a script from standard input.
+pub fn read_input() -> Result<String> {
+    let (name, mut bytes) = (Path::new("standard input"), Vec::new());
+    std::io::stdin().read_to_end(&mut bytes).map_err(|error| Error::file(name, error))?;
+    text_of(name, bytes)
+}
+
+/// Decodes a script. An editor may have put a byte order mark before it, and a first line `#!..` is a comment.
+fn text_of(file: &Path, bytes: Vec<u8>) -> Result<String> {
+    let text = String::from_utf8(bytes).map_err(|error| {
         let line =
             error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
         Error::file(file, format!("not a text file: line {} is not valid UTF-8", line + 1))
             .hint("scripts are text in UTF-8")
+    })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    Ok(match text.strip_prefix("#!") {
+        // Without the space `#!/bin` would be a comment of the documentation, `///bin`.
+        Some(rest) => format!("// {rest}"),
+        None => text.to_string(),
     })
 }
