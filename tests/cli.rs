@@ -109,6 +109,25 @@ losss + 1;
 }
 
 #[test]
+fn check_warns_about_a_division_that_is_a_comment() {
+    let folder = folder("fn half(n) {\n    n // 2\n}\nprint(half(5)); // 5 steps\n", &[]);
+    let ran = spectral(folder.path(), &["check", "script.rhai"], "");
+    assert_eq!(ran.err.matches("warning: ").count(), 1, "{}", ran.err);
+    assert!(ran.err.contains("script.rhai:2:7") && ran.err.contains("floor_divide"), "{}", ran.err);
+}
+
+#[test]
+fn a_script_may_begin_with_a_byte_order_mark_and_a_line_for_the_shell_and_come_from_standard_input() {
+    let folder = folder("\u{feff}#!/usr/bin/env -S spectral run\nprint(7);\n", &[]);
+    for (file, input) in [("script.rhai", ""), ("-", "#!/bin/spectral\nprint(7);")] {
+        let ran = spectral(folder.path(), &["run", file], input);
+        assert_eq!((ran.out.as_str(), ran.err.as_str()), ("7\n", ""), "{file}");
+    }
+    let ran = spectral(folder.path(), &["run", "-"], "\nx");
+    assert!(ran.err.contains("-:2:1"), "{}", ran.err);
+}
+
+#[test]
 fn check_finds_parts_whose_function_returns_no_tensor_of_its_input_s_shape() {
     let findings = |part: &str, at: &str| {
         let folder = folder(&format!("let half = 0.5;\nlet p = nn::part({part}){at};\n"), &[]);

@@ -239,6 +239,7 @@ fn mistakes_in_the_grammar() {
         "let a = (1 + 2;",
         "let s = \"open",
         "fn f() {\n    let a = 1;\n",
+        "let n = 5;\nlet half = n // 2;\nlet more = 1;",
         "let x = null;",
         "if x = 3 { }",
         "for i in 5 { }",

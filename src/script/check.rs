@@ -97,11 +97,31 @@ impl Checker<'_> {
         if self.done.insert(file.to_path_buf()) {
             let first = self.findings.len();
             self.script(&name, &ast);
+            self.divisions(&name, &text);
             self.findings[first..]
                 .sort_by_key(|r| r.place.as_ref().map(|p| (p.file.clone(), p.line, p.column)));
             self.findings.dedup();
         }
         Some(functions)
+    }
+
+    /// Warns about comments that were meant as divisions.
+    fn divisions(&mut self, name: &str, text: &str) {
+        for division in habits::division::all(&self.language.engine, text) {
+            let (Ok(line), Ok(column)) = (u16::try_from(division.line), u16::try_from(division.column))
+            else {
+                return;
+            };
+            let error = Error::argument(format!("`{}` is a comment, not a division", division.comment))
+                .hint(habits::division::HINT);
+            let place = self.language.sources.locate(name, Position::new(line, column)).map(Box::new);
+            self.findings.push(Diagnosis {
+                place,
+                end: End::Failed,
+                warning: true,
+                ..Diagnosis::from(error)
+            });
+        }
     }
 
     fn script(&mut self, name: &str, ast: &AST) {

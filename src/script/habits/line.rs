@@ -75,6 +75,11 @@ impl Line {
         Self { chars, parts }
     }
 
+    /// Returns the characters of the line, its comment included.
+    pub fn chars(&self) -> impl Iterator<Item = char> + '_ {
+        self.chars.iter().copied()
+    }
+
     /// Returns the text of a part; empty after the last one.
     pub fn part(&self, i: usize) -> String {
         self.parts.get(i).map_or_else(String::new, |p| self.chars[p.start..p.end].iter().collect())

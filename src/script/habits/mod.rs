@@ -5,10 +5,12 @@
 //! - `calls`: calls that parse, of missing functions or with other arguments
 //! - `modules`: calls that begin with a module, such as `torch.randn(2, 3)`
 //! - `arguments`: named and positional arguments in our order
+//! - `division`: `n // 2`, which is a comment here
 //! - `torch`: PyTorch's order and names of arguments, and what NumPy computes in another way
 
 mod arguments;
 mod calls;
+pub mod division;
 mod grammar;
 mod line;
 mod modules;
@@ -43,13 +45,20 @@ pub fn explained(error: Error, syntax: bool, spot: &Spot, around: &Around) -> (E
     let lines: Vec<&str> = spot.text.lines().collect();
     let Some(at) = spot.line.checked_sub(1).filter(|at| *at < lines.len()) else { return (error, None) };
     let here = Line::new(lines[at]);
+    // A statement without its end is reported at the next line that has code, or at the end of the text.
+    let first = lines[at].chars().take(spot.column.saturating_sub(1)).all(char::is_whitespace);
+    let code = |l: &&str| !l.trim().is_empty() && !l.trim().starts_with("//");
+    let before = || lines[..at].iter().rposition(|l| code(&l));
+    let ended = if first { before() } else { Some(at) };
+    let ended = ended.filter(|i| syntax && division::in_line(lines[*i]));
+    if let Some(i) = ended {
+        return (error.hint(division::HINT), (i != at).then_some(i + 1));
+    }
     let (found, line) = match syntax {
         true => match grammar::instead(&here, around.names) {
             Some(found) => (Some(found), None),
-            // A statement without its end is reported at the next line that has code.
-            None if lines[at].chars().take(spot.column.saturating_sub(1)).all(char::is_whitespace) => {
-                let code = |l: &str| !l.trim().is_empty() && !l.trim().starts_with("//");
-                let before = lines[..at].iter().rposition(|l| code(l));
+            None if first => {
+                let before = before();
                 let found = before.and_then(|i| grammar::instead(&Line::new(lines[i]), around.names));
                 (found, before.map(|i| i + 1))
             }
