@@ -71,6 +71,11 @@ pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Di
     });
     // A wrong command line is not the fault of any line of the script.
     let place = place.filter(|_| end != End::Usage);
+    // The argument is marked now, so that it can be seen which entry of a map it is.
+    let error = match &place {
+        Some(place) => of_entry(language, &chain.source, place, error),
+        None => error,
+    };
     let frames = if end == End::Usage { Vec::new() } else { frames };
     let (mut fix, mut foreign) = (None, None);
     // Files on disk are not changed.
@@ -95,6 +100,15 @@ pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Di
         }
     }
     diagnosis
+}
+
+/// Returns the error with the entry that a map may lack, if it is about nothing, ().
+fn of_entry(language: &Language, source: &str, place: &Place, error: Error) -> Error {
+    let Some((text, _)) = language.sources.text_at(source, place) else { return error };
+    match habits::entries::missing(&error, &place.text, place.column, &text) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
 }
 
 /// Returns the error about the type of a variable that a closure has captured with the type of its value; rhai names

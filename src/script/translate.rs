@@ -147,7 +147,7 @@ pub fn from_text(text: &str) -> (EvalAltResult, Option<String>, Position) {
     };
     let at = position;
     type Make = fn(String, Position) -> EvalAltResult;
-    let simple: [(&str, Make); 10] = [
+    let simple: [(&str, Make); 9] = [
         ("Function not found: ", E::ErrorFunctionNotFound),
         ("Variable not found: ", E::ErrorVariableNotFound),
         ("Property not found: ", E::ErrorPropertyNotFound),
@@ -156,12 +156,13 @@ pub fn from_text(text: &str) -> (EvalAltResult, Option<String>, Position) {
         ("Cannot modify constant ", E::ErrorAssignmentToConstant),
         ("Variable already defined: ", E::ErrorVariableExists),
         ("Forbidden variable name: ", E::ErrorForbiddenVariable),
-        ("Data race detected on variable ", E::ErrorDataRace),
         ("Non-pure method ", E::ErrorNonPureMethodCallOnConstant),
     ];
     let named = simple.iter().find_map(|(start, make)| after(start).map(|rest| make(rest, at)));
     let error = if let Some(error) = named {
         error
+    } else if let Some(name) = after("Data race detected") {
+        E::ErrorDataRace(name.trim_start_matches(" on variable").trim_matches([' ', '\'']).to_string(), at)
     } else if line.starts_with("Array index") {
         E::ErrorArrayBounds(outside().0, outside().1.unwrap_or(0), at)
     } else if line.starts_with("String index") {

@@ -6,11 +6,13 @@
 //! - `modules`: calls that begin with a module, such as `torch.randn(2, 3)`
 //! - `arguments`: named and positional arguments in our order
 //! - `division`: `n // 2`, which is a comment here
+//! - `entries`: entries that a map does not have
 //! - `torch`: PyTorch's order and names of arguments, and what NumPy computes in another way
 
 mod arguments;
 mod calls;
 pub mod division;
+pub mod entries;
 mod grammar;
 mod line;
 mod modules;

@@ -1,0 +1,92 @@
+//! Entries that a map does not have, where an operator or a function gets nothing.
+
+use super::line::Line;
+use crate::error::{Error, nearest};
+
+/// Returns the hint which entries may be missing, if the error is about nothing, (), and some stand at the column
+/// of the line or beside it. The text shows what else is read from the map.
+pub fn missing(error: &Error, line: &str, column: usize, text: &str) -> Option<String> {
+    let line = &Line::new(line);
+    let message = error.message();
+    let nothing = ["found nothing, ()", "between () and", "and ()", "nothing, (), has no property"];
+    if !nothing.iter().any(|n| message.contains(n)) {
+        return None;
+    }
+    let at = line.parts.iter().position(|p| p.start < column && column <= p.end)?;
+    let chains = match line.is_word(at) {
+        true if at >= 2 && line.is(at - 1, ".") => vec![backward(line, at - 2)],
+        true => vec![forward(line, at)],
+        false => vec![at.checked_sub(1).and_then(|end| backward(line, end)), forward(line, at + 1)],
+    };
+    let chains: Vec<(String, String)> = chains.into_iter().flatten().collect();
+    if chains.is_empty() {
+        return None;
+    }
+    let names: Vec<String> = chains.iter().map(|(of, entry)| format!("`{of}.{entry}`")).collect();
+    // What is read from the same map elsewhere may be what was meant.
+    let others = chains.iter().flat_map(|(of, _)| read(text, of));
+    let others: Vec<String> = others.filter(|name| chains.iter().all(|(_, entry)| entry != name)).collect();
+    let near = chains.iter().find_map(|(_, entry)| nearest(entry, others.iter().map(String::as_str)));
+    let hint = match near {
+        Some(near) => format!(": did you mean `{near}`?"),
+        None => String::new(),
+    };
+    Some(format!("{} may be a missing entry of its map{hint}", names.join(" or ")))
+}
+
+/// Returns the map and the entry of `a.b.c` that starts at a part.
+fn forward(line: &Line, start: usize) -> Option<(String, String)> {
+    let mut end = start;
+    while line.is_word(start) && line.is(end + 1, ".") && line.is_word(end + 2) {
+        end += 2;
+    }
+    entry(line, start, end)
+}
+
+/// Returns the map and the entry of `a.b.c` that ends with a part.
+fn backward(line: &Line, end: usize) -> Option<(String, String)> {
+    let mut start = end;
+    while start >= 2 && line.is(start - 1, ".") && line.is_word(start - 2) {
+        start -= 2;
+    }
+    let whole = start == 0 || !line.is(start - 1, ".");
+    if whole { entry(line, start, end) } else { None }
+}
+
+fn entry(line: &Line, start: usize, end: usize) -> Option<(String, String)> {
+    let called = line.is(end + 1, "(") || line.is(end + 1, "[");
+    (end > start && !called).then(|| (line.text(start, end - 1), line.part(end)))
+}
+
+/// Returns the entries that a text reads from a map.
+fn read(text: &str, of: &str) -> Vec<String> {
+    let start = format!("{of}.");
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    let places = text.match_indices(&start).filter(|(i, _)| !text[..*i].ends_with(|c| word(c) || c == '.'));
+    let names =
+        places.map(|(i, _)| text[i + start.len()..].chars().take_while(|c| word(*c)).collect::<String>());
+    names.filter(|name| !name.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_entries_beside_an_operator_and_in_an_argument_are_named() {
+        let text = "let f = |s| s.v - s.targt;\nlet g = |s| s.target;";
+        let hint = |message: &str, line: &str, at: &str| {
+            let column = line.find(at).unwrap() + 1;
+            missing(&Error::argument(message), line, column, text)
+        };
+        let nothing = "`-`: expected a tensor or a number, found nothing, ()";
+        let found = hint(nothing, "let f = |s| s.v - s.targt;", "-").unwrap();
+        assert_eq!(found, "`s.v` or `s.targt` may be a missing entry of its map: did you mean `target`?");
+        let found = hint(nothing, "s.v.matmul(s.targt)", "s.targt").unwrap();
+        assert!(found.contains("`s.targt` may"), "{found}");
+        let found = hint("nothing, (), has no property `x`", "s.also.x", "x").unwrap();
+        assert_eq!(found, "`s.also` may be a missing entry of its map");
+        assert_eq!(hint(nothing, "f(1) - g(2)", "-"), None);
+        assert_eq!(hint("expected int, found float", "s.v - s.targt", "-"), None);
+    }
+}
