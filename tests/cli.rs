@@ -109,6 +109,22 @@ losss + 1;
 }
 
 #[test]
+fn check_finds_values_of_a_type_that_is_never_accepted() {
+    let script = r#"
+let model = model::dit(#{ preset: "fashion_tiny" });
+correction(gate::time(), filter::box(#{ width: 3 }));
+optim::adamw(model, #{ lr: "0.1" });
+loss::weighted("snr");
+optim::adamw(model, #{ lr: 0.1 });
+correction([filter::box(#{ width: 3 })], gate::time());
+"#;
+    let folder = folder(script, &[]);
+    let ran = spectral(folder.path(), &["check", "script.rhai"], "");
+    let findings: Vec<&str> = ran.err.lines().filter(|l| l.starts_with("error: ")).collect();
+    assert_snapshot!(findings.join("\n"));
+}
+
+#[test]
 fn check_warns_about_a_division_that_is_a_comment() {
     let folder = folder("fn half(n) {\n    n // 2\n}\nprint(half(5)); // 5 steps\n", &[]);
     let ran = spectral(folder.path(), &["check", "script.rhai"], "");

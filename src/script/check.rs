@@ -11,6 +11,7 @@ use rhai::{AST, ASTNode, Expr, FnCallExpr, Position, Stmt};
 use super::engine::Language;
 use super::failure::{Diagnosis, End};
 use super::habits;
+use super::kinds;
 use super::names::{Known, Names};
 use super::precedence;
 use super::resolver;
@@ -19,7 +20,7 @@ use super::rewrite::SEVERAL;
 use super::source::CAUGHT;
 use super::translate::{self, Surroundings};
 use crate::declare::{Field, Value};
-use crate::error::{Error, Kind, Problem, nearest};
+use crate::error::{Error, Kind, Problem, Subject, nearest};
 
 /// Returns all findings in a script and its imports, in order.
 pub fn check(language: &Language, file: &Path) -> Vec<Diagnosis> {
@@ -265,6 +266,7 @@ impl Checker<'_> {
             return self.report(Some((script.name, at)), error);
         }
         self.words(script, call, known, &path, method);
+        self.kinds(script, call, known, &path, method);
         if let Some(Expr::Map(map, _)) = call.args.last() {
             // Options come last, so a map that is not the last parameter is data.
             let last = |k: &&Known| fits(k) && k.arity.1 == count;
@@ -318,6 +320,28 @@ impl Checker<'_> {
             let errors: Option<Vec<Error>> = candidates.map(of).collect();
             if let Some(error) = errors.and_then(|errors| errors.into_iter().next()) {
                 self.report(Some((script.name, at)), error.in_function(path, false));
+            }
+        }
+    }
+
+    /// Checks arguments whose type is certain, if all functions of that name refuse it.
+    fn kinds(&mut self, script: &Script, call: &FnCallExpr, known: &[Known], path: &str, method: bool) {
+        let (behind, count) = (usize::from(method), call.args.len() + usize::from(method));
+        // rhai's own function of that name may be meant.
+        if script.names.others_take(path, count) {
+            return;
+        }
+        for (i, argument) in call.args.iter().enumerate() {
+            let of = |k: &Known| {
+                let param = k.declaration?.params.get(i + behind)?;
+                let error = kinds::mismatch(&(param.label)(), argument, &script.names)?;
+                Some(error.within(Subject::argument(param.name, i)))
+            };
+            let fitting = known.iter().filter(|k| k.takes(count, method));
+            let errors: Option<Vec<Error>> = fitting.map(of).collect();
+            if let Some(error) = errors.and_then(|errors| errors.into_iter().next()) {
+                let error = translate::with_makers(error.in_function(path, false));
+                self.report(Some((script.name, argument.position())), error);
             }
         }
     }
@@ -388,6 +412,12 @@ impl Checker<'_> {
         if same.is_empty() {
             let error = Error::unknown_option(key, fields.iter().map(|f| f.name));
             return self.report(Some((script.name, at)), error.in_function(path, false));
+        }
+        let kinds: Option<Vec<Error>> =
+            same.iter().map(|f| kinds::mismatch(&(f.label)(), value, &script.names)).collect();
+        if let Some(error) = kinds.and_then(|errors| errors.into_iter().next()) {
+            let error = error.within(Subject::Option(key.to_string())).in_function(path, false);
+            return self.report(Some((script.name, at)), translate::with_makers(error));
         }
         let Some(value) = constant(value) else { return };
         let checks: Vec<_> = same.iter().map(|f| (f.allowed)().check(key, &value)).collect();

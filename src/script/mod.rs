@@ -9,7 +9,7 @@
 //!   [`translate`] and [`syntax`] and the nearest of all [`names`]
 //! - [`fix`]: a correction as a change to the cell; [`habits`]: Python syntax and what to write instead
 //! - [`help`]: documentation pages from the declarations
-//! - [`check`]: mistakes that can be found without running a script
+//! - [`check`]: mistakes that can be found without running a script; `kinds`: types that are certain
 //! - [`std_lib`]: the library written in rhai; [`entries`]: all functions, native or not, with documentation;
 //!   [`catalog`]: these and rhai's own, for lookup; [`mod@reference`]: the reference pages
 //! - [`code`]: script functions stored in files
@@ -28,6 +28,7 @@ pub mod failure;
 pub mod fix;
 pub mod habits;
 pub mod help;
+mod kinds;
 mod lengths;
 pub mod names;
 mod precedence;
