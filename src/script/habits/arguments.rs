@@ -82,15 +82,14 @@ pub fn bound(declaration: &Declaration, before: usize, given: Vec<Given>) -> Opt
     };
     let mut places: Vec<Option<String>> = vec![None; params.len()];
     let mut options: Vec<String> = Vec::new();
-    let mut next = 0;
-    for (name, value) in given {
+    // Arguments with a name come last.
+    for (next, (name, value)) in given.into_iter().enumerate() {
         let Some(name) = name else {
             let inside = value.strip_prefix("#{").and_then(|v| v.strip_suffix('}'));
             match (inside, places.get_mut(next)) {
                 (Some(inside), None) if !fields.is_empty() => options.push(inside.trim().to_string()),
                 (_, place) => *place? = Some(value),
             }
-            next += 1;
             continue;
         };
         let place = params.iter().position(|p| torch::same(p.name, &name));

@@ -45,7 +45,7 @@ pub fn all(engine: &Engine, text: &str) -> Vec<Division> {
     for (i, at) in tokens.iter().enumerate() {
         match &at.token {
             token @ (Token::LeftBrace | Token::MapStart | Token::LeftParen | Token::LeftBracket) => {
-                open.push(token)
+                open.push(token);
             }
             Token::RightBrace | Token::RightParen | Token::RightBracket => {
                 open.pop();

@@ -50,7 +50,7 @@ pub fn explained(error: Error, syntax: bool, spot: &Spot, around: &Around) -> (E
     // A statement without its end is reported at the next line that has code, or at the end of the text.
     let first = lines[at].chars().take(spot.column.saturating_sub(1)).all(char::is_whitespace);
     let code = |l: &&str| !l.trim().is_empty() && !l.trim().starts_with("//");
-    let before = || lines[..at].iter().rposition(|l| code(&l));
+    let before = || lines[..at].iter().rposition(code);
     let ended = if first { before() } else { Some(at) };
     let ended = ended.filter(|i| syntax && division::in_line(lines[*i]));
     if let Some(i) = ended {
