@@ -168,6 +168,19 @@ fn check_finds_parts_whose_function_returns_no_tensor_of_its_input_s_shape() {
             "{part}"
         );
     }
+    for (part, message) in [
+        ("|b| |r, c| r * c.tiem", "call has no property `tiem`"),
+        ("|b| { let g = b.linear(\"g\", b.widht, 1); |r, c| r }", "builder has no property `widht`"),
+        ("|b| |r, c| { let c = #{ tiem: 1 }; r * c.tiem }", ""),
+        ("|b| |r, c| r * c.time", ""),
+    ] {
+        let found = findings(part, ".at(\"mlp\")");
+        assert_eq!(
+            found,
+            if message.is_empty() { String::new() } else { format!("error: {message}") },
+            "{part}"
+        );
+    }
     let message = findings("|b| \"x\"", "");
     assert!(
         message.contains("expected the function that is called in every forward, found the string"),

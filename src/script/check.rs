@@ -287,6 +287,12 @@ impl Checker<'_> {
         if call.name != "part" || call.namespace.to_string() != "nn" {
             return;
         }
+        for (kind, property, at) in body.functions.read_by_part(call) {
+            if !script.names.properties(kind).any(|known| known == property) {
+                let error = translate::property_not_found(&property, kind, &script.names);
+                self.report(Some((script.name, at)), error);
+            }
+        }
         // The place is known if it is set at once.
         let around = path.iter().rev().nth(1);
         let place = around.and_then(|around| match around {

@@ -55,6 +55,50 @@ impl<'a> Functions<'a> {
         }
     }
 
+    /// Returns the properties that the function of `nn::part` reads from its builder and its call, with their type.
+    pub fn read_by_part(&self, call: &FnCallExpr) -> Vec<(&'static str, String, Position)> {
+        let make = call.args.first().and_then(|make| self.value(make, &Scope::new()));
+        let run = make.as_ref().and_then(|make| self.call(make, &[None])).map(|(run, _)| run);
+        let mut found = self.read_from(make.as_ref(), 0, "builder");
+        found.extend(self.read_from(run.as_ref(), 1, "call"));
+        found
+    }
+
+    /// Returns the properties that a closure reads from one of its parameters, if the name stands for nothing else.
+    fn read_from(
+        &self,
+        closure: Option<&Known>,
+        index: usize,
+        kind: &'static str,
+    ) -> Vec<(&'static str, String, Position)> {
+        let Some(Known::Closure(name, captured)) = closure else { return Vec::new() };
+        let Some(function) = self.0.get(name.as_str()) else { return Vec::new() };
+        let Some(param) = function.params.get(captured + index) else { return Vec::new() };
+        let (mut found, mut hidden) = (Vec::new(), false);
+        let is_param = |e: &Expr| matches!(e, Expr::Variable(data, ..) if data.1 == *param);
+        for statement in function.body.iter() {
+            statement.walk(&mut Vec::new(), &mut |path: &[ASTNode]| {
+                match path.last() {
+                    Some(ASTNode::Stmt(Stmt::Var(declared, ..))) => hidden |= declared.0.name == *param,
+                    Some(ASTNode::Stmt(Stmt::For(..))) => hidden = true,
+                    Some(ASTNode::Stmt(Stmt::Assignment(assigned))) => hidden |= is_param(&assigned.1.lhs),
+                    Some(ASTNode::Expr(Expr::Dot(both, ..))) if is_param(&both.lhs) => {
+                        let first = match &both.rhs {
+                            Expr::Dot(rest, ..) | Expr::Index(rest, ..) => &rest.lhs,
+                            other => other,
+                        };
+                        if let Expr::Property(property, at) = first {
+                            found.push((kind, property.2.to_string(), *at));
+                        }
+                    }
+                    _ => {}
+                }
+                true
+            });
+        }
+        if hidden { Vec::new() } else { found }
+    }
+
     /// Returns the result of a closure, given what is known of its arguments.
     fn call(&self, function: &Known, arguments: &[Option<Known>]) -> Option<(Known, Position)> {
         let Known::Closure(name, captured) = function else { return None };

@@ -420,6 +420,11 @@ fn property(text: &str, names: &Names) -> Error {
                 .hint("only maps take new entries"),
         };
     }
+    property_not_found(name, kind, names)
+}
+
+/// Explains a property that a type does not have.
+pub fn property_not_found(name: &str, kind: &str, names: &Names) -> Error {
     if kind == "()" {
         return Error::argument(format!("nothing, (), has no property `{name}`"))
             .hint("the value before the dot is a missing entry of a map, or of a function without a result");
