@@ -317,6 +317,7 @@ fn a_closure_that_takes_another_number_of_values_says_so() {
     let table = "let t = table::from_rows([#{ a: 1 }]);\n";
     for (call, expected) in [
         ("t.filter(|a, b| (t))", "the closure in line 2 of script.rhai takes 2 values, but was given 1"),
+        ("t.filter(|a, b| (t))", "hint: it is called with a map of 1"),
         ("t.filter(|| true)", "the closure in line 2 of script.rhai takes 0 values, but was given 1"),
         (
             "filter::response(|r, s| r).gain(0.5)",

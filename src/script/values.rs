@@ -178,10 +178,15 @@ impl Types {
             if let Some(takes) = takes.filter(|takes| *takes != arguments.len()) {
                 let values = if takes == 1 { "value" } else { "values" };
                 let (given, place) = (arguments.len(), written());
+                let values_given: Vec<String> = arguments.iter().map(Value::describe).collect();
                 let place = place.map_or_else(String::new, |place| format!(" in {place}"));
-                return Err(crate::error::Error::argument(format!(
+                let error = crate::error::Error::argument(format!(
                     "the closure{place} takes {takes} {values}, but was given {given}"
-                )));
+                ));
+                return Err(match values_given.as_slice() {
+                    [] => error,
+                    given => error.hint(format!("it is called with {}", given.join(" and "))),
+                });
             }
             let Some(engine) = types.engine.get().and_then(Weak::upgrade) else {
                 return Err(crate::error::Error::internal("the engine that made this function is gone"));
