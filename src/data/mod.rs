@@ -6,7 +6,7 @@
 //! - [`mod@open`]: data sets by short name, as on a command line
 //! - one file per source: [`mod@fashion_mnist`] (embedded) and [`mod@mnist`], [`cifar`], [`folder`] of images,
 //!   [`mod@latents`] with their [`scale`], [`npz`](mod@npz) batches of images; [`idx`] is the file format of MNIST;
-//!   [`labels`] beside the images of a file
+//!   `labels` beside the images of a file
 //!
 //! Images are [N, C, H, W] float32 in [-1, 1]; byte images stay bytes in memory until they are used.
 

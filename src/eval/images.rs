@@ -20,7 +20,7 @@ pub struct Images {
     store: Store,
     name: String,
     split: Option<String>,
-    /// Labels [N], int64, and the names of the classes.
+    /// Labels `[N]`, int64, and the names of the classes.
     labels: Option<(Tensor, Vec<String>)>,
     note: Option<String>,
     statistics: Option<Statistics>,
@@ -122,7 +122,7 @@ impl Images {
         self.split.as_deref()
     }
 
-    /// Returns the labels [N] of a data set, int64, and the names of its classes.
+    /// Returns the labels `[N]` of a data set, int64, and the names of its classes.
     pub fn labels(&self) -> Option<(&Tensor, &[String])> {
         self.labels.as_ref().map(|(labels, names)| (labels, names.as_slice()))
     }

@@ -57,12 +57,12 @@ fn failing(diagnosis: &Diagnosis, text: &str, name: &str) -> Option<usize> {
         return None;
     }
     // The outermost call comes last.
-    let places = diagnosis
+    let mut places = diagnosis
         .place
         .as_deref()
         .into_iter()
         .chain(diagnosis.frames.iter().filter_map(|f| f.place.as_ref()));
-    let place = places.filter(|place| place.file == name).last()?;
+    let place = places.rfind(|place| place.file == name)?;
     let line = text.split('\n').nth(place.line.checked_sub(1)?)?;
     let before: usize = text.split('\n').take(place.line - 1).map(|line| line.len() + 1).sum();
     let column = line.char_indices().nth(place.column.checked_sub(1)?).map_or(line.len(), |(at, _)| at);

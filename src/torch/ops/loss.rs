@@ -230,7 +230,7 @@ operators! {
     /// Returns the negative log-likelihood of targets under normal distributions with these means and variances,
     /// without its constant.
     ///
-    /// Variances have the shape of the means; those of shape [N], [N, 1] or [1, D] serve means [N, D].
+    /// Variances have the shape of the means; those of shape `[N]`, `[N, 1]` or `[1, D]` serve means [N, D].
     /// ```rhai
     /// let loss = tensor([0.0]).gaussian_nll_loss(tensor([2.0]), tensor([1.0]));
     /// assert_close(loss, 2.0, 1e-6);
