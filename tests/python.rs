@@ -22,7 +22,7 @@ const LINES: [(&str, &str); 34] = [
     ("x[:, 0]", "x[.., 0]"),
     ("x[0:1]", "x[0..1]"),
     ("x.sum(dim=1)", "x.sum(1)"),
-    ("x.std(0, true)", "x.std(0, #{ keepdim: true })"),
+    ("x.std(0, true)", "x.std(0, #{ unbiased: true })"),
     ("softmax(x, dim=1)", "softmax(x, 1)"),
     ("m(x)", "m.forward(x)"),
     ("m.eval()", "leave the line out"),

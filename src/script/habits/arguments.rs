@@ -88,6 +88,11 @@ pub fn bound(declaration: &Declaration, before: usize, given: Vec<Given>) -> Opt
             let inside = value.strip_prefix("#{").and_then(|v| v.strip_suffix('}'));
             match (inside, places.get_mut(next)) {
                 (Some(inside), None) if !fields.is_empty() => options.push(inside.trim().to_string()),
+                // Functions of PyTorch have an order of their own.
+                (None, None) if !tensors => {
+                    let option = option_for(fields, &options, &value)?;
+                    options.push(format!("{option}: {value}"));
+                }
                 (_, place) => *place? = Some(value),
             }
             continue;
@@ -122,10 +127,22 @@ pub fn bound(declaration: &Declaration, before: usize, given: Vec<Given>) -> Opt
     Some(code)
 }
 
+/// Returns the option that a literal without a name most likely stands for: the preset, or the first that takes it.
+fn option_for(fields: &'static [Field], given: &[String], value: &str) -> Option<&'static str> {
+    let literal = value.starts_with('"') || matches!(value, "true" | "false") || value.parse::<f64>().is_ok();
+    let free = |f: &&Field| !given.iter().any(|g| g.split(':').next() == Some(f.name));
+    let mut fitting = fields.iter().filter(free).filter(|f| fits(&(f.label)(), (f.allowed)(), f.name, value));
+    let first = fitting.clone().next();
+    let preset = fitting.find(|f| f.name == "preset");
+    preset.or(first).filter(|_| literal).map(|f| f.name)
+}
+
 /// Makes sizes that are passed one by one, as in `view(2, -1)`, one array.
 fn together(declaration: &Declaration, params: &[Param], mut given: Vec<Given>) -> Vec<Given> {
     let first = params.first().is_some_and(|p| matches!(p.name, "shape" | "dims" | "times"));
-    if !first || !torch::spreads(declaration.name) {
+    let created =
+        declaration.form == Form::Namespace("tensor") && params.first().is_some_and(|p| p.name == "shape");
+    if !first || !(created || torch::spreads(declaration.name)) {
         return given;
     }
     let count = given.iter().take_while(|(name, v)| name.is_none() && !v.starts_with("#{")).count();
