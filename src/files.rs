@@ -33,6 +33,17 @@ pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
     })
 }
 
+/// Number of first bytes from which the type of a file is recognized.
+const FIRST: u64 = 1 << 16;
+
+/// Returns the type of a file, or `None` if its first bytes identify none.
+pub fn kind(path: impl AsRef<Path>) -> Result<Option<Kind>> {
+    let (path, mut bytes) = (path.as_ref(), Vec::new());
+    let read = fs::File::open(path).and_then(|file| file.take(FIRST).read_to_end(&mut bytes));
+    read.map_err(|e| failed(path, &e))?;
+    Ok(recognize(&bytes))
+}
+
 /// Prefix of the temporary names under which files are written.
 const UNFINISHED: &str = ".writing-";
 
@@ -48,10 +59,10 @@ pub fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> Result<()> {
 pub fn write_with(path: impl AsRef<Path>, fill: impl FnOnce(&mut fs::File) -> Result<()>) -> Result<()> {
     let path = path.as_ref();
     let failed = |e: std::io::Error| failed(path, &e);
-    if let Some(mut open) = opened_already(path).map_err(failed)? {
+    let (links, target) = way(path).map_err(failed)?;
+    if let Some(mut open) = opened_already(&links).map_err(failed)? {
         return fill(&mut open);
     }
-    let target = target(path).map_err(failed)?;
     let folder = parent(&target);
     make_dir(folder)?;
     if target.is_dir() {
@@ -86,26 +97,22 @@ pub fn write_with(path: impl AsRef<Path>, fill: impl FnOnce(&mut fs::File) -> Re
     sync_dir(folder).map_err(failed)
 }
 
-/// Returns the standard output or error that a path such as `/dev/stdout` stands for. It is written to where it is,
-/// since another program may have redirected it into a file.
+/// Returns the standard output or error that the way of a path such as `/dev/stdout` passes. It is written to where it
+/// is, since another program may have redirected it into a file.
 #[allow(clippy::disallowed_methods, reason = "it writes to them only where a user names them as a file")]
-fn opened_already(path: &Path) -> std::io::Result<Option<fs::File>> {
+fn opened_already(way: &[PathBuf]) -> std::io::Result<Option<fs::File>> {
     #[cfg(unix)]
     {
         use std::os::fd::AsFd;
-        let stands_for = |number: u32| {
+        let passes = |number: u32| {
             let names = [format!("/dev/fd/{number}"), format!("/proc/self/fd/{number}")];
-            let named = |path: &Path| names.iter().any(|name| path == Path::new(name));
-            // Links are followed one by one: the last one leads to the file itself.
-            std::iter::successors(Some(path.to_path_buf()), |path| linked(path).ok().flatten())
-                .take(LINKS)
-                .any(|path| named(&path))
+            way.iter().any(|path| names.iter().any(|name| path == Path::new(name)))
         };
-        if stands_for(1) {
+        if passes(1) {
             std::io::stdout().flush()?;
             return Ok(Some(std::io::stdout().as_fd().try_clone_to_owned()?.into()));
         }
-        if stands_for(2) {
+        if passes(2) {
             return Ok(Some(std::io::stderr().as_fd().try_clone_to_owned()?.into()));
         }
     }
@@ -123,16 +130,16 @@ fn linked(path: &Path) -> std::io::Result<Option<PathBuf>> {
     }
 }
 
-/// Returns the path behind symbolic links, which does not need to exist.
-fn target(path: &Path) -> std::io::Result<PathBuf> {
-    let mut target = path.to_path_buf();
-    for _ in 0..LINKS {
-        match linked(&target)? {
-            Some(next) => target = next,
-            None => return Ok(target),
+/// Returns the links from a path on, one after another, and the path behind them, which does not need to exist.
+fn way(path: &Path) -> std::io::Result<(Vec<PathBuf>, PathBuf)> {
+    let (mut links, mut target) = (Vec::new(), path.to_path_buf());
+    while let Some(next) = linked(&target)? {
+        links.push(std::mem::replace(&mut target, next));
+        if links.len() > LINKS {
+            return Err(std::io::Error::other("too many links follow each other"));
         }
     }
-    Err(std::io::Error::other("too many links follow each other"))
+    Ok((links, target))
 }
 
 /// Extensions that promise a format.

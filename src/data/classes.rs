@@ -42,7 +42,7 @@ pub struct Found {
 pub fn find(path: &Path) -> Result<Found> {
     if path.is_file() {
         let error = Error::file(path, "expected a folder of images, found a file");
-        return Err(match files::recognize(&files::read(path)?) {
+        return Err(match files::kind(path)? {
             Some(kind) => error.hint(format!("it is {}; {}", kind.describe(), kind.advice())),
             None => error,
         });

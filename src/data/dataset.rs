@@ -234,7 +234,7 @@ impl Dataset {
 }
 
 /// Returns labels as int64 on the CPU; a wrong shape or type, or a negative label, is an error.
-fn check_labels(labels: &Tensor, count: i64) -> Result<Tensor> {
+pub(crate) fn check_labels(labels: &Tensor, count: i64) -> Result<Tensor> {
     if labels.shape() != [count] {
         return Err(Error::argument(format!(
             "expected {count} labels, one per image, found shape {:?}",

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::{Images, Statistics};
 use crate::context::Context;
+use crate::data::dataset::check_labels;
 use crate::declare::{Choice, Options};
-use crate::ensure;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::torch::io::{About, write_npz};
@@ -19,6 +19,13 @@ pub enum Rounding {
     Nearest,
     /// floor(127.5 (x + 1)), as that of ADM does.
     Down,
+}
+
+impl Rounding {
+    /// Returns the rounding for images; values that were bytes are bytes again with the first one.
+    fn of(self, images: &Images) -> Self {
+        if images.dtype() == DType::UInt8 { Rounding::Nearest } else { self }
+    }
 }
 
 /// Options of [`save_samples`].
@@ -51,14 +58,7 @@ fn labels_of(images: &Images, given: Option<&Tensor>) -> Result<Option<(Vec<i64>
         let own = images.labels().filter(|(_, names)| names.len() > 1);
         return own.map(|(labels, names)| Ok((labels.to_i64()?, names.to_vec()))).transpose();
     };
-    let count = images.count();
-    ensure!(
-        given.shape() == [count] && !given.dtype().is_float(),
-        "expected {count} integers as `labels`, one per image, found {}",
-        given.signature()
-    );
-    let labels = given.to_i64()?;
-    ensure!(labels.iter().all(|label| *label >= 0), "expected labels from 0 up, found a negative one");
+    let labels = check_labels(given, images.count()).map_err(|e| e.context("option `labels`"))?.to_i64()?;
     let names = match images.labels() {
         Some((_, names)) if labels.iter().all(|label| (*label as usize) < names.len()) => names.to_vec(),
         _ => (0..=labels.iter().max().copied().unwrap_or(0)).map(|label| label.to_string()).collect(),
@@ -95,7 +95,7 @@ pub fn save_images(folder: &Path, images: &Images, options: &SaveImagesOptions, 
     files::make_dir(folder)?;
     let [_, height, width] = images.shape();
     let pixels = (height * width * 3) as usize;
-    let rounding = if images.dtype() == DType::UInt8 { Rounding::Nearest } else { options.rounding };
+    let rounding = options.rounding.of(images);
     let mut number = 0;
     images.in_chunks(cx, |part| {
         for rgb in bytes(&part, rounding)?.to_u8()?.chunks_exact(pixels) {
@@ -118,8 +118,7 @@ pub fn save_samples(path: &Path, images: &Images, options: &SaveSamplesOptions, 
     options.check()?;
     let [_, height, width] = images.shape();
     let about = About { shape: vec![images.count(), height, width, 3], dtype: DType::UInt8 };
-    // Values that were bytes are bytes again with the first rounding.
-    let rounding = if images.dtype() == DType::UInt8 { Rounding::Nearest } else { options.rounding };
+    let rounding = options.rounding.of(images);
     let labels = labels_of(images, options.labels.as_ref())?;
     write_npz(path, |npz| {
         npz.array_of_rows("arr_0", &about)?;

@@ -2,6 +2,8 @@
 
 use rhai::{AST, ASTNode, Expr, FnPtr, Scope, Stmt};
 
+use crate::error::list;
+
 /// Returns a note for each function of the new code that replaces an older one, if variables hold closures that call
 /// the older one: a closure keeps the functions as they were when it was created.
 pub fn notes(scope: &Scope, old: &AST, new: &AST) -> Vec<String> {
@@ -13,22 +15,20 @@ pub fn notes(scope: &Scope, old: &AST, new: &AST) -> Vec<String> {
         if name.starts_with("anon$") || !known(name, count) {
             continue;
         }
-        let mut holders: Vec<String> = Vec::new();
+        let mut holders: Vec<&str> = Vec::new();
         for (variable, _, value) in scope.iter_raw() {
             let Some(pointer) = value.read_lock::<FnPtr>() else { continue };
             let mut bodies =
                 old.iter_script_fn_info().map(|(.., f)| f).filter(|f| f.name == pointer.fn_name());
             let calls = pointer.is_anonymous()
                 && bodies.any(|f| f.body.iter().any(|statement| calls(statement, name, count)));
-            if calls && !holders.iter().any(|holder| holder.trim_matches('`') == variable) {
-                holders.push(format!("`{variable}`"));
+            if calls && !holders.contains(&variable) {
+                holders.push(variable);
             }
         }
         if !holders.is_empty() {
-            notes.push(format!(
-                "{} still calls the old `{name}`; create it again to use the new one",
-                holders.join(", ")
-            ));
+            let holders = list(&holders);
+            notes.push(format!("{holders} still calls the old `{name}`; create it again to use the new one"));
         }
     }
     notes
