@@ -1,5 +1,6 @@
 //! Conversion between script values and typed arguments and results.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::value::{Function, Map, Value};
@@ -432,6 +433,41 @@ impl<T: IntoValue> IntoValue for OneOrMany<T> {
     }
     fn into_value(self) -> Value {
         self.0.into_value()
+    }
+}
+
+/// Values of one type by name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Named<T>(pub BTreeMap<String, T>);
+
+impl<T> Default for Named<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T: FromValue> FromValue for Named<T> {
+    fn label() -> String {
+        format!("map of {}", T::label())
+    }
+    fn from_value(value: &Value) -> Result<Self> {
+        let entry = |(name, value): (&String, &Value)| {
+            let entry = T::from_value(value).map_err(|e| e.context(format!("`{name}`")))?;
+            Ok((name.clone(), entry))
+        };
+        match value {
+            Value::Map(map) => map.iter().map(entry).collect::<Result<_>>().map(Named),
+            other => Err(other.mismatch(&Self::label())),
+        }
+    }
+}
+
+impl<T: IntoValue> IntoValue for Named<T> {
+    fn label() -> String {
+        format!("map of {}", T::label())
+    }
+    fn into_value(self) -> Value {
+        Value::Map(self.0.into_iter().map(|(name, entry)| (name, entry.into_value())).collect())
     }
 }
 

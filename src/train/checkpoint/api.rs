@@ -29,14 +29,18 @@ pub mod space {
         ///
         /// Each part is saved with everything needed to resume: weights and configuration, moments and counts, the
         /// position in the data. The state of the default random generators is always included. `values` takes
-        /// whatever else the loop needs, such as its step. The file is written under a temporary name, synced and
-        /// renamed, and holds a checksum.
+        /// whatever else the loop needs, such as its step, and `others` further models with what belongs to them. The
+        /// file is written under a temporary name, synced and renamed, and holds a checksum.
         ///
         /// ```rhai
         /// let net = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });
         /// let opt = optim::adamw(net, #{ lr: 1e-3 });
         /// checkpoint::save("runs/mine/last.safetensors", #{ model: net, optimizer: opt, values: #{ step: 10 } });
         /// assert(files::exists("runs/mine/last.safetensors"));
+        /// let scale = tensor::ones([16]).requires_grad(true);
+        /// let critic = #{ optimizer: optim::adamw(#{ scale: scale }), tensors: #{ scale: scale } };
+        /// checkpoint::save("runs/mine/last.safetensors", #{ model: net, optimizer: opt, others: #{ critic: critic } });
+        /// assert_eq(checkpoint::info("runs/mine/last.safetensors").others.critic.parts, ["optimizer", "tensors"]);
         /// ```
         fn save(path: PathBuf, parts: PartsOptions) -> () { checkpoint::write(path, &parts) }
 

@@ -1,32 +1,34 @@
 //! The whole state of a training run in one safetensors file.
 //!
-//! - here: the contents of the file, saved and restored; [`folder`]: the checkpoints of a run and their lock
-//! - `difference`: the first setting that differs
+//! - here: the contents of the file, saved and restored; `parts`: what a loop passes
+//! - [`folder`]: the checkpoints of a run and their lock; `difference`: the first setting that differs
 //!
-//! Tensors are named `model.NAME`, `ema.NAME`, `optimizer.exp_avg.NAME`, `random.cpu`, and so on. The metadata
-//! holds the format, the program's version, the model's configuration, and the rest of the state as JSON.
+//! Tensors are named `model.NAME`, `ema.NAME`, `optimizer.exp_avg.NAME`, `random.cpu`, and so on, those of other parts
+//! `others.critic.model.NAME`. The metadata holds the format, the program's version, the model's configuration, and
+//! the rest of the state as JSON.
 
 pub(crate) mod api;
 mod difference;
 pub mod folder;
+mod parts;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::{Ema, Optimizer};
-use crate::data::Loader;
-use crate::declare::{FromValue, IntoValue, Map, OneOrMany, Options, Value};
+use super::Ema;
+use crate::declare::{FromValue, IntoValue, Map, Value};
 use crate::ensure;
 use crate::error::{Error, Result, list};
 use crate::model::weights::CONFIG;
 use crate::model::{Design, Model};
 use crate::ranks::Ranks;
 use crate::torch::io::{Loaded, load_safetensors, save_safetensors};
-use crate::torch::{DType, Device, Generator, Tensor, device, rng, uninterrupted};
+use crate::torch::{DType, Device, Tensor, device, rng, uninterrupted};
 
 pub use api::space::*;
 pub(super) use difference::difference;
 pub use folder::Folder;
+pub use parts::{Others, PartsOptions};
 
 /// Format text of current files.
 const FORMAT: &str = "spectral checkpoint 2";
@@ -40,49 +42,13 @@ const MASTERS: &str = "ema_master";
 /// Prefix of the averages after the first one, each followed by its number.
 const AVERAGES: &str = "averages";
 
+/// Prefix of tensors that a loop saves by name.
+const TENSORS: &str = "tensors";
+
+/// Prefix of further parts, each followed by its name.
+const OTHERS: &str = "others";
+
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// Parts of a training loop to save in a checkpoint or restore from one.
-#[derive(Debug, Clone, Options)]
-pub struct PartsOptions {
-    /// Model: its weights, and the configuration to rebuild it.
-    pub model: Option<Model>,
-    /// Average of the weights.
-    pub ema: Option<Ema>,
-    /// Further averages, which are restored in the same order.
-    pub averages: OneOrMany<Ema>,
-    /// Optimizer: moments, counts and learning rate.
-    pub optimizer: Option<Optimizer>,
-    /// Loader: its position, and the settings that determine its order.
-    pub loader: Option<Loader>,
-    /// Random number generator; the default generators are always saved.
-    pub generator: Option<Generator>,
-    /// Other data: numbers, text, arrays and maps.
-    pub values: Map,
-}
-
-impl PartsOptions {
-    fn names(&self) -> Vec<&'static str> {
-        let there = [
-            (self.model.is_some(), "model"),
-            (self.ema.is_some(), "ema"),
-            (self.optimizer.is_some(), "optimizer"),
-            (self.loader.is_some(), "loader"),
-            (self.generator.is_some(), "generator"),
-        ];
-        there.into_iter().filter(|(there, _)| *there).map(|(_, name)| name).collect()
-    }
-
-    fn device(&self) -> Device {
-        let model = self.model.as_ref().map(Model::device);
-        model.or(self.optimizer.as_ref().map(Optimizer::device)).unwrap_or(Device::Cpu)
-    }
-
-    fn config(&self) -> Option<Design> {
-        let model = self.model.clone().or(self.ema.as_ref().map(Ema::model))?;
-        Some(model.design().clone())
-    }
-}
 
 /// Writes a checkpoint atomically; an interrupt waits until it is written.
 pub(crate) fn write(path: impl AsRef<Path>, parts: &PartsOptions) -> Result<()> {
@@ -96,44 +62,28 @@ pub(super) fn save_with(
     mut tensors: BTreeMap<String, Tensor>,
 ) -> Result<()> {
     uninterrupted(|| {
-        let mut state = Map::new();
-        if let Some(model) = &parts.model {
-            add(&mut tensors, "model", model.parameters().iter().cloned());
-        }
-        if let Some(ema) = &parts.ema {
-            add(&mut tensors, "ema", ema.model().parameters().iter().cloned());
-            add(&mut tensors, MASTERS, ema.masters());
-            state.insert("ema".to_string(), Value::Map(ema.about()));
-        }
-        if !parts.averages.0.is_empty() {
-            for (i, average) in parts.averages.into_iter().enumerate() {
-                let [part, masters] = of_average(i);
-                add(&mut tensors, &part, average.model().parameters().iter().cloned());
-                add(&mut tensors, &masters, average.masters());
-            }
-            let about = parts.averages.into_iter().map(|average| Value::Map(average.about()));
-            state.insert(AVERAGES.to_string(), Value::List(about.collect()));
-        }
-        if let Some(optimizer) = &parts.optimizer {
-            add(&mut tensors, "optimizer", optimizer.state()?);
-            state.insert("optimizer".to_string(), Value::Map(optimizer.about()));
-        }
-        if let Some(loader) = &parts.loader {
-            state.insert("loader".to_string(), Value::Map(loader.state()?));
-        }
-        if let Some(generator) = &parts.generator {
-            tensors.insert("random.generator".to_string(), generator.state()?);
-        }
-        for device in [Device::Cpu, parts.device()] {
+        let mut state = collect(parts, "", &mut tensors)?;
+        for device in parts.devices() {
             tensors.insert(format!("random.{device}"), rng::default_state(device)?);
         }
-        state.insert("parts".to_string(), parts.names().into_value());
+        if !parts.others.0.is_empty() {
+            let mut others = Map::new();
+            for (name, own) in &parts.others.0 {
+                let mut state = collect(own, &format!("{OTHERS}.{name}."), &mut tensors)
+                    .map_err(|e| e.context(format!("`{OTHERS}.{name}`")))?;
+                if let Some(config) = own.config() {
+                    state.insert(CONFIG.to_string(), Value::from_json(&config.to_json()?)?);
+                }
+                others.insert(name.clone(), Value::Map(state));
+            }
+            state.insert(OTHERS.to_string(), Value::Map(others));
+        }
         state.insert("values".to_string(), Value::Map(parts.values.clone()));
         let state = Value::Map(state);
         let state = state.to_json_text().ok_or_else(|| {
             state
                 .not_stored("data that can be stored")
-                .hint("`values` takes numbers, text, arrays and maps; tensors have `tensor::save`")
+                .hint("`values` takes numbers, text, arrays and maps; tensors go into `tensors`")
         })?;
         let mut texts = BTreeMap::from([
             ("format".to_string(), FORMAT.to_string()),
@@ -147,8 +97,42 @@ pub(super) fn save_with(
     })
 }
 
-fn add(all: &mut BTreeMap<String, Tensor>, part: &str, own: impl IntoIterator<Item = (String, Tensor)>) {
-    all.extend(own.into_iter().map(|(name, tensor)| (format!("{part}.{name}"), tensor)));
+/// Adds the tensors of `parts` under names that begin with `prefix`, and returns the rest of their state.
+fn collect(parts: &PartsOptions, prefix: &str, tensors: &mut BTreeMap<String, Tensor>) -> Result<Map> {
+    let mut add = |part: &str, own: Vec<(String, Tensor)>| {
+        tensors.extend(own.into_iter().map(|(name, tensor)| (format!("{prefix}{part}.{name}"), tensor)));
+    };
+    let mut state = Map::new();
+    if let Some(model) = &parts.model {
+        add("model", model.parameters().to_vec());
+    }
+    if let Some(ema) = &parts.ema {
+        add("ema", ema.model().parameters().to_vec());
+        add(MASTERS, ema.masters().into_iter().collect());
+        state.insert("ema".to_string(), Value::Map(ema.about()));
+    }
+    if !parts.averages.0.is_empty() {
+        for (i, average) in parts.averages.into_iter().enumerate() {
+            let [part, masters] = of_average(i);
+            add(&part, average.model().parameters().to_vec());
+            add(&masters, average.masters().into_iter().collect());
+        }
+        let about = parts.averages.into_iter().map(|average| Value::Map(average.about()));
+        state.insert(AVERAGES.to_string(), Value::List(about.collect()));
+    }
+    if let Some(optimizer) = &parts.optimizer {
+        add("optimizer", optimizer.state()?.into_iter().collect());
+        state.insert("optimizer".to_string(), Value::Map(optimizer.about()));
+    }
+    if let Some(loader) = &parts.loader {
+        state.insert("loader".to_string(), Value::Map(loader.state()?));
+    }
+    if let Some(generator) = &parts.generator {
+        add("random", vec![("generator".to_string(), generator.state()?)]);
+    }
+    add(TENSORS, parts.tensors.0.clone().into_iter().collect());
+    state.insert("parts".to_string(), parts.names().into_value());
+    Ok(state)
 }
 
 /// Returns the prefixes of a further average and of its float32 masters.
@@ -281,13 +265,38 @@ impl Checkpoint {
         self.tensors.iter().filter_map(own).collect()
     }
 
+    /// Returns the checkpoint of other parts.
+    fn other(&self, name: &str) -> Result<Self> {
+        let all = self.map(OTHERS);
+        let Some(Value::Map(state)) = all.get(name) else {
+            let error = Error::argument(format!("the checkpoint has no `{OTHERS}.{name}`"));
+            return Err(error.hint(match all.is_empty() {
+                true => "it was saved without other parts".to_string(),
+                false => format!("it holds {}", list(&all.keys().collect::<Vec<_>>())),
+            }));
+        };
+        let design = |value: &Value| Design::from_json(&value.to_json().unwrap_or_default());
+        Ok(Self {
+            path: self.path.clone(),
+            tensors: self.of(&format!("{OTHERS}.{name}")),
+            version: self.version.clone(),
+            config: state.get(CONFIG).map(design).transpose()?,
+            state: state.clone(),
+        })
+    }
+
     /// Restores the state of `parts`, and returns the saved values.
     ///
     /// Checks every name, shape, dtype and setting before anything changes. Saved parts that are not in `parts` are
     /// ignored.
     pub fn restore(&self, parts: &PartsOptions) -> Result<Map> {
         self.check(parts).map_err(|e| e.context(self.path.display()))?;
+        let others = parts.others.0.iter().map(|(name, own)| Ok((self.other(name)?, own)));
+        let others: Vec<(Self, &PartsOptions)> = others.collect::<Result<_>>()?;
         uninterrupted(|| {
+            for (saved, own) in others {
+                saved.restore(own)?;
+            }
             if let Some(model) = &parts.model {
                 model.assign(&self.of("model"), "")?;
             }
@@ -308,8 +317,14 @@ impl Checkpoint {
             if let (Some(generator), Some(state)) = (&parts.generator, self.tensors.get("random.generator")) {
                 generator.restore(state)?;
             }
+            let saved = self.of(TENSORS);
+            for (name, tensor) in &parts.tensors.0 {
+                if let Some(saved) = saved.get(name) {
+                    tensor.copy_(saved)?;
+                }
+            }
             // The state of another device's generator cannot be used.
-            for device in [Device::Cpu, parts.device()] {
+            for device in parts.devices() {
                 if let Some(state) = self.tensors.get(&format!("random.{device}")) {
                     rng::restore_default(device, state)?;
                 }
@@ -366,15 +381,31 @@ impl Checkpoint {
         if let Some(loader) = &parts.loader {
             loader.position_in(&self.map("loader"))?;
         }
+        let saved = self.of(TENSORS);
+        for (name, tensor) in &parts.tensors.0 {
+            let saved = saved.get(name).ok_or_else(|| {
+                Error::argument(format!("the checkpoint has no tensor `{name}`"))
+                    .hint(format!("it holds {}", list(&saved.keys().collect::<Vec<_>>())))
+            })?;
+            ensure!(
+                saved.shape() == tensor.shape() && saved.dtype() == tensor.dtype(),
+                "expected `{name}` to be a {}, found a {}",
+                tensor.signature(),
+                saved.signature()
+            );
+        }
+        for (name, own) in &parts.others.0 {
+            self.other(name)?.check(own).map_err(|e| e.context(format!("`{OTHERS}.{name}`")))?;
+        }
         for (name, state) in self.of("random") {
             let now = match (name.as_str(), &parts.generator) {
                 ("generator", Some(generator)) => generator.state()?,
                 ("generator", None) => continue,
                 ("cpu", _) => rng::default_state(Device::Cpu)?,
-                (_, _) if name == parts.device().to_string() && device::cuda_count() > 0 => {
-                    rng::default_state(parts.device())?
-                }
-                _ => continue,
+                _ => match parts.devices().into_iter().find(|device| device.to_string() == name) {
+                    Some(device) if device::cuda_count() > 0 => rng::default_state(device)?,
+                    _ => continue,
+                },
             };
             ensure!(
                 state.shape() == now.shape() && state.dtype() == now.dtype(),

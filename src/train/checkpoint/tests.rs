@@ -1,10 +1,13 @@
 //! Checkpoints of a training loop: what is restored and what is rejected.
 
 use super::*;
+use crate::data::Loader;
 use crate::data::{FromTensorsOptions, LoaderOptions, from_tensors};
+use crate::declare::{Named, OneOrMany, Options};
 use crate::error::Kind;
 use crate::model::{Config, OpenOptions, Weights};
-use crate::train::{AdamWOptions, EmaOptions, Parameters};
+use crate::torch::Generator;
+use crate::train::{AdamWOptions, EmaOptions, Optimizer, Parameters};
 
 fn config() -> Config {
     Config {
@@ -33,6 +36,7 @@ fn parts(seed: i64) -> PartsOptions {
         generator: Some(Generator::new(seed as u64, Device::Cpu).unwrap()),
         values: Map::from([("step".to_string(), Value::Int(seed))]),
         model: Some(model),
+        ..PartsOptions::default()
     }
 }
 
@@ -356,4 +360,82 @@ fn groups_keep_their_rates_and_others_are_refused() {
     assert!(
         Checkpoint::read(&path).unwrap().restore(&first).unwrap_err().message().contains("`groups` was []")
     );
+}
+
+/// A model and its parts among `others` hold the same state as the main ones.
+#[test]
+fn other_parts_are_restored_like_the_main_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.safetensors");
+    let both = |seed: i64| {
+        let critic = PartsOptions { values: Map::new(), ..parts(seed + 10) };
+        let tensors = Named(BTreeMap::from([(
+            "scale".to_string(),
+            Tensor::full(&[2], seed as f64, DType::Float32, Device::Cpu).unwrap(),
+        )]));
+        let others = Others(BTreeMap::from([("critic".to_string(), PartsOptions { tensors, ..critic })]));
+        PartsOptions { others, ..parts(seed) }
+    };
+    let critic = |parts: &PartsOptions| parts.others.0["critic"].clone();
+    let first = both(1);
+    let train = |parts: &PartsOptions| (work(parts, 3), work(&critic(parts), 3));
+    train(&first);
+    save(&path, &first).unwrap();
+    let losses = train(&first);
+    let second = both(2);
+    let saved = Checkpoint::read(&path).unwrap();
+    saved.restore(&second).unwrap();
+    assert_eq!(critic(&second).tensors.0["scale"].to_f32().unwrap(), [1.0, 1.0]);
+    assert_eq!(train(&second), losses);
+    assert_eq!(bits(&first), bits(&second));
+    assert_eq!(bits(&critic(&first)), bits(&critic(&second)));
+
+    // Nothing changes if one of the others does not fit.
+    let mut wide = both(3);
+    let own = wide.others.0.get_mut("critic").unwrap();
+    own.model = Some(Model::new(Config { hidden_size: 16, ..config() }, 3, Device::Cpu).unwrap());
+    let before = bits(&wide);
+    let error = saved.restore(&wide).unwrap_err().message();
+    assert!(error.contains("`others.critic`: the model was saved with another setting"), "{error}");
+    assert_eq!(bits(&wide), before);
+    let mut renamed = both(3);
+    let own = renamed.others.0.remove("critic").unwrap();
+    renamed.others.0.insert("critics".to_string(), own);
+    let error = saved.restore(&renamed).unwrap_err();
+    assert!(error.message().contains("the checkpoint has no `others.critics`"), "{}", error.message());
+    assert_eq!(error.hint_text(), Some("it holds `critic`"));
+}
+
+#[test]
+fn tensors_of_a_loop_must_fit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.safetensors");
+    let of = |name: &str, shape: &[i64]| PartsOptions {
+        tensors: Named(BTreeMap::from([(
+            name.to_string(),
+            Tensor::zeros(shape, DType::Float32, Device::Cpu).unwrap(),
+        )])),
+        ..PartsOptions::default()
+    };
+    save(&path, &of("mean", &[3])).unwrap();
+    let saved = Checkpoint::read(&path).unwrap();
+    saved.restore(&of("mean", &[3])).unwrap();
+    let message = |parts: PartsOptions| saved.restore(&parts).unwrap_err().message();
+    assert!(message(of("means", &[3])).contains("the checkpoint has no tensor `means`"));
+    assert!(
+        message(of("mean", &[1, 3]))
+            .contains("expected `mean` to be a tensor [1, 3] float32, found a tensor [3]")
+    );
+    let parts =
+        |json: &str| PartsOptions::from_map(&Map::from_value(&Value::from_json_text(json).unwrap()).unwrap());
+    for (json, text) in [
+        (r#"{"others": {"a.b": {}}}"#, "a name in `others` has letters"),
+        (r#"{"others": {"a": {"values": {"step": 1}}}}"#, "has `values` or `others` of its own"),
+        (r#"{"others": {"a": {"modell": 1}}}"#, "modell"),
+        (r#"{"others": {"a": 1}}"#, "option `others`: `a`: expected a map of options"),
+        (r#"{"tensors": {"a": 1}}"#, "option `tensors`: `a`: expected tensor"),
+    ] {
+        let message = parts(json).unwrap_err().message();
+        assert!(message.contains(text), "{json}: {message}");
+    }
 }
