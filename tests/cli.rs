@@ -125,6 +125,29 @@ correction([filter::box(#{ width: 3 })], gate::time());
 }
 
 #[test]
+fn check_finds_wrong_keys_and_values_of_inner_maps() {
+    let script = r#"
+let net = model::dit(#{ depth: 1 });
+let images = data::fashion_mnist();
+train::fit(net, images, #{ ema: #{ dekay: 0.9 } });
+train::fit(net, images, #{ ema: [0.9, #{ decay: "high" }], groups: [#{ match: "*", lr: -1.0 }, #{ wd: 0.1 }] });
+optim::muon(net, #{ adamw: #{ betaz: [0.9, 0.99] } });
+train::fit(net, images, #{ ema: [0.9, #{ sigma_rel: 0.1 }], optimizer: #{ kind: "muon", momentum: 0.9 } });
+checkpoint::save("a", #{ others: #{ critic: #{ model: net } } });
+"#;
+    let folder = folder(script, &[]);
+    let ran = spectral(folder.path(), &["check", "script.rhai"], "");
+    let findings: Vec<&str> = ran.err.lines().filter(|l| l.starts_with("error: ")).collect();
+    assert_snapshot!(findings.join("\n"), @r#"
+    error: train::fit: unknown option `dekay`
+    error: train::fit: option `decay`: expected float, found the string "high"
+    error: train::fit: `lr` must be from 0 to 1000, found -1
+    error: train::fit: unknown option `wd`
+    error: optim::muon: unknown option `betaz`
+    "#);
+}
+
+#[test]
 fn check_warns_about_a_division_that_is_a_comment() {
     let folder = folder("fn half(n) {\n    n // 2\n}\nprint(half(5)); // 5 steps\n", &[]);
     let ran = spectral(folder.path(), &["check", "script.rhai"], "");

@@ -34,7 +34,7 @@ pub trait FromValue: Sized {
         super::Allowed::Any
     }
 
-    /// Returns the options of an option map; empty for all other types.
+    /// Returns the options of an option map, or of the maps in an array; empty for all other types.
     fn fields() -> &'static [super::Field] {
         &[]
     }

@@ -59,6 +59,8 @@ pub struct Field {
     pub default: fn() -> Value,
     /// Permitted values.
     pub allowed: fn() -> Allowed,
+    /// Options of the maps that it takes, also in an array; empty for all others.
+    pub fields: fn() -> &'static [Field],
     /// How a line about the whole mentions the option, with `{}` for its value; empty if it does not.
     pub shown: &'static str,
     /// Whether the call that resumes a run may change the option.
@@ -235,6 +237,7 @@ pub const NONE: Field = Field {
     label: String::new,
     default: || Value::Unit,
     allowed: || Allowed::Any,
+    fields: || &[],
     shown: "",
     changeable: false,
     alias: "",

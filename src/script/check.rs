@@ -414,6 +414,19 @@ impl Checker<'_> {
         if fitting.is_empty() || !fitting.iter().all(|k| declared(&k)) {
             return;
         }
+        self.field(script, &fields, path, key, value, at);
+    }
+
+    /// Checks a key of a map and its value against the options that the map may have.
+    fn field(
+        &mut self,
+        script: &Script,
+        fields: &[&Field],
+        path: &str,
+        key: &str,
+        value: &Expr,
+        at: Position,
+    ) {
         let same: Vec<&&Field> = fields.iter().filter(|f| f.is_called(key)).collect();
         if same.is_empty() {
             let error = Error::unknown_option(key, fields.iter().map(|f| f.name));
@@ -424,6 +437,14 @@ impl Checker<'_> {
         if let Some(error) = kinds.and_then(|errors| errors.into_iter().next()) {
             let error = error.within(Subject::Option(key.to_string())).in_function(path, false);
             return self.report(Some((script.name, at)), translate::with_makers(error));
+        }
+        let inner: Vec<&Field> = same.iter().flat_map(|f| (f.fields)()).collect();
+        let maps = match value {
+            Expr::Array(entries, _) => entries.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        for (key, value) in maps.iter().filter_map(map).filter(|_| !inner.is_empty()).flatten() {
+            self.field(script, &inner, path, key.name.as_str(), value, key.pos);
         }
         let Some(value) = constant(value) else { return };
         let checks: Vec<_> = same.iter().map(|f| (f.allowed)().check(key, &value)).collect();
@@ -524,6 +545,14 @@ impl Checker<'_> {
         };
         let place = self.language.sources.locate(script.name, at).map(Box::new);
         self.findings.push(Diagnosis { place, end: End::Failed, warning: true, ..Diagnosis::from(error) });
+    }
+}
+
+/// Returns the entries of a map written as a literal.
+fn map(expression: &Expr) -> Option<&[(rhai::Ident, Expr)]> {
+    match expression {
+        Expr::Map(map, _) => Some(&map.0),
+        _ => None,
     }
 }
 

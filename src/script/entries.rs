@@ -56,6 +56,9 @@ pub struct OptionEntry {
     pub words: Vec<String>,
     /// Meaning of the option.
     pub text: String,
+    /// Options of the maps that it takes; those of their maps are left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<OptionEntry>,
 }
 
 /// Returns every entry, native ones first, in the order of the declarations.
@@ -164,6 +167,12 @@ impl Entry {
 
 impl OptionEntry {
     fn declared(field: &Field) -> Self {
+        let inner = (field.fields)().iter();
+        Self { options: inner.map(Self::alone).collect(), ..Self::alone(field) }
+    }
+
+    /// Makes the entry without the options of its maps, which may be those of the whole again.
+    fn alone(field: &Field) -> Self {
         Self {
             name: field.name.to_string(),
             label: (field.label)(),
@@ -174,6 +183,7 @@ impl OptionEntry {
                 _ => Vec::new(),
             },
             text: field.doc.split_whitespace().collect::<Vec<_>>().join(" "),
+            options: Vec::new(),
         }
     }
 
@@ -190,6 +200,7 @@ impl OptionEntry {
             allowed: String::new(),
             words: Vec::new(),
             text: text.trim().to_string(),
+            options: Vec::new(),
         })
     }
 }
@@ -240,6 +251,7 @@ mod tests {
             allowed: String::new(),
             words: Vec::new(),
             text: "folder for everything".into(),
+            options: Vec::new(),
         };
         assert_eq!(entry.options, [expected]);
     }

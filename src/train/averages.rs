@@ -1,7 +1,7 @@
 //! Averages of a run: which ones, and their names.
 
 use super::ema::{Ema, Profile};
-use crate::declare::{FromValue, IntoValue, Map, Options, Value};
+use crate::declare::{Field, FromValue, IntoValue, Map, Options, Value};
 use crate::ensure;
 use crate::error::{Error, Result};
 use crate::model::Model;
@@ -124,6 +124,9 @@ impl FromValue for Averages {
             Value::List(list) => list.iter().map(one).collect::<Result<_>>().map(Averages),
             other => one(other).map(|one| Averages(vec![one])),
         }
+    }
+    fn fields() -> &'static [Field] {
+        AverageOptions::FIELDS
     }
 }
 

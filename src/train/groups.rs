@@ -1,7 +1,7 @@
 //! Parameter groups with their own constants, as in `torch.optim`.
 
 use super::{AdamWOptions, Parameters};
-use crate::declare::{FromValue, IntoValue, Map, OneOrMany, Options, Value};
+use crate::declare::{Field, FromValue, IntoValue, Map, OneOrMany, Options, Value};
 use crate::error::Result;
 use crate::nn::glob;
 use crate::torch::optim::AdamW as Rule;
@@ -113,6 +113,9 @@ impl FromValue for Groups {
             other => Err(other
                 .mismatch("groups of parameters, an array of maps such as #{ match: \"*.bias\", lr: 1e-4 }")),
         }
+    }
+    fn fields() -> &'static [Field] {
+        Group::FIELDS
     }
 }
 

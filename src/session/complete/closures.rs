@@ -33,6 +33,8 @@ const STEP: &[(&str, &str)] = &[
     ("t", "tensor"),
     ("y", "tensor"),
     ("model", "model"),
+    ("ema", "model"),
+    ("path", "path"),
     ("step", "int"),
     ("kept", "map"),
     ("also", "map"),

@@ -280,11 +280,7 @@ fn option_map(left: &[Token], catalog: &Catalog, around: &Surroundings) -> Optio
     if left[open].text != "#{" {
         return None;
     }
-    let call = innermost(&left[..open])?;
-    if left[call].text != "(" {
-        return None;
-    }
-    let entry = infer::callee(&left[..call], catalog, around)?;
+    let options = options_of(left, open, catalog, around)?;
     let inside = &left[open + 1..];
     // Only keys at the depth of the map itself count.
     let (mut depth, mut keys, mut key) = (0usize, Vec::new(), None);
@@ -304,14 +300,37 @@ fn option_map(left: &[Token], catalog: &Catalog, around: &Surroundings) -> Optio
     match key {
         Some(key) => {
             let fresh = inside.last().is_some_and(|t| t.text == ":");
-            let option = entry.options.iter().find(|o| o.name == key)?;
+            let option = options.iter().find(|o| o.name == key)?;
             fresh.then(|| Place::Value(option.clone()))
         }
         None => {
-            let free = entry.options.iter().filter(|o| !keys.contains(&o.name.as_str()));
+            let free = options.iter().filter(|o| !keys.contains(&o.name.as_str()));
             Some(Place::Key(free.cloned().collect()))
         }
     }
+}
+
+/// Returns the options of the map that opens at a token: an argument, the value of an option, or an entry of an
+/// array there.
+fn options_of(
+    left: &[Token],
+    open: usize,
+    catalog: &Catalog,
+    around: &Surroundings,
+) -> Option<Vec<OptionEntry>> {
+    let outer = innermost(&left[..open])?;
+    let (outer, value) = match left[outer].text {
+        "(" => return Some(infer::callee(&left[..outer], catalog, around)?.options.clone()),
+        "[" => (innermost(&left[..outer])?, outer),
+        _ => (outer, open),
+    };
+    let (colon, before) = left[..value].split_last()?;
+    if left[outer].text != "#{" || colon.text != ":" {
+        return None;
+    }
+    let mut options = options_of(left, outer, catalog, around)?.into_iter();
+    let inner = options.find(|o| before.last().is_some_and(|key| key.text == o.name))?.options;
+    (!inner.is_empty()).then_some(inner)
 }
 
 /// Returns the index of the innermost bracket that is still open at the end of the tokens.
@@ -519,6 +538,10 @@ mod tests {
         assert!(has("model::dit(#{ preset: ", "fashion_tiny"));
         assert!(has("model::dit(#{ preset: \"fash", "fashion_tiny"));
         assert!(has("model::dit(#{ corrections: [correction(fil", "filter"));
+        assert_eq!(labels("train::fit(net, x, #{ ema: #{ de"), ["decay"]);
+        assert_eq!(labels("train::fit(net, x, #{ lr: 1e-3, ema: [0.9, #{ decay: 0.5, wa"), ["warmup"]);
+        assert_eq!(labels("train::fit(net, x, #{ groups: [#{ match: \"*\", weight"), ["weight_decay"]);
+        assert!(!has("train::fit(net, x, #{ ema: [#{ decay: ", "lr"), "a value is no key");
     }
 
     #[test]

@@ -417,7 +417,7 @@ fn tensors_of_a_loop_must_fit() {
         )])),
         ..PartsOptions::default()
     };
-    save(&path, &of("mean", &[3])).unwrap();
+    save(&path, of("mean", &[3])).unwrap();
     let saved = Checkpoint::read(&path).unwrap();
     saved.restore(&of("mean", &[3])).unwrap();
     let message = |parts: PartsOptions| saved.restore(&parts).unwrap_err().message();
