@@ -148,3 +148,48 @@ fn absurd_widths_digits_and_ranges_are_errors_or_plain_text() {
         "assert_eq(text::pad(\"ab\", 4), \"ab  \"); assert_eq(text::fmt(0.5, 9223372036854775807), \"0.5\");",
     );
 }
+
+#[test]
+fn functions_that_sort_and_choose_entries_may_fail_and_must_answer_with_a_bool_or_a_number() {
+    holds(
+        "let r = [0.3, 0.1, 0.2, 0.1].map(|loss, i| #{ loss: loss, i: i });
+         r.sort(|a, b| a.loss - b.loss);
+         assert_eq(r.map(|x| x.i), [1, 3, 2, 0]);
+         r.sort(|a, b| a.loss > b.loss);
+         assert_eq(r.map(|x| x.i), [0, 2, 1, 3]);
+         r.sort(|a, b| b.i - a.i);
+         assert_eq(r.map(|x| x.i), [3, 2, 1, 0]);
+         let limit = 1;
+         fn large(x) { x > 2 }
+         assert_eq([[1, 2, 3].filter(|x| x > limit), [1, 2, 3].filter(|x, i| i == 0)], [[2, 3], [1]]);
+         assert_eq([[1, 2, 3].filter(large), [1, 2, 3].filter(|| this < 2)], [[3], [1]]);
+         assert_eq([[1, 2, 3].some(large), [1, 2, 3].all(large), [].all(large)], [true, false, true]);
+         assert_eq([[1, 2, 3].find(large), [1, 2].find(large), [1, 5, 7].find(large, -1)], [3, (), 7]);
+         assert_eq([[1, 2, 3].index_of(large), [1, 2].index_of(large), [1, 3].index_of(3)], [2, -1, 1]);
+         let a = [1, 2, 3, 4];
+         assert_eq([a.retain(large), a], [[1, 2], [3, 4]]);
+         assert_eq([a.drain(|x| x == 3), a, a.drain(0..1), a], [[3], [4], [4], []]);
+         let m = #{ a: 1, b: 3 };
+         assert_eq([m.filter(|k, v| v > 2), m.filter(|k| k == \"a\")], [#{ b: 3 }, #{ a: 1 }]);
+         assert_eq([m.retain(|k, v| v > 2), m], [#{ a: 1 }, #{ b: 3 }]);
+         let d = [1, 2, 2, 4];
+         d.dedup(|a, b| b - a < 2);
+         assert_eq(d, [1, 4]);",
+    );
+    for (script, text) in [
+        ("let a = [2, 1]; a.sort(|a, b| throw \"no\");", "no"),
+        ("let a = [2, 1]; a.dedup(|a, b| throw \"no\");", "no"),
+        (
+            "let a = [2, 1]; a.sort(|a, b| 0.0 / 0.0);",
+            "expected a function that returns a number or a bool, found NaN",
+        ),
+        ("let a = [2, 1]; a.sort(|a, b| print(a));", "found nothing, ()"),
+        ("[2, 1].filter(|x| x % 2)", "filter: expected a function that returns a bool, found int"),
+        ("[tensor(1)].all(|x| x > 0)", "all: expected a function that returns a bool, found tensor"),
+        ("#{ a: 1 }.filter(|k| k)", "filter: expected a function that returns a bool, found string"),
+        ("[3, \"x\"].sort()", "elements of different types cannot be sorted"),
+    ] {
+        let (message, ..) = refused(script);
+        assert!(message.contains(text), "{script}: {message}");
+    }
+}

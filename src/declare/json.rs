@@ -242,6 +242,8 @@ mod tests {
             assert!(Value::from_json_text(wrong).is_err(), "{wrong}");
         }
         assert_eq!(Value::List(vec![Value::Int(1)]).to_json_lines().unwrap(), "[\n  1\n]");
+        assert_eq!(Value::Range(2, 5).to_json_text().unwrap(), "[2,3,4]");
+        assert_eq!(Value::Range(0, i64::MAX).to_json_text(), None);
         let function = Value::Function(crate::declare::Function::new(|_| Ok(Value::Unit)));
         assert_eq!(Value::List(vec![function]).to_json_text(), None);
     }

@@ -41,7 +41,7 @@ impl Serialize for Value {
             Value::Str(s) => to.serialize_str(s),
             Value::List(list) => to.collect_seq(list),
             Value::Map(map) => to.collect_map(map),
-            Value::Range(a, b) => to.collect_seq([a, b]),
+            Value::Range(a, b) => to.collect_seq(Value::entries(*a, *b).map_err(S::Error::custom)?),
             Value::Function(_) => Err(S::Error::custom("a function cannot be stored")),
             Value::Object(object) => match object.to_data() {
                 Some(data) => data.serialize(to),

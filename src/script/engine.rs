@@ -92,6 +92,7 @@ pub fn language(options: EngineOptions) -> Language {
     bridge::register(&mut engine, &declarations, libraries, &types, &context);
     super::core::replace_sleep(&mut engine, &context);
     super::lengths::limit(&mut engine);
+    super::arrays::register(&mut engine);
     compare_as_the_processor_does(&mut engine);
     register_exit(&mut engine);
     super::errors::register_caught(&mut engine, &types, &sources);

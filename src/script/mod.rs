@@ -8,6 +8,7 @@
 //! - [`failure`]: an error with file, line, caret, call chain and hint; [`diagnose`] makes it from the messages of
 //!   [`translate`] and [`syntax`] and the nearest of all [`names`]
 //! - [`fix`]: a correction as a change to the cell; [`habits`]: Python syntax and what to write instead
+//! - `arrays`, `lengths`: functions of rhai in a stricter form
 //! - [`help`]: documentation pages from the declarations
 //! - [`check`]: mistakes that can be found without running a script; `kinds`: types that are certain
 //! - [`std_lib`]: the library written in rhai; [`entries`]: all functions, native or not, with documentation;
@@ -42,6 +43,7 @@ pub mod syntax;
 pub mod translate;
 pub mod values;
 
+mod arrays;
 mod assertions;
 mod cli;
 mod core;

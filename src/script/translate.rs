@@ -216,6 +216,10 @@ pub fn function_not_found(path: &str, types: &[String], names: &Names) -> Error 
     if !name.starts_with(|c: char| c.is_alphabetic() || c == '_') {
         return operator(name, types, names);
     }
+    // rhai reports other errors of `sort` as functions.
+    if name.contains(' ') {
+        return Error::argument(name).hint("say how they compare: `.sort(|a, b| a.loss < b.loss)`");
+    }
     // rhai's name of a closure, which is looked up if the number of values is not the closure's.
     if path.starts_with("anon$") {
         return Error::argument("the closure was called with the wrong number of values").hint(

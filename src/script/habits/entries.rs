@@ -9,10 +9,16 @@ pub fn missing(error: &Error, line: &str, column: usize, text: &str) -> Option<S
     let line = &Line::new(line);
     let message = error.message();
     let nothing = ["found nothing, ()", "between () and", "and ()", "nothing, (), has no property"];
-    if !nothing.iter().any(|n| message.contains(n)) {
+    // rhai takes the first argument of `f.call(x)` for the function if `f` is none.
+    let called = message.starts_with("expected function, found");
+    if !called && !nothing.iter().any(|n| message.contains(n)) {
         return None;
     }
     let at = line.parts.iter().position(|p| p.start < column && column <= p.end)?;
+    let at = match called {
+        false => at,
+        true => (1..at).rev().find(|i| line.is(i - 1, ".") && line.is(*i, "call") && line.is(i + 1, "("))?,
+    };
     let chains = match line.is_word(at) {
         true if at >= 2 && line.is(at - 1, ".") => vec![backward(line, at - 2)],
         true => vec![forward(line, at)],
@@ -86,6 +92,10 @@ mod tests {
         assert!(found.contains("`s.targt` may"), "{found}");
         let found = hint("nothing, (), has no property `x`", "s.also.x", "x").unwrap();
         assert_eq!(found, "`s.also` may be a missing entry of its map");
+        let called = "expected function, found tensor";
+        let found = hint(called, "|s| s.also.spce.call(s.v).square()", "s.v").unwrap();
+        assert_eq!(found, "`s.also.spce` may be a missing entry of its map");
+        assert_eq!(hint(called, "[1].map(s.v)", "s.v"), None);
         assert_eq!(hint(nothing, "f(1) - g(2)", "-"), None);
         assert_eq!(hint("expected int, found float", "s.v - s.targt", "-"), None);
     }
