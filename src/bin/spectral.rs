@@ -87,6 +87,9 @@ enum Jupyter {
         /// Connection file.
         #[arg(short = 'f', long = "connection-file", value_name = "FILE")]
         file: PathBuf,
+        /// Ignored: `jupyter run` appends the name of its script.
+        #[arg(hide = true)]
+        others: Vec<String>,
     },
 }
 
@@ -110,7 +113,7 @@ fn main() {
         Command::Jupyter { command } => match command {
             Jupyter::Install(place) => front::jupyter::install(&place),
             Jupyter::Uninstall(place) => front::jupyter::uninstall(&place),
-            Jupyter::Kernel { file } => front::jupyter::run(&file),
+            Jupyter::Kernel { file, .. } => front::jupyter::run(&file),
         },
         Command::Checkpoint { command } => front::checkpoint::checkpoint(&command),
         Command::Bench(options) => front::bench::bench(&options),

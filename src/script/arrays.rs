@@ -130,8 +130,8 @@ fn first(
 ) -> Done<Option<usize>> {
     let length = i64::try_from(array.len()).unwrap_or(i64::MAX);
     let start = if start < 0 { start.saturating_add(length).max(0) } else { start.min(length) };
-    for i in start as usize..array.len() {
-        if holds(call, name, test, &mut array[i], i)? == wanted {
+    for (i, entry) in array.iter_mut().enumerate().skip(start as usize) {
+        if holds(call, name, test, entry, i)? == wanted {
             return Ok(Some(i));
         }
     }

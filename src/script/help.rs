@@ -64,6 +64,11 @@ pub fn source(name: &str) -> Result<String> {
     Ok(format!("// {}\n{}", library.file, &library.text[documented..end]))
 }
 
+/// Returns whether there is a page about all members of a namespace or a type.
+pub fn lists(name: &str) -> bool {
+    groups().contains_key(name)
+}
+
 /// Returns the page of a function in Markdown, or `None` if it is not one of our functions.
 pub fn markdown(name: &str) -> Option<String> {
     let found = find(name.trim().trim_end_matches("()"));
@@ -148,7 +153,7 @@ pub fn page(name: &str, width: usize) -> Result<Document> {
     let error = Error::argument(format!("unknown name `{wanted}`"));
     Err(match near {
         Some(near) => error.hint(format!("did you mean `{near}`?")),
-        None => error.hint("`spectral docs` lists all functions"),
+        None => error.hint("`help()` lists all namespaces"),
     })
 }
 

@@ -166,7 +166,9 @@ fn reserved(word: &str) -> Error {
 
 /// Returns whether a text is a whole cell: an error at its very end means that more lines may complete it.
 pub fn is_complete(engine: &rhai::Engine, source: &str) -> bool {
-    if open_comment(source) {
+    // A documentation comment belongs to the function that follows.
+    let documents = |line: &str| line.trim().starts_with("///") && !line.trim().starts_with("////");
+    if open_comment(source) || source.trim_end().lines().last().is_some_and(documents) {
         return false;
     }
     let source = &super::rewrite::compiled_form(engine, source);

@@ -17,10 +17,11 @@ pub mod tokens;
 mod record;
 mod stale;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
-use rhai::{AST, Caches, Dynamic, Engine, GlobalRuntimeState, Scope};
+use rhai::{AST, Caches, Dynamic, Engine, GlobalRuntimeState, ImmutableString, Scope};
 
 use crate::declare::{Display, Value};
 use crate::document::Document;
@@ -129,6 +130,8 @@ impl Session {
 
     /// Compiles a cell, so that it can be run several times.
     fn compile(&mut self, source: &str, name: &str, line: usize) -> Result<AST, Diagnosis> {
+        // An interrupt while a long cell is compiled ends it when it starts to run.
+        self.options.engine.context.interrupt.clear();
         let ast = self
             .language
             .sources
@@ -145,11 +148,12 @@ impl Session {
     }
 
     fn run_compiled(&mut self, ast: &AST) -> Result<Outcome, Diagnosis> {
-        self.options.engine.context.interrupt.clear();
         self.global.lib.clear();
         self.global.lib.push(self.functions.shared_lib().clone());
+        self.global.constants = Some(Arc::new(RwLock::new(self.constants())));
         let before = self.scope.len();
         let result = self.evaluate(ast);
+        self.global.constants = None;
         // A cell that ended early leaves its nesting depth behind; variables and imports remain.
         (self.global.level, self.global.scope_level) = (0, 0);
         // A variable that was shadowed by `let` would keep its tensor alive without being accessible.
@@ -163,6 +167,20 @@ impl Session {
             false => self.language.types.lift(&result).ok(),
         };
         Ok(Outcome { result, value })
+    }
+
+    /// Returns the constants of earlier cells, which functions read as `global::NAME`. rhai itself records only those
+    /// that are declared when there is a function already.
+    fn constants(&self) -> BTreeMap<ImmutableString, Dynamic> {
+        // The latest variable comes first, and hides earlier ones of its name.
+        let mut found = BTreeMap::new();
+        let mut hidden = BTreeSet::new();
+        for (name, constant, value) in self.scope.iter_raw() {
+            if hidden.insert(name) && constant {
+                found.insert(name.into(), value.clone());
+            }
+        }
+        found
     }
 
     /// Returns whether a variable after the first `before` ones has the name of an earlier one.

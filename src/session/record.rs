@@ -172,6 +172,7 @@ impl Session {
                 space: String::new(),
                 name: f.name.to_string(),
                 params: f.params.iter().map(ToString::to_string).collect(),
+                doc: f.comments.join("\n"),
             })
             .collect();
         for (space, module) in self.global.scan_imports_raw() {
@@ -180,6 +181,7 @@ impl Session {
                 space: space.to_string(),
                 name: f.name.to_string(),
                 params: f.params.iter().map(ToString::to_string).collect(),
+                doc: f.comments.join("\n"),
             }));
         }
         Surroundings { variables, functions, folder: self.options.folder.clone() }

@@ -190,6 +190,11 @@ pub fn open_brackets(text: &str) -> usize {
     })
 }
 
+/// Returns whether the last token of a cell that is not a comment is a semicolon, which hides its result.
+pub fn ends_with_semicolon(code: &str) -> bool {
+    tokens(code).iter().rfind(|token| token.kind != Kind::Comment).is_some_and(|token| token.text == ";")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -41,7 +41,7 @@ pub struct Table(Arc<Mutex<Data>>);
 crate::scripted!(
     Table,
     "table",
-    |t| Display { html: Some(t.to_html()), ..Display::text(t.to_text()) },
+    |t| Display { html: Some(t.document(None).to_html()), ..Display::text(t.to_text()) },
     text = |t| t.to_text(),
     document = |t, width| t.document(width),
     describe = |t| ("a table", format!("of {} rows", t.len())),

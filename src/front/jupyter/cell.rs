@@ -16,7 +16,8 @@ use crate::error::Error;
 use crate::script::failure::{Diagnosis, End};
 use crate::script::help;
 use crate::session::commands::{self, Effect, View};
-use crate::session::complete::{asks, of_name};
+use crate::session::complete::{Question, Topic, of_name, question};
+use crate::session::tokens::ends_with_semicolon;
 use crate::session::{Outcome, Session};
 
 /// Number of characters in a line of text in a notebook.
@@ -72,13 +73,13 @@ impl Cells {
         self.asker.allow(cell.allow_stdin.then(|| request.clone()));
         self.shared.set_running(true);
         let result = self.evaluate(&cell.code, counted);
-        self.shared.set_running(false);
         self.asker.allow(None);
         self.say_hidden();
         let (reply, failed) = match result {
             Ok(shown) => (self.succeeded(shown, cell, counted), false),
             Err(diagnosis) => self.failed(&diagnosis, cell, counted),
         };
+        self.shared.set_running(false);
         self.shared.update(self.session.surroundings());
         self.publisher.flush();
         let waiting = if failed && cell.stop_on_error { self.behind() } else { Vec::new() };
@@ -128,7 +129,7 @@ impl Cells {
             Shown::Result(outcome) => {
                 if let Some(display) = outcome.display_rich(WIDTH) {
                     text.clone_from(&display.text);
-                    if !cell.code.trim_end().ends_with(';') {
+                    if !ends_with_semicolon(&cell.code) {
                         self.publisher.result(Bundle::from(&display), self.number);
                     }
                 }
@@ -196,11 +197,22 @@ impl Cells {
             self.shared.remember(past);
         }
         if let End::Exit(code) = diagnosis.end {
-            self.publisher.remark(&format!(
+            let text = format!(
                 "exit({code}) ended this cell; the Jupyter kernel is still running: \
                  shut it down or restart it from the menu"
-            ));
-            return (self.well(), code != 0);
+            );
+            if code == 0 {
+                self.publisher.remark(&text);
+                return (self.well(), false);
+            }
+            let error = jupyter_protocol::ReplyError {
+                ename: "exit".to_string(),
+                evalue: code.to_string(),
+                traceback: vec![text],
+            };
+            self.publisher.error(&error);
+            let error = Some(Box::new(error));
+            return (ExecuteReply { status: ReplyStatus::Error, error, ..self.well() }, true);
         }
         let error = fields(diagnosis);
         self.publisher.error(&error);
@@ -213,11 +225,14 @@ impl Cells {
         if line.is_empty() {
             return Ok(Shown::Nothing);
         }
-        if let Some(name) = line.strip_prefix("??") {
-            return Ok(Shown::Page(source_page(&help::source(name)?)));
+        if line.starts_with('?') && line.contains('\n') {
+            let error = Error::argument("a question ends with its line, and more follows");
+            return Err(error.hint("put what follows into a cell of its own").into());
         }
-        if let Some(name) = line.strip_prefix('?').or_else(|| asks(line)) {
-            return self.explain(name.trim()).map_err(Diagnosis::from);
+        match question(line) {
+            Some(Question::Source(name)) => return Ok(Shown::Page(source_page(&help::source(name)?))),
+            Some(Question::Page(name)) => return self.explain(name).map_err(Diagnosis::from),
+            None => {}
         }
         match line.starts_with(':') {
             true => self.command(line, counted),
@@ -244,13 +259,13 @@ impl Cells {
         }
         let topic = of_name(name, &self.session.surroundings());
         self.example = help::example(&topic.name);
-        Ok(Shown::Page(help_bundle(&topic.name, topic.variable.as_deref())?))
+        Ok(Shown::Page(help_bundle(&topic)?))
     }
 
     fn command(&mut self, line: &str, counted: bool) -> Result<Shown, Diagnosis> {
         let (command, rest) = commands::parse(line)?;
-        let (number, view) = (self.number, View { width: WIDTH, color: false });
-        if matches!(command.name, "edit" | "last" | "quit" | "shell") {
+        let (number, view) = (self.number, View { width: WIDTH, color: false, prompt: false });
+        if command.at_prompt() {
             let error =
                 Error::argument(format!("`:{}` works at the prompt, not in a notebook", command.name));
             return Err(Diagnosis::from(error.hint(elsewhere(command.name))));
@@ -304,10 +319,14 @@ fn fields(diagnosis: &Diagnosis) -> jupyter_protocol::ReplyError {
     error_fields(diagnosis.kind, &diagnosis.message, diagnosis.render(true).trim_end())
 }
 
-/// Returns the help page of a name in the formats that notebooks show.
-pub fn help_bundle(name: &str, variable: Option<&str>) -> Result<Bundle, Error> {
+/// Returns the help on a topic in the formats that notebooks show.
+pub fn help_bundle(topic: &Topic) -> Result<Bundle, Error> {
+    let Topic { name, lead } = topic;
+    let first = lead.as_ref().map(|text| format!("{text}\n\n")).unwrap_or_default();
+    if name.is_empty() {
+        return Ok(Bundle::text(first.trim_end()));
+    }
     let page = help::page(name, WIDTH)?.to_text(Some(WIDTH));
-    let first = variable.map(|text| format!("{text}\n\n")).unwrap_or_default();
     let mut bundle = Bundle::text(format!("{first}{}", page.trim_end()));
     if let Some(markdown) = help::markdown(name) {
         bundle.data.content.push(MediaType::Markdown(format!("{first}{markdown}")));

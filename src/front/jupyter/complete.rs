@@ -51,7 +51,7 @@ pub fn inspect(wanted: &Cursor, shared: &Shared) -> Value {
         let source = (wanted.detail_level > 0).then(|| help::source(&topic.name).ok()).flatten();
         match source {
             Some(code) => Some(source_page(&code)),
-            None => help_bundle(&topic.name, topic.variable.as_deref()).ok(),
+            None => help_bundle(&topic).ok(),
         }
     });
     match bundle {
@@ -65,7 +65,7 @@ pub fn inspect(wanted: &Cursor, shared: &Shared) -> Value {
 /// Returns the reply to an is-complete request.
 pub fn is_complete(code: &str, engine: &Engine) -> Value {
     let line = code.trim();
-    if line.starts_with([':', '?']) || line.is_empty() || complete::asks(line).is_some() {
+    if line.starts_with(':') || line.is_empty() || complete::question(line).is_some() {
         return json!({ "status": "complete" });
     }
     if !syntax::is_complete(engine, code) {

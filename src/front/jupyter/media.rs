@@ -10,6 +10,9 @@ use crate::context::Display;
 /// PNG pixels per pixel of layout; a notebook shows the picture at its layout size.
 const DENSITY: u32 = 2;
 
+/// Size in bytes from which the SVG of a figure makes a notebook slow.
+const LARGE: usize = 1 << 20;
+
 /// Representations of a value, with metadata.
 pub struct Bundle {
     /// Representations by MIME type.
@@ -34,7 +37,9 @@ impl From<&Display> for Bundle {
         if let Some(html) = display.html.as_ref().filter(|html| !framed(html)) {
             forms.push(MediaType::Html(html.clone()));
         }
-        if let Some(svg) = &display.svg {
+        // A figure of very many points is only shown as a PNG, which does not grow with them.
+        let svg = display.svg.as_ref().filter(|svg| svg.len() < LARGE || display.png.is_none());
+        if let Some(svg) = svg {
             // The column of a notebook may be narrower than the figure.
             let fitting = "<svg style=\"max-width:100%;height:auto\" ";
             forms.push(MediaType::Svg(svg.replacen("<svg ", fitting, 1)));

@@ -70,7 +70,7 @@ impl Shared {
                 _ => true,
             };
         }
-        line.starts_with('?') || complete::asks(line).is_some() || syntax::is_complete(&self.engine, text)
+        complete::question(line).is_some() || syntax::is_complete(&self.engine, text)
     }
 }
 

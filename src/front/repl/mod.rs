@@ -33,7 +33,8 @@ use crate::script::failure::{Diagnosis, End};
 use crate::script::help;
 use crate::script::resolver::read_script;
 use crate::session::commands::{self, Effect, View};
-use crate::session::{Outcome, Session, complete};
+use crate::session::complete::Question;
+use crate::session::{Outcome, Session, complete, tokens};
 
 /// Starts the REPL, or evaluates standard input if it is not a terminal; returns the exit code.
 pub fn repl() -> u8 {
@@ -198,11 +199,12 @@ impl Prompt {
         if matches!(line, "exit" | "quit") {
             return Some(0);
         }
-        if let Some(name) = line.strip_prefix("??") {
-            return self.show(help::source(name).map(|code| self.output.code(&code)));
-        }
-        if let Some(name) = line.strip_prefix('?').or_else(|| complete::asks(line)) {
-            return self.explain(name.trim());
+        match complete::question(line) {
+            Some(Question::Source(name)) => {
+                return self.show(help::source(name).map(|code| self.output.code(&code)));
+            }
+            Some(Question::Page(name)) => return self.explain(name),
+            None => {}
         }
         match line.starts_with(':') {
             true => self.command(line),
@@ -211,7 +213,7 @@ impl Prompt {
     }
 
     fn view(&self) -> View {
-        View { width: terminal::width(), color: terminal::color(&std::io::stdout()) }
+        View { width: terminal::width(), color: terminal::color(&std::io::stdout()), prompt: true }
     }
 
     fn show(&mut self, text: Result<String, Error>) -> Option<u8> {
@@ -228,18 +230,15 @@ impl Prompt {
         if name.is_empty() {
             return self.command(":help");
         }
-        let (first, rest) = name.split_once('.').unwrap_or((name, ""));
-        let row = self.session.rows().into_iter().find(|r| r.name == first);
-        let topic = match &row {
-            Some(row) if rest.is_empty() => row.kind.clone(),
-            Some(row) => format!("{}.{rest}", row.kind),
-            None => name.to_string(),
-        };
-        if let (Some(row), true) = (&row, rest.is_empty()) {
-            self.output.line(&format!("{name} is a variable: {}", row.about()));
+        let topic = complete::of_name(name, &self.session.surroundings());
+        if let Some(lead) = &topic.lead {
+            self.output.line(lead);
         }
-        let page = help::page(&topic, view.width).map(|page| view.shown(page));
-        self.example = help::example(&topic);
+        if topic.name.is_empty() {
+            return None;
+        }
+        let page = help::page(&topic.name, view.width).map(|page| view.shown(page));
+        self.example = help::example(&topic.name);
         let page = page.map(|page| match &self.example {
             Some(_) => format!("{}\n\n  `:example` runs it", page.trim_end()),
             None => page,
@@ -265,7 +264,7 @@ impl Prompt {
         self.output.end();
         match result {
             Ok(outcome) => {
-                if !text.trim_end().ends_with(';') {
+                if !tokens::ends_with_semicolon(text) {
                     return self.result(&outcome, Some(number));
                 }
                 None
@@ -322,7 +321,7 @@ impl Prompt {
         self.output.end();
         let effect = match (effect, cell) {
             (Ok(Effect::Result(outcome)), Some(cell)) => {
-                let shown = matches!(command.name, "time" | "profile") && !rest.ends_with(';');
+                let shown = matches!(command.name, "time" | "profile") && !tokens::ends_with_semicolon(rest);
                 if let (Ok(outcome), true) = (self.session.note(&cell, number, Ok(outcome)), shown) {
                     return self.result(&outcome, Some(number));
                 }

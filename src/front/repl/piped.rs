@@ -14,7 +14,8 @@ use crate::script::failure::{Diagnosis, End};
 use crate::script::help;
 use crate::script::resolver::read_script;
 use crate::session::commands::{self, Effect, View};
-use crate::session::{Outcome, complete};
+use crate::session::complete::Question;
+use crate::session::{Outcome, complete, tokens};
 
 /// Name of the input in messages.
 const NAME: &str = "standard input";
@@ -119,11 +120,11 @@ impl Piped {
         if matches!(word, "exit" | "quit") {
             return Ok(Next::Quit);
         }
-        let shown = match (word.strip_prefix("??"), word.strip_prefix('?').or_else(|| complete::asks(word))) {
-            (Some(name), _) => Some(help::source(name.trim())?),
-            (None, Some("")) => return self.command(":help", line),
-            (None, Some(name)) => Some(self.page(name.trim())?),
-            (None, None) => None,
+        let shown = match complete::question(word) {
+            Some(Question::Source(name)) => Some(help::source(name)?),
+            Some(Question::Page("")) => return self.command(":help", line),
+            Some(Question::Page(name)) => Some(self.page(name)?),
+            None => None,
         };
         if let Some(text) = shown {
             self.say(&text);
@@ -137,19 +138,16 @@ impl Piped {
 
     /// Returns the help page of a name; for a variable, the page of its type.
     fn page(&mut self, name: &str) -> Result<String, Error> {
-        let (first, rest) = name.split_once('.').unwrap_or((name, ""));
-        let row = self.started.session.rows().into_iter().find(|r| r.name == first);
-        let topic = match &row {
-            Some(row) if rest.is_empty() => row.kind.clone(),
-            Some(row) => format!("{}.{rest}", row.kind),
-            None => name.to_string(),
-        };
-        if let (Some(row), true) = (&row, rest.is_empty()) {
-            self.say(&format!("{name} is a variable: {}", row.about()));
+        let topic = complete::of_name(name, &self.started.session.surroundings());
+        if let Some(lead) = &topic.lead {
+            self.say(lead);
         }
-        self.example = help::example(&topic);
+        if topic.name.is_empty() {
+            return Ok(String::new());
+        }
+        self.example = help::example(&topic.name);
         let width = terminal::width();
-        Ok(help::page(&topic, width)?.to_text(Some(width)))
+        Ok(help::page(&topic.name, width)?.to_text(Some(width)))
     }
 
     /// Runs a cell and shows its result, unless it ends with a semicolon.
@@ -157,7 +155,7 @@ impl Piped {
         self.number += 1;
         let result = self.started.session.run_cell_at(text, NAME, line);
         let outcome = self.started.session.note(text, self.number, result)?;
-        if !text.trim_end().ends_with(';') {
+        if !tokens::ends_with_semicolon(text) {
             self.result(&outcome);
         }
         Ok(())
@@ -172,7 +170,7 @@ impl Piped {
 
     fn command(&mut self, text: &str, line: usize) -> Result<Next, Diagnosis> {
         let (command, rest) = commands::parse(text)?;
-        let view = View { width: terminal::width(), color: false };
+        let view = View { width: terminal::width(), color: false, prompt: true };
         if matches!(command.name, "help" | "doc") {
             self.example = help::example(rest);
         }
@@ -186,7 +184,7 @@ impl Piped {
         let effect = match (commands::run(session, command, rest, NAME, view), cell) {
             (Ok(Effect::Result(outcome)), Some(cell)) => {
                 let outcome = session.note(&cell, self.number, Ok(outcome))?;
-                if matches!(command.name, "time" | "profile") && !rest.ends_with(';') {
+                if matches!(command.name, "time" | "profile") && !tokens::ends_with_semicolon(rest) {
                     self.result(&outcome);
                 }
                 return Ok(Next::Cell);
@@ -246,7 +244,7 @@ impl Piped {
 /// Returns whether a line at the start of a cell is a command or asks for help.
 fn is_command(line: &str) -> bool {
     let line = line.trim();
-    line.starts_with([':', '?']) || matches!(line, "exit" | "quit") || complete::asks(line).is_some()
+    line.starts_with([':', '?']) || matches!(line, "exit" | "quit") || complete::question(line).is_some()
 }
 
 /// Returns whether a line can only continue the previous statement.

@@ -39,7 +39,7 @@ pub fn instead(error: &Error, line: &Line, column: usize, around: &Around) -> In
     let at = line.parts.iter().position(|p| p.end >= column && p.start < column.max(1));
     if let Problem::NoVariable(name) = error.problem() {
         let name = name.as_str();
-        if let Some(found) = grammar::imports(line) {
+        if let Some(found) = grammar::imports(line).or_else(|| grammar::magics(line)) {
             return Some(found);
         }
         if MODULES.contains(&name) {
@@ -108,7 +108,9 @@ pub fn instead(error: &Error, line: &Line, column: usize, around: &Around) -> In
             + 1;
         let (start, end, code) = rewritten(line, open, around.names)?;
         // A call that already had the right form has another problem.
-        return (ours(&line.text(start, end)) != code)
+        let same = |a: &str, b: &str| a.split_whitespace().eq(b.split_whitespace());
+        let spaced = |text: &str| text.replace(',', ", ");
+        return (!same(&spaced(&ours(&line.text(start, end))), &spaced(&code)))
             .then(|| (None, format!("write `{}`", line.with(start, end, &code))));
     }
     None

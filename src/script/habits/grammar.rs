@@ -6,8 +6,9 @@ use crate::script::names::Names;
 
 /// Returns what to write instead of a line.
 pub fn instead(line: &Line, names: &Names) -> Instead {
-    let forms: [fn(&Line) -> Instead; 14] = [
+    let forms: [fn(&Line) -> Instead; 15] = [
         imports,
+        magics,
         definitions,
         comments,
         strings,
@@ -23,11 +24,11 @@ pub fn instead(line: &Line, names: &Names) -> Instead {
         tuples,
     ];
     // A keyword argument may occur in a line of the other forms, and they in its line.
-    forms[..9]
+    forms[..10]
         .iter()
         .find_map(|form| form(line))
         .or_else(|| keyword(line, names))
-        .or_else(|| forms[9..].iter().find_map(|form| form(line)))
+        .or_else(|| forms[10..].iter().find_map(|form| form(line)))
 }
 
 /// Explains `import torch` and `from torch import nn`, which sometimes parse too.
@@ -44,6 +45,37 @@ pub fn imports(line: &Line) -> Instead {
                 .to_string(),
         )
     })
+}
+
+/// Explains lines of IPython that are commands: `%time x`, `!ls`, `pip install x`.
+pub fn magics(line: &Line) -> Instead {
+    let rest = |from: usize| line.text(from, line.parts.len());
+    if line.is(0, "pip") && line.is(1, "install") {
+        let hint = "all functions are built in, and your own script is imported with `import \"file\" as name;`";
+        return Some((Some("nothing is installed from a script".to_string()), hint.to_string()));
+    }
+    if line.is(0, "!") && line.is_word(1) && !line.is(2, "(") && line.parts.len() > 1 {
+        let hint = format!("at a prompt, write `:shell {}`; Jupyter has a terminal", rest(1));
+        return Some((Some("`!` does not run a shell command".to_string()), hint));
+    }
+    let start = (0..2).take_while(|i| line.is(*i, "%")).count();
+    if start == 0 || !line.is_word(start) {
+        return None;
+    }
+    let (name, more) = (line.part(start), rest(start + 1));
+    let command = |name: &str| format!("write `:{}`", format!("{name} {more}").trim_end());
+    let hint = match name.as_str() {
+        "time" => command("time"),
+        "timeit" => command("bench"),
+        "prun" => command("profile"),
+        "run" | "load" => command("load"),
+        "who" | "whos" => command("vars"),
+        "reset" => command("reset"),
+        "history" => command("history"),
+        "matplotlib" => "figures are shown below the cell: remove the line".to_string(),
+        _ => "`:help` lists the commands, such as `:time`, `:bench`, `:profile` and `:vars`".to_string(),
+    };
+    Some((Some("commands start with a colon".to_string()), hint))
 }
 
 fn definitions(line: &Line) -> Instead {

@@ -44,6 +44,13 @@ pub struct Command {
     pub summary: &'static str,
 }
 
+impl Command {
+    /// Returns whether the command works at a prompt alone, not in a notebook.
+    pub fn at_prompt(&self) -> bool {
+        matches!(self.name, "edit" | "last" | "quit" | "shell")
+    }
+}
+
 const fn command(name: &'static str, argument: &'static str, takes: Takes, summary: &'static str) -> Command {
     Command { name, argument, takes, summary }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::{COMMANDS, Command, Effect, measure, save, variables};
+use super::{COMMANDS, Command, Effect, Takes, measure, save, variables};
 use crate::document::{Block, Cell, Document, Line, Role};
 use crate::error::{Error, Result};
 use crate::files;
@@ -21,6 +21,8 @@ pub struct View {
     pub width: usize,
     /// Whether colors are shown.
     pub color: bool,
+    /// Whether it is a prompt, which has keys and commands that a notebook has not.
+    pub prompt: bool,
 }
 
 impl View {
@@ -42,6 +44,21 @@ pub fn run(
     if needs && rest.is_empty() {
         let error = Error::argument(format!("`:{}` takes {}", command.name, command.argument));
         return Err(error.hint(command.summary).into());
+    }
+    if command.takes != Takes::Code
+        && let Some((_, more)) = rest.split_once('\n')
+    {
+        let more = more.trim().lines().next().unwrap_or_default();
+        let error = Error::argument(format!("`:{}` ends with its line, but `{more}` follows", command.name));
+        return Err(error.hint("put what follows into a cell of its own").into());
+    }
+    if command.argument.is_empty() && !rest.is_empty() {
+        let error = Error::argument(format!("`:{}` takes nothing, found `{rest}`", command.name));
+        let hint = match command.name {
+            "reset" => format!("`:forget {rest}` frees variables; `:reset` alone forgets everything"),
+            name => format!("write `:{name}`"),
+        };
+        return Err(error.hint(hint).into());
     }
     Ok(match command.name {
         "help" if rest.is_empty() => Effect::Page(overview(view)),
@@ -94,12 +111,15 @@ const KEYS: &[(&str, &str)] = &[
 ];
 
 fn overview(view: View) -> String {
-    let first = "Type a cell and press Enter; it continues on new lines while incomplete. Tab completes.";
+    let first = match view.prompt {
+        true => "Type a cell and press Enter; it continues on new lines while incomplete. Tab completes.",
+        false => "A cell is code, a question such as `?filter::gaussian`, or one of the commands below.",
+    };
     let (mut keys, mut list) = (help::columns(), help::columns());
-    for (key, text) in KEYS {
+    for (key, text) in KEYS.iter().filter(|(key, _)| view.prompt || !key.starts_with("Ctrl-")) {
         keys.push([Cell::of(Role::Head, key), Line::quoted(text).into()]);
     }
-    for command in COMMANDS {
+    for command in COMMANDS.iter().filter(|c| view.prompt || !c.at_prompt()) {
         let name = format!(":{} {}", command.name, command.argument);
         list.push([Cell::of(Role::Head, name.trim_end()), Line::quoted(command.summary).into()]);
     }

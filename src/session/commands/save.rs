@@ -164,7 +164,7 @@ fn with_old_functions(cells: &[Cell], at: usize, text: &str) -> String {
     for function in &own {
         let Some(next) = again(&cells[at + 1..], function.name, function.count) else { continue };
         let until = &cells[at..=at + next];
-        if until.iter().filter(well).any(|cell| !calls(&cell.text, function.name).is_empty()) {
+        if until.iter().filter(well).any(|cell| !calls(&cell.text, function.name, function.count).is_empty()) {
             let name =
                 tokens(text).into_iter().find(|t| t.start > function.range.start && t.text == function.name);
             edits.extend(name.map(|name| (name.range(), old_name(function.name, cells[at].number))));
@@ -180,7 +180,7 @@ fn with_old_functions(cells: &[Cell], at: usize, text: &str) -> String {
             let old = well(&&cells[start]) && next.is_some_and(|next| start + 1 + next > at);
             if old {
                 let name = old_name(function.name, cells[start].number);
-                edits.extend(calls(text, function.name).into_iter().map(|range| (range, name.clone())));
+                edits.extend(calls(text, function.name, function.count).into_iter().map(|range| (range, name.clone())));
             }
         }
     }
@@ -197,8 +197,8 @@ fn old_name(name: &str, cell: usize) -> String {
     format!("{name}_of_cell_{cell}")
 }
 
-/// Returns where a text calls a function by name, outside of functions.
-fn calls(text: &str, name: &str) -> Vec<std::ops::Range<usize>> {
+/// Returns where a text calls a function of a name and number of parameters, outside of functions.
+fn calls(text: &str, name: &str, count: usize) -> Vec<std::ops::Range<usize>> {
     let (all, functions) = (tokens(text), defined(text));
     let inside = |at: usize| functions.iter().any(|f| f.range.contains(&at));
     let called = |i: &usize| {
@@ -206,8 +206,33 @@ fn calls(text: &str, name: &str) -> Vec<std::ops::Range<usize>> {
             && all[*i].kind == Kind::Name
             && all.get(i + 1).is_some_and(|next| next.text == "(")
             && (*i == 0 || !matches!(all[i - 1].text, "." | "::" | "?."))
+            && arguments(&all[i + 2..]) == count
     };
     (0..all.len()).filter(called).filter(|i| !inside(all[*i].start)).map(|i| all[i].range()).collect()
+}
+
+/// Returns the number of arguments in the tokens after the bracket of a call.
+fn arguments(tokens: &[Token]) -> usize {
+    let (mut depth, mut commas, mut some, mut bars) = (0_usize, 0, false, false);
+    for (i, token) in tokens.iter().enumerate().filter(|(_, t)| t.kind != Kind::Comment) {
+        match token.text {
+            ")" if depth == 0 => break,
+            "(" | "[" | "{" | "#{" | "?[" => depth += 1,
+            ")" | "]" | "}" => depth = depth.saturating_sub(1),
+            // The commas between the parameters of a closure.
+            "|" if bars => bars = false,
+            "|" if depth == 0 => bars = i == 0 || tokens[i - 1].text == ",",
+            "," if depth == 0 && !bars => {
+                commas += 1;
+                some = false;
+                continue;
+            }
+            _ => {}
+        }
+        some = true;
+    }
+    // A comma may follow the last argument.
+    commas + usize::from(some)
 }
 
 /// Returns the name and number of parameters of the function at the start of the tokens, and the index of its last
@@ -279,6 +304,19 @@ mod tests {
         let expected = "fn f_of_cell_1(a) { a + 1 }\nfn g(a) { f(a) }\n\n\
                         let w = f_of_cell_1(1); let l = |x| f_of_cell_1(x);\n\n\
                         fn f(a) { a + 100 }\nlet v = f(1);\n\nlet u = g(1) + f(2);\n\n";
+        assert_eq!(script(&cells), expected);
+    }
+
+    #[test]
+    fn functions_of_one_name_are_told_apart_by_their_parameters() {
+        let cells = [
+            cell(1, "fn f(a, b) { a * b }", false),
+            cell(2, "fn f(a) { a }", false),
+            cell(3, "print(f(3)); print(f(|x, y| x, [1, 2])); f()", false),
+            cell(4, "fn f(a, b) { 1000 }", false),
+        ];
+        let expected = "fn f_of_cell_1(a, b) { a * b }\n\nfn f(a) { a }\n\n\
+                        print(f(3)); print(f_of_cell_1(|x, y| x, [1, 2])); f();\n\nfn f(a, b) { 1000 }\n\n";
         assert_eq!(script(&cells), expected);
     }
 }

@@ -57,6 +57,17 @@ pub fn parameter(name: &str, tokens: &[Token<'_>]) -> Option<(usize, Option<Know
     Some((places[closure.start], kind(&code, &open[..at], closure, index)))
 }
 
+/// Returns whether the token is a parameter of a closure.
+pub fn declares(tokens: &[Token<'_>], at: usize) -> bool {
+    let code: Vec<&Token> = tokens.iter().collect();
+    let inside = |t: &Token| t.kind == Kind::Name || t.text == ",";
+    let first = tokens[..at].iter().rposition(|t| !inside(t)).map_or(0, |i| i + 1);
+    let bar = first.checked_sub(1).filter(|bar| tokens[*bar].text == "|");
+    bar.is_some_and(|bar| {
+        (bar == 0 || may_precede(code[bar - 1])) && parameters(&code, first).is_some_and(|(.., body)| at < body)
+    })
+}
+
 /// Returns the closures in whose bodies the tokens end, outermost first.
 fn open_closures<'a>(code: &[&Token<'a>]) -> Vec<Closure<'a>> {
     let (mut open, mut depth, mut at) = (Vec::<Closure>::new(), 0_usize, 0);

@@ -67,6 +67,41 @@ pub fn before(tokens: &[Token<'_>], catalog: &Catalog, around: &Surroundings) ->
     }
 }
 
+/// Returns whether a name is declared in the text before: by `let`, `const` or `for`, or as a parameter.
+pub fn is_local(name: &str, before_it: &[Token]) -> bool {
+    locals(before_it).contains(&name)
+}
+
+/// Returns the names that a text declares: variables, functions, and parameters of functions and closures.
+pub fn locals<'a>(tokens: &[Token<'a>]) -> Vec<&'a str> {
+    let mut found = Vec::new();
+    for (i, token) in tokens.iter().enumerate().filter(|(_, t)| t.kind == Kind::Name) {
+        let before = i.checked_sub(1).map(|i| &tokens[i]);
+        let declared = match before.map(|t| t.text) {
+            Some("let" | "const" | "for" | "fn") => true,
+            Some("(" | ",") => {
+                // The parameters of a function, or the two names of a loop.
+                let open = tokens[..i].iter().rposition(|t| t.text == "(");
+                let listed = |open: usize| {
+                    let names = &tokens[open + 1..i];
+                    names.iter().all(|t| t.kind == Kind::Name || t.text == ",")
+                };
+                let owner = |open: usize| match &tokens[..open] {
+                    [.., last] if last.text == "for" => true,
+                    [.., keyword, name] => keyword.text == "fn" && name.kind == Kind::Name,
+                    _ => false,
+                };
+                open.is_some_and(|open| listed(open) && owner(open)) || closures::declares(tokens, i)
+            }
+            _ => closures::declares(tokens, i),
+        };
+        if declared && !found.contains(&token.text) {
+            found.push(token.text);
+        }
+    }
+    found
+}
+
 /// Returns whether an index can follow this token.
 fn ends_value(token: &Token) -> bool {
     matches!(token.kind, Kind::Name | Kind::Text(_)) || matches!(token.text, ")" | "]" | "}")

@@ -12,7 +12,7 @@ use crate::script::catalog::Catalog;
 use crate::script::entries::{Entry, OptionEntry};
 
 pub use infer::Known;
-pub use topic::{Topic, asks, of_name, topic};
+pub use topic::{Question, Topic, of_name, question, topic};
 
 /// A variable as seen by completion.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,24 @@ pub struct Defined {
     pub name: String,
     /// Names of the parameters.
     pub params: Vec<String>,
+    /// Its comment, as it stands in the text; empty if there is none.
+    pub doc: String,
+}
+
+impl Defined {
+    /// Returns the name with that of its import.
+    pub fn path(&self) -> String {
+        crate::script::names::path(&self.space, &self.name)
+    }
+
+    /// Returns its signature and its documentation.
+    pub fn about(&self) -> String {
+        let line = |line: &str| line.trim().trim_start_matches(['/', '*', ' ']).trim_end_matches("*/").to_string();
+        let doc: Vec<String> = self.doc.lines().map(line).collect();
+        let origin = if self.space.is_empty() { "defined here" } else { "from an imported script" };
+        let text = format!("{}({}), {origin}\n\n{}", self.path(), self.params.join(", "), doc.join("\n"));
+        text.trim_end().to_string()
+    }
 }
 
 /// State of a session, as far as completion uses it.
@@ -133,13 +151,13 @@ pub fn complete(text: &str, cursor: usize, catalog: &Catalog, around: &Surroundi
             Some(Place::Key(options)) => done(word, starting(options.iter().map(option).collect(), given)),
             Some(Place::Value(option)) => {
                 let mut list: Vec<Candidate> = values(&option, true);
-                list.extend(words(given, catalog, around));
+                list.extend(words(&left, given, catalog, around));
                 done(word, starting(list, given))
             }
             None if given.is_empty() && left.last().is_some_and(|t| matches!(t.kind, Kind::Number)) => {
                 Completion::default()
             }
-            None => done(word, starting(words(given, catalog, around), given)),
+            None => done(word, starting(words(&left, given, catalog, around), given)),
         },
     }
 }
@@ -179,7 +197,7 @@ fn defined(function: &Defined) -> Candidate {
         text: format!("{}{open}", function.name),
         label: function.name.clone(),
         sort: Sort::Function,
-        about: format!("{}({}), defined here", function.name, function.params.join(", ")),
+        about: function.about().lines().take(3).collect::<Vec<_>>().join(" ").trim_end().to_string(),
     }
 }
 
@@ -238,8 +256,15 @@ fn members(left: &[Token], catalog: &Catalog, around: &Surroundings) -> Vec<Cand
 }
 
 /// Returns variables, functions, namespaces and, once a letter is typed, keywords.
-fn words(given: &str, catalog: &Catalog, around: &Surroundings) -> Vec<Candidate> {
-    let mut list: Vec<Candidate> = around.variables.iter().rev().map(variable).collect();
+fn words(left: &[Token], given: &str, catalog: &Catalog, around: &Surroundings) -> Vec<Candidate> {
+    let local = |name: &str| Candidate {
+        text: name.to_string(),
+        label: name.to_string(),
+        sort: Sort::Variable,
+        about: "declared in this text".to_string(),
+    };
+    let mut list: Vec<Candidate> = infer::locals(left).into_iter().rev().map(local).collect();
+    list.extend(around.variables.iter().rev().map(variable));
     list.extend(around.functions.iter().filter(|f| f.space.is_empty()).map(defined));
     let space = |name: &str, about: String| Candidate {
         text: format!("{name}::"),
@@ -504,6 +529,7 @@ mod tests {
                 space: String::new(),
                 name: "mine".to_string(),
                 params: vec!["a".to_string()],
+                doc: String::new(),
             }],
             folder: "src".into(),
         };
@@ -526,6 +552,10 @@ mod tests {
         assert!(has("tensor::zeros([2]).", "matmul"), "the type of a call's result");
         assert!(has("let a = tensor::rand([2]);\na.", "matmul"), "a variable of the same cell");
         assert!(has("net.forward(noise, noise, noise).", "matmul"));
+        assert_eq!(labels("let local_noise = 1;\nlocal_n"), ["local_noise"]);
+        assert_eq!(labels("fn f(alpha_one, beta) { alpha_"), ["alpha_one"]);
+        assert_eq!(labels("for (entry_a, i) in [1] { entry_"), ["entry_a"]);
+        assert_eq!(labels("[1].map(|entry_b, i| entry_"), ["entry_b"]);
         assert_eq!(labels("let ne"), Vec::<String>::new());
         assert_eq!(labels("1 + 1 // fil"), Vec::<String>::new());
     }
