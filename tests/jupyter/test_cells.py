@@ -153,6 +153,36 @@ def test_help_and_commands_work_as_at_the_prompt(client):
     assert answer["payload"][0] == {"source": "set_next_input", "text": "weights.sum()", "replace": True}
 
 
+def test_own_functions_variables_and_options_are_explained(client):
+    run(client, "/// Adds one.\nfn with_one(a) { a + 1 }")
+    run(client, 'let title = "a";')
+    for question, text in [("?with_one", "Adds one."), ("title?", "title is a variable"), ("??", "explains a function")]:
+        _, messages = run(client, question)
+        assert text in of(messages, "display_data")[0]["data"]["text/plain"]
+    code = "train::fit(model, images, #{ lr: 1e-3 })"
+    found = reply(client, client.inspect(code, code.index("lr") + 1))
+    assert "option `lr`" in found["data"]["text/plain"]
+    assert not reply(client, client.inspect("let t", 5))["found"]
+
+
+def test_what_follows_a_command_or_a_question_is_not_dropped(client):
+    run(client, "let a_value = 5;")
+    for code in [":reset a_value", ":vars\nlet b = 1;", "?print\n1 + 1"]:
+        answer, _ = run(client, code)
+        assert answer["status"] == "error", code
+    assert result(run(client, "a_value")[1]) == "5"
+    _, messages = run(client, "a_value; // hidden")
+    assert not of(messages, "execute_result")
+
+
+def test_an_exit_with_a_code_is_an_error(client):
+    answer, messages = run(client, "exit(3)")
+    assert (answer["status"], answer["ename"], answer["evalue"]) == ("error", "exit", "3")
+    assert of(messages, "error")
+    answer, _ = run(client, "exit(0)")
+    assert answer["status"] == "ok"
+
+
 def test_completion_answers_while_a_cell_runs(client):
     run(client, "let picture = tensor::zeros([2, 3]);")
     busy = client.execute("sleep(3.0)")
@@ -215,6 +245,15 @@ def test_an_interrupt_by_message_stops_training_and_keeps_variables(kernel):
     print(f"interrupt by message: {1000 * (time.monotonic() - start):.0f} ms")
     outputs(client, msg_id)
     assert int(result(run(client, "done")[1])) > 0
+
+
+def test_an_interrupt_ends_user_expressions(kernel):
+    manager, client = kernel
+    msg_id = client.execute("1", user_expressions={"long": "sleep(1000)"})
+    time.sleep(1.0)
+    manager.interrupt_kernel()
+    answer = reply(client, msg_id)
+    assert answer["user_expressions"]["long"]["ename"] == "interrupted"
 
 
 def test_an_interrupt_by_signal_does_the_same(kernel):

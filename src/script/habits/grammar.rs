@@ -51,7 +51,8 @@ pub fn imports(line: &Line) -> Instead {
 pub fn magics(line: &Line) -> Instead {
     let rest = |from: usize| line.text(from, line.parts.len());
     if line.is(0, "pip") && line.is(1, "install") {
-        let hint = "all functions are built in, and your own script is imported with `import \"file\" as name;`";
+        let hint =
+            "all functions are built in, and your own script is imported with `import \"file\" as name;`";
         return Some((Some("nothing is installed from a script".to_string()), hint.to_string()));
     }
     if line.is(0, "!") && line.is_word(1) && !line.is(2, "(") && line.parts.len() > 1 {

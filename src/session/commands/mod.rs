@@ -153,7 +153,15 @@ pub fn find(name: &str) -> Result<&'static Command> {
 pub fn parse(line: &str) -> Result<(&'static Command, &str)> {
     let line = line.trim().trim_start_matches(':');
     let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-    Ok((find(name)?, rest.trim()))
+    let command = find(name)?;
+    if command.takes != Takes::Code
+        && let Some((_, more)) = line.split_once('\n')
+    {
+        let more = more.trim().lines().next().unwrap_or_default();
+        return Err(Error::argument(format!("`:{}` ends with its line, but `{more}` follows", command.name))
+            .hint("put what follows into a cell of its own"));
+    }
+    Ok((command, rest.trim()))
 }
 
 #[cfg(test)]
@@ -172,5 +180,8 @@ mod tests {
         let error = find("tmie").unwrap_err();
         assert_eq!(error.hint_text(), Some("did you mean `:time`?"));
         assert_eq!(parse(":time  a + b ").unwrap().1, "a + b");
+        assert_eq!(parse(":time a\nb").unwrap().1, "a\nb");
+        let error = parse(":vars\nlet b = 1;").unwrap_err();
+        assert!(error.message().contains("`let b = 1;` follows"), "{}", error.message());
     }
 }

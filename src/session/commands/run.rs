@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::{COMMANDS, Command, Effect, Takes, measure, save, variables};
+use super::{COMMANDS, Command, Effect, measure, save, variables};
 use crate::document::{Block, Cell, Document, Line, Role};
 use crate::error::{Error, Result};
 use crate::files;
@@ -44,13 +44,6 @@ pub fn run(
     if needs && rest.is_empty() {
         let error = Error::argument(format!("`:{}` takes {}", command.name, command.argument));
         return Err(error.hint(command.summary).into());
-    }
-    if command.takes != Takes::Code
-        && let Some((_, more)) = rest.split_once('\n')
-    {
-        let more = more.trim().lines().next().unwrap_or_default();
-        let error = Error::argument(format!("`:{}` ends with its line, but `{more}` follows", command.name));
-        return Err(error.hint("put what follows into a cell of its own").into());
     }
     if command.argument.is_empty() && !rest.is_empty() {
         let error = Error::argument(format!("`:{}` takes nothing, found `{rest}`", command.name));

@@ -164,7 +164,8 @@ fn with_old_functions(cells: &[Cell], at: usize, text: &str) -> String {
     for function in &own {
         let Some(next) = again(&cells[at + 1..], function.name, function.count) else { continue };
         let until = &cells[at..=at + next];
-        if until.iter().filter(well).any(|cell| !calls(&cell.text, function.name, function.count).is_empty()) {
+        if until.iter().filter(well).any(|cell| !calls(&cell.text, function.name, function.count).is_empty())
+        {
             let name =
                 tokens(text).into_iter().find(|t| t.start > function.range.start && t.text == function.name);
             edits.extend(name.map(|name| (name.range(), old_name(function.name, cells[at].number))));
@@ -180,7 +181,9 @@ fn with_old_functions(cells: &[Cell], at: usize, text: &str) -> String {
             let old = well(&&cells[start]) && next.is_some_and(|next| start + 1 + next > at);
             if old {
                 let name = old_name(function.name, cells[start].number);
-                edits.extend(calls(text, function.name, function.count).into_iter().map(|range| (range, name.clone())));
+                edits.extend(
+                    calls(text, function.name, function.count).into_iter().map(|range| (range, name.clone())),
+                );
             }
         }
     }

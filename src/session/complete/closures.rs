@@ -64,7 +64,8 @@ pub fn declares(tokens: &[Token<'_>], at: usize) -> bool {
     let first = tokens[..at].iter().rposition(|t| !inside(t)).map_or(0, |i| i + 1);
     let bar = first.checked_sub(1).filter(|bar| tokens[*bar].text == "|");
     bar.is_some_and(|bar| {
-        (bar == 0 || may_precede(code[bar - 1])) && parameters(&code, first).is_some_and(|(.., body)| at < body)
+        (bar == 0 || may_precede(code[bar - 1]))
+            && parameters(&code, first).is_some_and(|(.., body)| at < body)
     })
 }
 

@@ -48,7 +48,8 @@ impl Defined {
 
     /// Returns its signature and its documentation.
     pub fn about(&self) -> String {
-        let line = |line: &str| line.trim().trim_start_matches(['/', '*', ' ']).trim_end_matches("*/").to_string();
+        let line =
+            |line: &str| line.trim().trim_start_matches(['/', '*', ' ']).trim_end_matches("*/").to_string();
         let doc: Vec<String> = self.doc.lines().map(line).collect();
         let origin = if self.space.is_empty() { "defined here" } else { "from an imported script" };
         let text = format!("{}({}), {origin}\n\n{}", self.path(), self.params.join(", "), doc.join("\n"));
