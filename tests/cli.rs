@@ -134,6 +134,9 @@ train::fit(net, images, #{ ema: [0.9, #{ decay: "high" }], groups: [#{ match: "*
 optim::muon(net, #{ adamw: #{ betaz: [0.9, 0.99] } });
 train::fit(net, images, #{ ema: [0.9, #{ sigma_rel: 0.1 }], optimizer: #{ kind: "muon", momentum: 0.9 } });
 checkpoint::save("a", #{ others: #{ critic: #{ model: net } } });
+let seen = [];
+train::fit(net, images, #{ loss: |s| (s.v - s.taget).square().mean(), on_step: |row| seen.push(row.los) });
+train::fit(net, images, #{ loss: |s| { let kept = s.kept.h; (s.v - s.target).mean() * s.t.mean() }, score: |s| s.loss });
 "#;
     let folder = folder(script, &[]);
     let ran = spectral(folder.path(), &["check", "script.rhai"], "");
@@ -144,6 +147,8 @@ checkpoint::save("a", #{ others: #{ critic: #{ model: net } } });
     error: train::fit: `lr` must be from 0 to 1000, found -1
     error: train::fit: unknown option `wd`
     error: optim::muon: unknown option `betaz`
+    error: the map that the function in `loss` receives has no entry `taget`
+    error: the map that the function in `on_step` receives has no entry `los`
     "#);
 }
 

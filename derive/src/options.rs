@@ -29,6 +29,7 @@ struct Item<'a> {
     changeable: bool,
     shown: Option<LitStr>,
     alias: Option<LitStr>,
+    receives: Option<Expr>,
 }
 
 /// Returns the code of the derive.
@@ -155,6 +156,7 @@ fn list(whole: &Whole, items: &[Item]) -> TokenStream {
                 shown: "",
                 changeable: false,
                 alias: "",
+                receives: &[],
             }
         }
     });
@@ -320,6 +322,7 @@ impl<'a> Item<'a> {
             changeable: false,
             shown: None,
             alias: None,
+            receives: None,
         };
         for attribute in field.attrs.iter().filter(|a| a.path().is_ident("option")) {
             attribute.parse_nested_meta(|meta| {
@@ -338,9 +341,11 @@ impl<'a> Item<'a> {
                     item.shown = Some(meta.value()?.parse()?);
                 } else if is("alias") {
                     item.alias = Some(meta.value()?.parse()?);
+                } else if is("receives") {
+                    item.receives = Some(meta.value()?.parse()?);
                 } else {
                     return Err(meta.error(
-                        "expected `default`, `range`, `flatten`, `omit`, `changeable`, `shown` or `alias`",
+                        "expected `default`, `range`, `flatten`, `omit`, `changeable`, `shown`, `alias` or `receives`",
                     ));
                 }
                 Ok(())
@@ -382,6 +387,7 @@ impl<'a> Item<'a> {
         let changeable = self.changeable;
         let shown = self.shown.as_ref().map_or(String::new(), LitStr::value);
         let alias = self.alias.as_ref().map_or(String::new(), LitStr::value);
+        let receives = self.receives.as_ref().map_or(quote! { &[] }, |keys| quote! { #keys });
         let default = match (&self.default, &whole.preset) {
             (None, Some(_)) => quote! { || crate::declare::Value::Unit },
             _ => {
@@ -405,6 +411,7 @@ impl<'a> Item<'a> {
                 shown: #shown,
                 changeable: #changeable,
                 alias: #alias,
+                receives: #receives,
             }
         }
     }

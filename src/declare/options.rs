@@ -67,6 +67,8 @@ pub struct Field {
     pub changeable: bool,
     /// Former name, which is still accepted; empty if there is none.
     pub alias: &'static str,
+    /// Keys and types of the map that a function in this option receives; empty for all others.
+    pub receives: &'static [(&'static str, &'static str)],
 }
 
 impl Field {
@@ -241,6 +243,7 @@ pub const NONE: Field = Field {
     shown: "",
     changeable: false,
     alias: "",
+    receives: &[],
 };
 
 #[cfg(test)]

@@ -209,10 +209,10 @@ impl Checker<'_> {
         statement.walk(&mut Vec::new(), &mut |path: &[ASTNode]| {
             match path.last() {
                 Some(ASTNode::Expr(Expr::FnCall(call, at)) | ASTNode::Stmt(Stmt::FnCall(call, at))) => {
-                    self.call(script, call, *at, false);
+                    self.call(script, call, *at, false, body);
                     self.part(script, call, path, body);
                 }
-                Some(ASTNode::Expr(Expr::MethodCall(call, at))) => self.call(script, call, *at, true),
+                Some(ASTNode::Expr(Expr::MethodCall(call, at))) => self.call(script, call, *at, true, body),
                 Some(ASTNode::Stmt(Stmt::Share(captured))) => {
                     for (name, _) in captured.iter().filter(|(_, index)| index.is_none()) {
                         self.variable(script, name.name.as_str(), name.pos, body);
@@ -232,7 +232,7 @@ impl Checker<'_> {
         });
     }
 
-    fn call(&mut self, script: &Script, call: &FnCallExpr, at: Position, method: bool) {
+    fn call(&mut self, script: &Script, call: &FnCallExpr, at: Position, method: bool, body: &Body) {
         let name = call.name.as_str();
         if call.is_operator_call() {
             return self.doubtful(script, call, at);
@@ -277,6 +277,7 @@ impl Checker<'_> {
             }
             for (key, value) in &map.0 {
                 self.option(script, &fitting, &path, key.name.as_str(), value, key.pos);
+                self.received(script, &fitting, key.name.as_str(), value, body);
             }
         }
         self.library(script, call, &path);
@@ -415,6 +416,26 @@ impl Checker<'_> {
             return;
         }
         self.field(script, &fields, path, key, value, at);
+    }
+
+    /// Checks the keys that the function in an option reads from the map that it receives.
+    fn received(&mut self, script: &Script, fitting: &[&Known], key: &str, value: &Expr, body: &Body) {
+        let fields = fitting.iter().filter_map(|k| k.declaration).flat_map(|d| d.fields());
+        let Some(field) = fields.filter(|f| f.is_called(key)).find(|f| !f.receives.is_empty()) else {
+            return;
+        };
+        for (name, at) in body.functions.read_by(value) {
+            let known = field.receives.iter().map(|(known, _)| *known);
+            if !known.clone().any(|known| known == name) {
+                let message = format!("the map that the function in `{key}` receives has no entry `{name}`");
+                let keys: Vec<String> = known.clone().map(|known| format!("`{known}`")).collect();
+                let error = match nearest(&name, known) {
+                    Some(near) => Error::argument(message).hint(format!("did you mean `{near}`?")),
+                    None => Error::argument(message).hint(format!("it has {}", keys.join(", "))),
+                };
+                self.report(Some((script.name, at)), error);
+            }
+        }
     }
 
     /// Checks a key of a map and its value against the options that the map may have.

@@ -59,6 +59,9 @@ pub struct OptionEntry {
     /// Options of the maps that it takes; those of their maps are left out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<OptionEntry>,
+    /// Keys and types of the map that a function in this option receives.
+    #[serde(skip)]
+    pub receives: &'static [(&'static str, &'static str)],
 }
 
 /// Returns every entry, native ones first, in the order of the declarations.
@@ -184,6 +187,7 @@ impl OptionEntry {
             },
             text: field.doc.split_whitespace().collect::<Vec<_>>().join(" "),
             options: Vec::new(),
+            receives: field.receives,
         }
     }
 
@@ -201,6 +205,7 @@ impl OptionEntry {
             words: Vec::new(),
             text: text.trim().to_string(),
             options: Vec::new(),
+            receives: &[],
         })
     }
 }
@@ -252,6 +257,7 @@ mod tests {
             words: Vec::new(),
             text: "folder for everything".into(),
             options: Vec::new(),
+            receives: &[],
         };
         assert_eq!(entry.options, [expected]);
     }

@@ -64,6 +64,12 @@ impl<'a> Functions<'a> {
         found
     }
 
+    /// Returns the properties that a closure reads from its first parameter.
+    pub fn read_by(&self, closure: &Expr) -> Vec<(String, Position)> {
+        let closure = self.value(closure, &Scope::new());
+        self.read_from(closure.as_ref(), 0, MAP).into_iter().map(|(_, key, at)| (key, at)).collect()
+    }
+
     /// Returns the properties that a closure reads from one of its parameters, if the name stands for nothing else.
     fn read_from(
         &self,

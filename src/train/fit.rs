@@ -3,7 +3,7 @@
 use super::checkpoint::Folder;
 use super::schedule::Schedule;
 use super::training::Training;
-use super::{Averages, Groups, Method, PosthocOptions, Run};
+use super::{Averages, Groups, Method, PosthocOptions, Run, received};
 use crate::context::Context;
 use crate::data::Dataset;
 use crate::declare::{Choice, FromValue, Function, Map, OneOrMany, Options, Value};
@@ -76,6 +76,7 @@ pub struct FitOptions {
     /// dropping), `model`, whose parts run in this step, `ema`, the main average, `path`, `step` (from 0),
     /// `kept`, which holds what layers of the model kept in the forward pass, and `also`. With `accumulate`, the losses
     /// of the parts are averaged.
+    #[option(receives = received::LOSS)]
     pub loss: Loss,
     /// Parts with parameters that are trained together with the model, for use in a loss:
     /// `nn::part(make, #{ name: "project" })` is called in it as `s.also.project.call(x)`. They are saved in
@@ -109,7 +110,7 @@ pub struct FitOptions {
     /// Function called with `#{ step, loss, model, ema, averages }` at each checkpoint. It returns a number, and the
     /// checkpoint with the lowest one is the best. By default the score is `loss`, the mean since the previous
     /// checkpoint.
-    #[option(changeable)]
+    #[option(changeable, receives = received::SCORE)]
     pub score: Option<Function>,
     /// Whether to resume the run in `out`; `false` removes its checkpoints and starts over.
     #[option(default = true, changeable)]
@@ -141,7 +142,7 @@ pub struct FitOptions {
     /// Function called after each step with `#{ step, loss, lr, grad_norm, seconds, indices }`, where `indices`
     /// are the positions of the images in the data set. If it returns `false`, the run ends; when the call is made
     /// again, the function is asked again about the last step, and the run goes on unless it returns `false`.
-    #[option(changeable)]
+    #[option(changeable, receives = received::STEP)]
     pub on_step: Option<Function>,
 }
 

@@ -26,6 +26,7 @@ pub mod optim;
 pub mod optimizer;
 pub mod parameters;
 pub mod posthoc;
+mod received;
 mod recorded;
 pub mod run;
 mod saved;

@@ -242,6 +242,46 @@ fn an_interrupt_within_a_step_leaves_the_state_of_some_whole_step() {
 }
 
 #[test]
+fn functions_receive_the_entries_that_are_declared() {
+    let folder = tempfile::tempdir().unwrap();
+    let seen = Arc::new(Mutex::new(Vec::<(&str, Vec<String>)>::new()));
+    let hears = |name: &'static str, answer: fn(&Map) -> Result<Value>| {
+        let seen = Arc::clone(&seen);
+        Function::new(move |values| {
+            let Value::Map(map) = &values[0] else { unreachable!() };
+            seen.lock().unwrap().push((name, map.keys().cloned().collect()));
+            answer(map)
+        })
+    };
+    let loss = hears("loss", |s| {
+        let (v, target) = (Tensor::from_value(&s["v"])?, Tensor::from_value(&s["target"])?);
+        Ok(crate::flow::loss(&v, &target)?.into_value())
+    });
+    let options = FitOptions {
+        loss: loss.into(),
+        on_step: Some(hears("on_step", |_| Ok(Value::Unit))),
+        score: Some(hears("score", |_| Ok(Value::Float(1.0)))),
+        loss_bins: 2,
+        log_every: 1,
+        out: folder.path().display().to_string(),
+        ..short()
+    };
+    train(&model(0), &options).unwrap();
+    let seen = seen.lock().unwrap();
+    for (name, declared) in
+        [("loss", received::LOSS), ("on_step", received::STEP), ("score", received::SCORE)]
+    {
+        let mut declared: Vec<&str> = declared.iter().map(|(key, _)| *key).collect();
+        declared.sort_unstable();
+        let heard: Vec<&Vec<String>> =
+            seen.iter().filter(|(of, _)| *of == name).map(|(_, keys)| keys).collect();
+        assert!(!heard.is_empty(), "{name}");
+        assert!(heard.iter().all(|keys| keys.iter().all(|key| declared.contains(&key.as_str()))), "{name}");
+        assert!(heard.iter().any(|keys| **keys == declared), "{name}: {:?}", heard[0]);
+    }
+}
+
+#[test]
 fn a_function_may_end_the_run() {
     let on_step = Function::new(|values| {
         let Value::Map(row) = &values[0] else { unreachable!() };

@@ -1,7 +1,9 @@
-//! Parameters of the closures around the cursor: builders, calls and the maps of a loss, inferred from where the
-//! closures stand.
+//! Parameters of the closures around the cursor: builders, calls and the maps that functions in options receive,
+//! inferred from where the closures stand.
 
+use super::Surroundings;
 use super::infer::Known;
+use crate::script::catalog::Catalog;
 use crate::session::tokens::{Kind, Token};
 
 /// A closure whose body has not ended.
@@ -23,30 +25,18 @@ enum Maker {
     Gate,
 }
 
-/// Keys of the map that a loss receives, with their types.
-const STEP: &[(&str, &str)] = &[
-    ("v", "tensor"),
-    ("target", "tensor"),
-    ("x_t", "tensor"),
-    ("x1", "tensor"),
-    ("noise", "tensor"),
-    ("t", "tensor"),
-    ("y", "tensor"),
-    ("model", "model"),
-    ("ema", "model"),
-    ("path", "path"),
-    ("step", "int"),
-    ("kept", "map"),
-    ("also", "map"),
-];
-
 /// Keys of the map that the function of a custom gate receives, with their types.
 const CONDITION: &[(&str, &str)] =
     &[("t", "tensor"), ("time", "tensor"), ("label", "tensor"), ("both", "tensor")];
 
 /// Returns the parameter `name` of the innermost closure that has one: the token at which the closure starts, and
 /// what is known of the parameter.
-pub fn parameter(name: &str, tokens: &[Token<'_>]) -> Option<(usize, Option<Known>)> {
+pub fn parameter(
+    name: &str,
+    tokens: &[Token<'_>],
+    catalog: &Catalog,
+    around: &Surroundings,
+) -> Option<(usize, Option<Known>)> {
     // Positions count comments, patterns of code do not.
     let (places, code): (Vec<usize>, Vec<&Token>) =
         tokens.iter().enumerate().filter(|(_, t)| t.kind != Kind::Comment).unzip();
@@ -54,7 +44,10 @@ pub fn parameter(name: &str, tokens: &[Token<'_>]) -> Option<(usize, Option<Know
     let (at, closure) =
         open.iter().enumerate().rev().find(|(_, closure)| closure.parameters.contains(&name))?;
     let index = closure.parameters.iter().position(|p| *p == name)?;
-    Some((places[closure.start], kind(&code, &open[..at], closure, index)))
+    let start = places[closure.start];
+    let received =
+        (closure.parameters.len() == 1).then(|| received(&tokens[..start], catalog, around)).flatten();
+    Some((start, received.or_else(|| kind(&code, &open[..at], closure, index))))
 }
 
 /// Returns whether the token is a parameter of a closure.
@@ -67,6 +60,25 @@ pub fn declares(tokens: &[Token<'_>], at: usize) -> bool {
         (bar == 0 || may_precede(code[bar - 1]))
             && parameters(&code, first).is_some_and(|(.., body)| at < body)
     })
+}
+
+/// Returns the map that a closure receives which is the value of an option, or of a variable with the name of one.
+fn received(before: &[Token], catalog: &Catalog, around: &Surroundings) -> Option<Known> {
+    let code: Vec<&Token> = before.iter().filter(|t| t.kind != Kind::Comment).collect();
+    let [.., key, sign] = code.as_slice() else { return None };
+    let receives = match sign.text {
+        ":" => {
+            let left: Vec<Token> = code.iter().map(|t| (*t).clone()).collect();
+            let open = super::innermost(&left)?;
+            super::options_of(&left, open, catalog, around)?
+                .into_iter()
+                .find(|o| o.name == key.text)?
+                .receives
+        }
+        "=" => catalog.find("train::fit")?.options.iter().find(|o| o.name == key.text)?.receives,
+        _ => &[],
+    };
+    (!receives.is_empty()).then(|| Known::map(receives))
 }
 
 /// Returns the closures in whose bodies the tokens end, outermost first.
@@ -130,9 +142,6 @@ fn kind(code: &[&Token], outer: &[Closure], closure: &Closure, index: usize) -> 
     if count == 1 && maker(before).is_some() {
         return Known::of("builder");
     }
-    if count == 1 && (ends_with(before, &["loss", ":"]) || ends_with(before, &["loss", "="])) {
-        return Some(Known::map(STEP));
-    }
     let around = outer.last().filter(|around| around.parameters.len() == 1)?;
     let made_by = maker(&code[..around.start]).filter(|_| is_result(&code[around.body..closure.start]))?;
     match (made_by, count) {
@@ -183,7 +192,9 @@ mod tests {
 
     /// Returns the type of a parameter at the end of a text; `-` if the closure is known and its parameter is not.
     fn kind_of(name: &str, text: &str) -> Option<String> {
-        parameter(name, &tokens(text)).map(|(_, known)| known.map_or_else(|| "-".to_string(), |k| k.kind))
+        let (catalog, around) = (Catalog::new(), Surroundings::default());
+        parameter(name, &tokens(text), &catalog, &around)
+            .map(|(_, known)| known.map_or_else(|| "-".to_string(), |k| k.kind))
     }
 
     #[test]
@@ -208,6 +219,8 @@ mod tests {
             ("c", "gate::custom(|b| { let out = 1; |c| ", "map"),
             ("s", "train::fit(net, images, #{ steps: 3, loss: |s| ", "map"),
             ("s", "let loss = |s| (", "map"),
+            ("s", "train::fit(net, images, #{ on_step: |s| ", "map"),
+            ("s", "train::fit(net, images, #{ score: |s| ", "map"),
             // A function of two arguments in the body of a part is not the function of the part itself.
             ("c", "nn::part(|b| { let swap = |x, c| ", "-"),
             ("c", "nn::part(|b| { [2, 1].sort(|x, c| ", "-"),

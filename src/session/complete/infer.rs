@@ -113,7 +113,7 @@ fn variable(name: &str, before_it: &[Token], catalog: &Catalog, around: &Surroun
     let declared = before_it
         .windows(3)
         .rposition(|w| matches!(w[0].text, "let" | "const") && w[1].text == name && w[2].text == "=");
-    if let Some((at, known)) = closures::parameter(name, before_it)
+    if let Some((at, known)) = closures::parameter(name, before_it, catalog, around)
         && declared.is_none_or(|declared| declared < at)
     {
         return known;

@@ -589,6 +589,8 @@ mod tests {
         assert!(has("train::fit(net, x, #{ loss: |s| (s.", "also") && has("let loss = |s| s.tar", "target"));
         assert!(has("train::fit(net, x, #{ loss: |s| (s.v - s.target).squ", "square"));
         assert!(has("train::fit(net, x, #{ loss: |s| s.model.for", "forward"));
+        assert_eq!(labels("train::fit(net, x, #{ on_step: |s| s.grad"), ["grad_norm"]);
+        assert_eq!(labels("train::fit(net, x, #{ score: |s| s.avera"), ["averages"]);
     }
 
     #[test]

@@ -1,0 +1,32 @@
+//! Keys and types of the maps that functions given to `fit` receive, for completion and `spectral check`.
+
+/// What `loss` receives.
+pub const LOSS: &[(&str, &str)] = &[
+    ("v", "tensor"),
+    ("target", "tensor"),
+    ("x_t", "tensor"),
+    ("x1", "tensor"),
+    ("noise", "tensor"),
+    ("t", "tensor"),
+    ("y", "tensor"),
+    ("model", "model"),
+    ("ema", "model"),
+    ("path", "path"),
+    ("step", "int"),
+    ("kept", "map"),
+    ("also", "map"),
+];
+
+/// What `on_step` receives.
+pub const STEP: &[(&str, &str)] = &[
+    ("step", "int"),
+    ("loss", "float"),
+    ("lr", "float"),
+    ("grad_norm", "float"),
+    ("seconds", "float"),
+    ("indices", "tensor"),
+];
+
+/// What `score` receives.
+pub const SCORE: &[(&str, &str)] =
+    &[("step", "int"), ("loss", "float"), ("model", "model"), ("ema", "model"), ("averages", "map")];
