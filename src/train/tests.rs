@@ -255,7 +255,7 @@ fn functions_receive_the_entries_that_are_declared() {
     };
     let loss = hears("loss", |s| {
         let (v, target) = (Tensor::from_value(&s["v"])?, Tensor::from_value(&s["target"])?);
-        Ok(crate::flow::loss(&v, &target)?.into_value())
+        Ok(flow::loss(&v, &target)?.into_value())
     });
     let options = FitOptions {
         loss: loss.into(),
