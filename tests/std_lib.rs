@@ -230,6 +230,68 @@ fn a_search_refuses_what_it_cannot_do() {
     assert!(report.message.contains("no value of \"lr\" gave arm \"a\" a score"), "{report:?}");
 }
 
+/// Returns the rows and errors that a script with `out` in place of `OUT` prints.
+fn in_folder(script: &str) -> (String, Result<(), Diagnosis>) {
+    let folder = tempfile::tempdir().unwrap();
+    run(&script.replace("OUT", &folder.path().join("journal").display().to_string()), &[])
+}
+
+#[test]
+fn a_diverged_run_is_never_the_best() {
+    let tune = |values: &str, more: &str, score: &str| {
+        in_folder(&format!(
+            "let axes = [#{{ name: \"x\", values: {values} }}];
+             let found = sweep::tune([#{{ name: \"DiT\", axes: axes }}], #{{ out: \"OUT\", quiet: true, {more} }}, |p| #{{ fid: {score} }});
+             print(`${{found.best[0].x}} ${{found.best[0].edges}} ${{found.tried[\"x\"]}}`);"
+        ))
+    };
+    let diverged = "if p.x == 0.1 { 0.0 / 0.0 } else { 10.0 + p.x }";
+    let (printed, result) = tune("[0.1, 0.01, 0.001]", "", diverged);
+    assert!(result.is_ok(), "{result:?}");
+    assert_eq!(printed, "0.0001 x [0.1, 0.01, 0.001, 0.0001]\n");
+    let error = tune("[0.1, 0.01]", "", "0.0 / 0.0").1.unwrap_err();
+    assert!(error.message.contains("all of [0.1,0.01] failed or diverged"), "{error:?}");
+    let error = tune("[0.1, 0.01]", "", "\"good\"").1.unwrap_err();
+    assert!(error.message.contains("the score \"fid\" must be a number, found string"), "{error:?}");
+    // Dropout has no values below zero, and the ratio of 0.2 to 0.1 continues above.
+    assert_eq!(tune("[0.0, 0.1, 0.2]", "extend: 3", "p.x").0, "0.0 x [0.0, 0.1, 0.2]\n");
+    assert_eq!(tune("[0.0, 0.1, 0.2]", "", "1.0 - p.x").0, "0.4 x [0.0, 0.1, 0.2, 0.4]\n");
+    assert_eq!(tune("[1, 4]", "", "p.x").0, "1 x [1, 4]\n");
+    let error = tune("[1]", "extend: -1", "p.x").1.unwrap_err();
+    assert!(error.message.contains("`extend` must be at least 0, found -1"), "{error:?}");
+}
+
+#[test]
+fn a_result_that_hides_a_setting_or_cannot_be_stored_fails_its_point() {
+    let sweep = |result: &str| {
+        in_folder(&format!("print(sweep::run([#{{ lr: 1 }}], #{{ out: \"OUT\" }}, |p| {result}).to_csv());")).0
+    };
+    let printed = sweep("#{ lr: 2 }");
+    assert!(printed.contains("result \"lr\" is 2, but the point has the setting 1 of that name"), "{printed}");
+    let printed = sweep("#{ x: tensor::zeros([2]) }");
+    assert!(printed.contains("result \"x\" cannot be stored") && printed.contains("found tensor"), "{printed}");
+    assert!(sweep("#{ lr: 1, x: 3 }").contains("lr,x\n1,3\n"));
+}
+
+#[test]
+fn wrong_arguments_of_sweeps_are_named() {
+    let message = |script: &str| in_folder(script).1.unwrap_err().message;
+    for (script, expected) in [
+        ("sweep::grid(#{ a: 1 })", "expected an array of values for \"a\", found i64"),
+        ("sweep::run(#{ a: 1 }, |p| #{})", "expected an array of points, found map"),
+        ("sweep::run([1], #{ outt: 1 }, |p| #{})", "unknown option `outt`"),
+        ("sweep::tune([#{ axes: [] }], |p| #{})", "every arm needs a `name`"),
+        ("sweep::tune([#{ name: \"a\" }], |p| #{})", "arm \"a\" needs `axes`"),
+        ("sweep::tune([#{ name: \"a\", axes: [1] }], |p| #{})", "an axis of arm \"a\" must be a map"),
+        (
+            "sweep::tune([#{ name: \"a\", axes: [#{ name: \"seed\", values: [1] }] }], |p| #{})",
+            "axis \"seed\" of arm \"a\" needs another name",
+        ),
+    ] {
+        assert!(message(script).starts_with(expected), "{script}: {}", message(script));
+    }
+}
+
 #[test]
 fn a_line_that_a_kill_cut_short_is_run_again() {
     let folder = tempfile::tempdir().unwrap();

@@ -160,6 +160,8 @@ fn name_function(error: Error, declaration: &Declaration) -> Error {
         // The operands of an operator have no names that its user could know.
         Form::Operator(symbol) => error.in_operator(symbol),
         Form::Property | Form::Method => error.in_function(declaration.name, true),
+        // The options belong to the script function that calls it, which the frames name.
+        _ if declaration.name == "with_defaults" => error,
         _ => error.in_function(declaration.path(), false),
     }
 }
