@@ -98,8 +98,8 @@ fn check_images(name: &str, shape: &[i64], dtype: DType, layout: Layout) -> Resu
     match shape.len() {
         4 if shape.contains(&0) => Err(wrong().hint("the array has no images")),
         4 if !channels(own) && channels(other) => Err(wrong().hint(match layout {
-            Layout::Nhwc => "its channels come first: pass the option `layout: \"nchw\"`",
-            Layout::Nchw => "its channels come last: leave out the option `layout`",
+            Layout::Nhwc => "its channels come first: open it with `data::npz(path, #{ layout: \"nchw\" })`",
+            Layout::Nchw => "its channels come last: leave out the option `layout` of `data::npz`",
         })),
         4 if !channels(own) => Err(wrong().hint("images have 1 or 3 channels; decode latents first")),
         4 if dtype.is_float() => Err(wrong().hint(
@@ -108,7 +108,7 @@ fn check_images(name: &str, shape: &[i64], dtype: DType, layout: Layout) -> Resu
         )),
         4 if dtype != DType::UInt8 => Err(wrong().hint("convert them to uint8 from 0 to 255")),
         4 => Ok(()),
-        _ => Err(wrong().hint("option `images` names another array of the file")),
+        _ => Err(wrong().hint("`data::npz(path, #{ images: \"name\" })` opens another array of the file")),
     }
 }
 
@@ -164,7 +164,7 @@ mod tests {
         let options = NpzOptions::default();
         let (message, hint) = refused(bytes(&[2, 3, 8, 8]), &options);
         assert!(message.contains("expected `arr_0` as uint8 images [N, H, W, 3], found uint8 [2, 3, 8, 8]"));
-        assert!(hint.contains("`layout: \"nchw\"`"), "{hint}");
+        assert!(hint.contains("`data::npz(path, #{ layout: \"nchw\" })`"), "{hint}");
         let floats = bytes(&[2, 8, 8, 3]).to_dtype(DType::Float32).unwrap();
         let (message, hint) = refused(floats, &options);
         assert!(message.contains("found float32 [2, 8, 8, 3]") && hint.contains("astype"), "{message}");

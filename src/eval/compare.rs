@@ -6,7 +6,7 @@ use super::comparison::{Comparison, Entry, How, Network, Record, Settings, Side}
 use super::features::{Extracted, Features, FeaturesOptions, cache, features};
 use super::metric::{Family, Metric, Needs, Pair, Reading, SampleOptions};
 use super::moments::Moments;
-use super::{FAMILIES, Images, Statistics};
+use super::{FAMILIES, Images, Statistics, kid};
 use crate::context::Context;
 use crate::declare::Options;
 use crate::ensure;
@@ -66,12 +66,19 @@ pub fn metric_names() -> Vec<&'static str> {
 pub fn compare(real: &Images, made: &Images, options: &CompareOptions, cx: &Context) -> Result<Comparison> {
     options.check()?;
     let mut wanted = wanted(&options.metrics)?;
-    ensure!(
-        real.shape() == made.shape(),
-        "expected generated images of shape {:?} like the real ones, found {:?}",
-        real.shape(),
-        made.shape()
-    );
+    if real.shape() != made.shape() {
+        let (shape, found) = (real.shape(), made.shape());
+        let error = Error::argument(format!(
+            "expected generated images of shape {shape:?} like the real ones, found {found:?}"
+        ));
+        return Err(match shape[1..] == found[1..] {
+            // Files such as those of `eval::save_samples` have three channels also for gray images.
+            true => error.hint(
+                "take one channel of gray images that were stored in color: `data::npz(path).images().narrow(1, 0, 1)`",
+            ),
+            false => error,
+        });
+    }
     for (name, images) in [("real", real), ("generated", made)] {
         ensure!(images.count() >= 2, "a comparison needs at least 2 {name} images, found {}", images.count());
     }
@@ -103,8 +110,18 @@ pub fn compare(real: &Images, made: &Images, options: &CompareOptions, cx: &Cont
         if !lacking.is_empty() {
             notes.push(format!("{} skipped: the features have no {}", lacking.0.join(", "), lacking.1));
         }
-        notes.extend(remarks(&pair, extracted));
+        notes.extend(remarks(&wanted, &pair, extracted));
         notes.extend(check_statistics(&wanted, &pair, features)?);
+    }
+    let counts = [real.count(), made.count()];
+    let kid_blocks = kid::blocks_of(counts, options.kid_blocks, options.kid_size);
+    let has = |name: &str| wanted.iter().any(|(_, metrics)| metrics.iter().any(|m| m.name == name));
+    if kid_blocks == 1 && (has("kid") || has("kid_std")) {
+        notes.push(format!(
+            "KID is of one block of {} real and {} generated images: its scatter, kid_std, is unknown",
+            real.count().min(options.kid_size),
+            made.count().min(options.kid_size)
+        ));
     }
     let families: Vec<&Family> = wanted.iter().map(|(family, _)| *family).collect();
     let mut entries = Vec::new();
@@ -113,6 +130,7 @@ pub fn compare(real: &Images, made: &Images, options: &CompareOptions, cx: &Cont
         entries.extend(
             measured
                 .filter(|(metric, _)| metrics.iter().any(|m| m.name == metric.name))
+                .filter(|(metric, _)| kid_blocks > 1 || metric.name != "kid_std")
                 .map(|(metric, reading)| Entry { metric, reading }),
         );
     }
@@ -126,7 +144,7 @@ pub fn compare(real: &Images, made: &Images, options: &CompareOptions, cx: &Cont
             statistics: sample.images.statistics().map(Statistics::hash).transpose()?.unwrap_or_default(),
         })
     };
-    let CompareOptions { k, density_k, splits, kid_blocks, kid_size, threshold, .. } = *options;
+    let CompareOptions { k, density_k, splits, kid_size, threshold, .. } = *options;
     let CompareOptions { seed, guidance, steps, sampler, ema, .. } = *options;
     let network = |features: Features, extracted: &Extracted| -> Result<Network> {
         let (name, hash) = (features.name().to_string(), features.hash().to_string());
@@ -274,10 +292,13 @@ fn check_statistics(wanted: &Wanted, pair: &Pair, features: &Features) -> Result
 }
 
 /// Returns notes on the values of metrics of these features.
-fn remarks(pair: &Pair, made: &Extracted) -> Vec<String> {
+fn remarks(wanted: &Wanted, pair: &Pair, made: &Extracted) -> Vec<String> {
+    let on_fid = wanted.iter().any(|(_, metrics)| metrics.iter().any(|m| m.name == "fid"));
     let dims = made.features.shape()[1];
     let sides = [("real", pair.real.images), ("generated", pair.made.images)];
-    let few = sides.into_iter().filter(|(_, images)| images.count() <= dims && images.statistics().is_none());
+    let few = sides
+        .into_iter()
+        .filter(|(_, images)| on_fid && images.count() <= dims && images.statistics().is_none());
     let mut notes: Vec<String> = few
         .map(|(name, images)| {
             format!(
@@ -373,7 +394,11 @@ mod tests {
         assert!(far.value("fid").unwrap() > 100.0);
         assert!(far.value("recall").unwrap() < 0.1);
         assert!(far.value("high_frequency_ratio").unwrap() > same.value("high_frequency_ratio").unwrap());
-        assert!(far.notes().is_empty());
+        assert_eq!(far.notes().len(), 1, "{:?}", far.notes());
+        assert!(far.notes()[0].starts_with("KID is of one block of 200 real and 100 generated images"));
+        assert!(far.value("kid_std").is_err() && far.record().settings.kid_blocks == 1);
+        let options = CompareOptions { kid_blocks: 3, kid_size: 50, ..options };
+        assert!(compare(&set, &set, &options, &cx).unwrap().value("kid_std").is_ok());
     }
 
     #[test]
@@ -381,6 +406,10 @@ mod tests {
         let (cx, options) = (Context::default(), CompareOptions::default());
         let few = compare(&real(100), &noise(&[20, 1, 28, 28]), &options, &cx).unwrap();
         assert!(few.notes()[0].contains("20 generated images for 64 dimensions"));
+        let options = CompareOptions { metrics: vec!["kid".to_string()], ..options };
+        let kid = compare(&real(100), &noise(&[20, 1, 28, 28]), &options, &cx).unwrap();
+        assert!(!kid.notes().iter().any(|note| note.contains("FID")), "{:?}", kid.notes());
+        let options = CompareOptions::default();
         let one = compare(&real(100), &noise(&[1, 1, 28, 28]), &options, &cx).unwrap_err();
         assert!(one.message().contains("at least 2 generated images, found 1"));
     }

@@ -188,9 +188,11 @@ impl Comparison {
                 "features {name}, sha256 {hash}, {dims} dimensions | real images sha256 {}",
                 real.hash
             ));
-            lines.push(format!(
-                "k {k}, density k {density_k}, {splits} splits, KID {kid_blocks} x {kid_size}"
-            ));
+            let kid = match kid_blocks {
+                1 => "KID in one block".to_string(),
+                blocks => format!("KID {blocks} x {kid_size}"),
+            };
+            lines.push(format!("k {k}, density k {density_k}, {splits} splits, {kid}"));
         }
         lines
     }

@@ -372,8 +372,11 @@ pub fn recorded_vectors(tensor: &Tensor) -> Result<Tensor> {
     Ok(tensor)
 }
 
-/// Returns an error unless both sets have features of the same length.
+/// Returns an error unless both sets have features, of the same length.
 pub fn same_width(a: &Tensor, b: &Tensor) -> Result<()> {
+    for (name, set) in [("real", a), ("generated", b)] {
+        ensure!(set.size(0)? > 0, "expected at least 1 {name} sample, found features {:?}", set.shape());
+    }
     let (d, e) = (a.size(1)?, b.size(1)?);
     ensure!(d == e, "expected features of one length in both sets, found {d} and {e}");
     Ok(())

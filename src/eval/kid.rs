@@ -33,7 +33,7 @@ pub const FAMILY: Family = Family {
         let (real, made) = (pair.real.extracted()?, pair.made.extracted()?);
         let options = pair.options;
         let found = kid(&real.features, &made.features, options.kid_blocks, options.kid_size, cx)?;
-        Ok(vec![Reading::of_both(found.mean), Reading::of_both(found.std)])
+        Ok(vec![Reading::of_both(found.mean), Reading::of_both(found.std.unwrap_or(0.0))])
     },
 };
 
@@ -42,22 +42,21 @@ pub const FAMILY: Family = Family {
 pub struct Kid {
     /// Mean over the blocks.
     pub mean: f64,
-    /// Population standard deviation over the blocks.
-    pub std: f64,
+    /// Population standard deviation over the blocks, if there are several.
+    pub std: Option<f64>,
 }
 
 /// Returns the KID of features [N, D] and [M, D]: the mean of [`cubic_mmd`] over `blocks` random subsets of `size`
-/// samples of each set, drawn without replacement (Bińkowski et al. 2018). Sets smaller than `size` are used whole.
+/// samples of each set, drawn without replacement (Bińkowski et al. 2018). Sets smaller than `size` are used whole; if
+/// both are, there is one block.
 ///
 /// The subsets are always the same, so equal sets have equal values.
 pub fn kid(real: &Tensor, made: &Tensor, blocks: i64, size: i64, cx: &Context) -> Result<Kid> {
     let (real, made) = (vectors(real)?, vectors(made)?);
     same_width(&real, &made)?;
     ensure!(blocks >= 1, "expected at least 1 block, found {blocks}");
-    // If both sets are used whole, all blocks are equal.
     let (count_real, count_made) = (real.size(0)?, made.size(0)?);
-    let all = count_real <= size && count_made <= size;
-    let blocks = if all { 1 } else { blocks };
+    let blocks = blocks_of([count_real, count_made], blocks, size);
     let generator = Generator::new(0, Device::Cpu)?;
     let choose = |count: i64| match count <= size {
         true => Tensor::arange(0.0, count as f64, 1.0, DType::Int64, Device::Cpu),
@@ -84,7 +83,12 @@ pub fn kid(real: &Tensor, made: &Tensor, blocks: i64, size: i64, cx: &Context) -
     };
     let mean = values.iter().sum::<f64>() / values.len() as f64;
     let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / values.len() as f64;
-    Ok(Kid { mean, std: variance.sqrt() })
+    Ok(Kid { mean, std: (values.len() > 1).then(|| variance.sqrt()) })
+}
+
+/// Returns the number of blocks that differ: one if both sets are used whole.
+pub fn blocks_of(counts: [i64; 2], blocks: i64, size: i64) -> i64 {
+    if counts.iter().all(|count| *count <= size) { 1 } else { blocks }
 }
 
 /// Returns the unbiased estimate of the squared maximum mean discrepancy with the kernel `(x . y / D + 1)^3`.
@@ -274,9 +278,9 @@ mod tests {
         let (x, y, cx) = (random(50, 1), random(50, 2), Context::default());
         let blocks = kid(&x, &y, 8, 20, &cx).unwrap();
         assert_eq!(blocks, kid(&x, &y, 8, 20, &cx).unwrap());
-        assert!(blocks.std > 0.0);
+        assert!(blocks.std.unwrap() > 0.0);
         let whole = kid(&x, &y, 8, 1000, &cx).unwrap();
-        assert_eq!(whole, Kid { mean: cubic_mmd(&x, &y, &cx).unwrap(), std: 0.0 });
+        assert_eq!(whole, Kid { mean: cubic_mmd(&x, &y, &cx).unwrap(), std: None });
     }
 
     #[test]

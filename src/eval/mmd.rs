@@ -85,4 +85,15 @@ mod tests {
         let there = measure(&x, &y, 10.0, true);
         assert!(there > 0.1 && (there - measure(&y, &x, 10.0, true)).abs() < 1e-9, "{there}");
     }
+
+    #[test]
+    fn an_empty_set_is_refused() {
+        let (few, none) = (points(3), points(0));
+        let error = gaussian_mmd(&few, &none, 1.0, false, &Context::default()).unwrap_err();
+        assert_eq!(error.message(), "expected at least 1 generated sample, found features [0, 4]");
+    }
+
+    fn points(count: i64) -> Tensor {
+        Tensor::from_f64(&vec![0.5; 4 * count as usize], &[count, 4]).unwrap()
+    }
 }

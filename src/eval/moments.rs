@@ -73,7 +73,7 @@ struct Inner {
 scripted!(
     Statistics,
     "statistics",
-    |s| Display::text(format!("statistics of {} dimensions, {}", s.features().dims(), s.0.origin)),
+    |s| Display::text(format!("statistics of {}, {}", dimensions(s.features().dims()), s.0.origin)),
     describe = |s| ("the statistics", format!("of {} features", s.features().dims())),
     bytes = |s| {
         let all = [Some(s.features()), s.0.spatial.as_ref()];
@@ -81,6 +81,10 @@ scripted!(
     },
     facts = |s| vec![("dims", s.features().dims().to_string())],
 );
+
+fn dimensions(count: i64) -> String {
+    if count == 1 { "1 dimension".to_string() } else { format!("{count} dimensions") }
+}
 
 impl Statistics {
     /// Returns those of extracted features; `label` is name and hash of the extractor.
@@ -127,7 +131,9 @@ impl Statistics {
                 ensure!(finite, "`{name}` holds NaN or infinite values");
                 Ok(tensor)
             };
-            Ok(Moments { mean: take(mean)?, covariance: take(covariance)? })
+            let found = Moments { mean: take(mean)?, covariance: take(covariance)? };
+            check_covariance(covariance, &found.covariance)?;
+            Ok(found)
         };
         let features = moments(NAMES).map_err(of_file)?;
         let spatial = if spatial { Some(moments(SPATIAL_NAMES).map_err(of_file)?) } else { None };
@@ -184,7 +190,8 @@ impl Statistics {
         let other = label.map_or("the other set".to_string(), |label| format!("the features {label}"));
         if own.dims() != dims {
             return Err(Error::argument(format!(
-                "expected statistics of {dims} dimensions like {other}, found {} ({})",
+                "expected statistics of {} like {other}, found {} ({})",
+                dimensions(dims),
                 own.dims(),
                 self.0.origin
             ))
@@ -244,6 +251,19 @@ fn check(names: &[&str; 2], arrays: &BTreeMap<String, About>) -> Result<()> {
     Ok(())
 }
 
+/// Returns an error unless the matrix is symmetric with a diagonal from 0, up to the rounding of float32.
+fn check_covariance(name: &str, matrix: &Tensor) -> Result<()> {
+    let rounding = 1e-5 * matrix.abs()?.amax(&[], false)?.item()?;
+    let off = matrix.sub(&matrix.transpose(0, 1)?)?.abs()?.amax(&[], false)?.item()?;
+    let least = matrix.diagonal(0, 0, 1)?.amin(&[], false)?.item()?;
+    ensure!(
+        off <= rounding,
+        "expected `{name}` to be symmetric, as a covariance is, found entries {off} apart"
+    );
+    ensure!(least >= -rounding, "expected variances from 0 on the diagonal of `{name}`, found {least}");
+    Ok(())
+}
+
 /// Opens the npz file of a path in a script; a string that names another file is an error.
 pub fn opened(path: &Path) -> Result<TensorFile> {
     if path.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("npz")) {
@@ -254,4 +274,20 @@ pub fn opened(path: &Path) -> Result<TensorFile> {
         .hint("a folder of images is opened by `data::image_folder(path)`"));
     }
     TensorFile::open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_covariance_is_refused() {
+        let message = |values: [f64; 4]| {
+            let matrix = Tensor::from_f64(&values, &[2, 2]).unwrap();
+            check_covariance("sigma", &matrix).map_err(|e| e.message())
+        };
+        assert!(message([1.0, 0.5, 0.5, 0.0]).is_ok());
+        assert!(message([1.0, 0.5, -0.5, 1.0]).unwrap_err().contains("`sigma` to be symmetric"));
+        assert!(message([1.0, 0.0, 0.0, -2.0]).unwrap_err().contains("found -2"));
+    }
 }

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use super::FAMILIES;
+use super::compare::metric_names;
 use super::comparison::{Comparison, Entry, How, Network, Record, Settings, Side};
+use super::kid::blocks_of;
 use super::metric::Reading;
 use crate::declare::{Choice, FromValue, IntoValue, Map, Options, Value};
 use crate::error::{Error, Result};
@@ -32,7 +34,7 @@ pub struct AgainstOptions {
 }
 
 /// Numbers in a record that are not results.
-pub(super) const NO_RESULTS: [&str; 12] = [
+const NO_RESULTS: [&str; 12] = [
     "density_k",
     "ema",
     "feature_dims",
@@ -46,6 +48,65 @@ pub(super) const NO_RESULTS: [&str; 12] = [
     "steps",
     "threshold",
 ];
+
+/// Returns whether a column of records may be a result, and not a setting or the value of the real images.
+pub(super) fn is_result(name: &str) -> bool {
+    let of_real = name.strip_prefix("real_").is_some_and(|rest| metric_names().contains(&rest));
+    !of_real && !NO_RESULTS.contains(&name)
+}
+
+const LIKE: &str = "measure both on the same features, real images, numbers of images and options";
+
+/// Returns an error unless rows of records were measured alike, as [`Comparison::against`] demands. Settings of sampling
+/// and the columns `by` may differ; rows that are no records are not checked.
+pub(super) fn refuse_unlike<'a>(mut rows: impl Iterator<Item = &'a Map>, by: &[String]) -> Result<()> {
+    let is_record =
+        |row: &Map| ["features", "made_count", "real_hash"].iter().all(|key| row.contains_key(*key));
+    let Some(first) = rows.next().filter(|row| is_record(row)) else { return Ok(()) };
+    let keys: Vec<&String> =
+        first.keys().filter(|key| MEASURED.contains(&key.as_str()) && !by.contains(*key)).collect();
+    for row in rows {
+        let wrong = unlike(keys.iter().map(|key| (*key, &first[*key])), row);
+        if !wrong.is_empty() {
+            return Err(Error::argument(format!("not comparable: {}", wrong.join("; "))).hint(LIKE));
+        }
+    }
+    Ok(())
+}
+
+/// Entries of [`Comparison::origin`] that are not settings of sampling.
+const MEASURED: [&str; 16] = [
+    "features",
+    "feature_dims",
+    "real_name",
+    "real_split",
+    "real_count",
+    "real_hash",
+    "real_resize",
+    "real_statistics",
+    "made_count",
+    "made_resize",
+    "k",
+    "density_k",
+    "splits",
+    "kid_blocks",
+    "kid_size",
+    "threshold",
+];
+
+/// Returns the entries that have another value in `theirs`, in words.
+fn unlike<'a>(mine: impl Iterator<Item = (&'a String, &'a Value)>, theirs: &Map) -> Vec<String> {
+    let word = |value: &Value| match value {
+        Value::Unit => "not recorded".to_string(),
+        other => format!("{other:?}"),
+    };
+    mine.filter_map(|(key, value)| {
+        let found = theirs.get(key).unwrap_or(&Value::Unit);
+        let same = crate::table::key(value) == crate::table::key(found);
+        (!same).then(|| format!("{key} {} and {}", word(value), word(found)))
+    })
+    .collect()
+}
 
 impl Comparison {
     /// Returns everything as plain data: each metric by name, the real images' values as `real_..`, and how they
@@ -134,6 +195,10 @@ impl Comparison {
                 hash,
             })
         };
+        let counts: [i64; 2] = [get(map, "real_count")?, get(map, "made_count")?];
+        let kid_size = get(map, "kid_size")?;
+        // Earlier versions recorded the blocks that were asked for.
+        let kid_blocks = blocks_of(counts, get(map, "kid_blocks")?, kid_size);
         Ok(Self::new(Record {
             entries: FAMILIES.iter().flat_map(|f| f.metrics).filter_map(entry).collect::<Result<_>>()?,
             features,
@@ -143,8 +208,8 @@ impl Comparison {
                 k: get(map, "k")?,
                 density_k: get(map, "density_k")?,
                 splits: get(map, "splits")?,
-                kid_blocks: get(map, "kid_blocks")?,
-                kid_size: get(map, "kid_size")?,
+                kid_blocks,
+                kid_size,
                 threshold: get(map, "threshold")?,
             },
             how: How {
@@ -200,26 +265,14 @@ impl Comparison {
     pub fn against(&self, other: &Comparison, options: &AgainstOptions) -> Result<Table> {
         options.check()?;
         let (mine, theirs) = (self.origin(), other.origin());
-        let mut wrong: Vec<String> = Vec::new();
-        let mut on_purpose = false;
-        for (key, value) in &mine {
-            let found = theirs.get(key).unwrap_or(&Value::Unit);
-            if format!("{value:?}") == format!("{found:?}")
-                || options.differ.iter().any(|setting| setting.name() == key)
-            {
-                continue;
-            }
-            on_purpose |= Sampling::NAMES.contains(&key.as_str());
-            let word = |value: &Value| match value {
-                Value::Unit => "not recorded".to_string(),
-                other => format!("{other:?}"),
-            };
-            wrong.push(format!("{key} {} and {}", word(value), word(found)));
-        }
+        let may = |key: &str| options.differ.iter().any(|setting| setting.name() == key);
+        let wrong = unlike(mine.iter().filter(|(key, _)| !may(key)), &theirs);
         if !wrong.is_empty() {
+            let on_purpose =
+                wrong.iter().any(|text| Sampling::NAMES.iter().any(|name| text.starts_with(name)));
             return Err(Error::argument(format!("not comparable: {}", wrong.join("; "))).hint(match on_purpose {
                 true => "what differs on purpose is named in option `differ`; everything else must be the same",
-                false => "measure both on the same features, real images, numbers of images and options",
+                false => LIKE,
             }));
         }
         let table = ["metric", "this", "other", "difference", "better"].map(str::to_string).to_vec();

@@ -1,7 +1,7 @@
 //! Results over seeds: their spread, and whether two settings differ by more than that.
 
 use super::Comparison;
-use super::record::NO_RESULTS;
+use super::record::{is_result, refuse_unlike};
 use crate::declare::{FromValue, IntoValue, Map, OneOrMany, Options, Value};
 use crate::ensure;
 use crate::error::{Error, Result, Subject};
@@ -118,6 +118,7 @@ pub fn summary(rows: &Rows, options: &SummaryOptions) -> Result<Table> {
     let table = Table::new(columns)?;
     for (setting, rows) in settings(&rows.0, by)? {
         refuse_repeated_seeds(&rows, &options.bootstrap.seed, &setting)?;
+        refuse_unlike(rows.iter(), by)?;
         for metric in &metrics {
             let values: Vec<f64> =
                 rows.iter().filter_map(|row| number(row, metric).transpose()).collect::<Result<_>>()?;
@@ -198,28 +199,34 @@ pub fn paired(rows: &Rows, options: &PairedOptions) -> Result<Table> {
     let mut found: Vec<Map> = Vec::new();
     for (setting, rows) in settings.iter().filter(|(setting, _)| !same(&setting[0], &baseline[0])) {
         refuse_repeated_seeds(rows, seed, setting)?;
+        refuse_unlike(base_rows.iter().chain(rows), std::slice::from_ref(by))?;
         for metric in &metrics {
-            let mut differences = Vec::new();
+            let (mut differences, mut largest) = (Vec::new(), 0.0f64);
             for row in rows {
                 let partner = base_rows.iter().find(|base| same(&base[seed], &row[seed]));
                 if let (Some(here), Some(base)) =
                     (number(row, metric)?, partner.map(|base| number(base, metric)).transpose()?.flatten())
                 {
                     differences.push(here - base);
+                    largest = largest.max(here.abs()).max(base.abs());
                 }
             }
             let n = differences.len();
-            let alone = rows.len().max(base_rows.len()) - n;
+            let alone = rows.len() + base_rows.len() - 2 * n;
             let mut notes: Vec<String> = Vec::new();
             if alone > 0 {
-                notes.push(format!("{alone} without a partner of the same seed left out"));
+                let rows = if alone == 1 { "row" } else { "rows" };
+                notes.push(format!("{alone} {rows} without a partner of the same seed left out"));
             }
             if !too_few(n).is_empty() {
                 notes.push(too_few(n));
             }
             let (low, high) =
                 interval(&differences, options.bootstrap.confidence, options.bootstrap.resamples)?;
-            let t = t_of(&differences);
+            let t = t_of(&differences, largest);
+            if n > 1 && t.is_none() {
+                notes.push("all differences are equal, so there is no t".to_string());
+            }
             found.push(Map::from([
                 (by.clone(), setting[0].clone()),
                 ("baseline".to_string(), baseline[0].clone()),
@@ -294,7 +301,7 @@ fn metrics(table: &Table, named: &[String], by: &[String], seed: &str) -> Result
         let cells = table.column(&name)?;
         let number = |v: &Value| matches!(v, Value::Int(_) | Value::Float(_));
         let numeric = cells.iter().any(number) && cells.iter().all(|v| number(v) || matches!(v, Value::Unit));
-        let result = !by.contains(&name) && name != seed && !NO_RESULTS.contains(&name.as_str());
+        let result = !by.contains(&name) && name != seed && is_result(&name);
         if numeric && result {
             found.push(name);
         }
@@ -373,32 +380,55 @@ fn interval(values: &[f64], confidence: f64, resamples: i64) -> Result<(Option<f
     Ok((Some(at(outside)), Some(at(1.0 - outside))))
 }
 
-/// Returns Student's t of the differences, or `None` for fewer than two or if all are equal.
-fn t_of(differences: &[f64]) -> Option<f64> {
-    let error = deviation(differences)? / (differences.len() as f64).sqrt();
-    (error > 0.0).then(|| mean(differences) / error)
+/// Returns Student's t of the differences, or `None` for fewer than two or if all are equal up to the rounding of
+/// values as large as `largest`.
+fn t_of(differences: &[f64], largest: f64) -> Option<f64> {
+    let spread = deviation(differences)?;
+    let error = spread / (differences.len() as f64).sqrt();
+    (spread > 4.0 * f64::EPSILON * largest).then(|| mean(differences) / error)
 }
 
-/// Returns the two-sided p of `t`, by the finite sums for integer degrees of freedom (Abramowitz and Stegun 1964,
-/// 26.7.3 and 26.7.4).
+/// Returns the two-sided p of `t`: the regularized incomplete beta function of `n / (n + t^2)` with `n / 2` and `1 / 2`
+/// (Abramowitz and Stegun 1964, 26.7.1), which has all digits also where p is small.
 fn two_sided(t: f64, degrees: usize) -> f64 {
-    let angle = (t.abs() / (degrees as f64).sqrt()).atan();
-    let (sin, cos) = angle.sin_cos();
-    let odd = degrees % 2 == 1;
-    let (mut term, mut sum) = if odd { (cos, 0.0) } else { (1.0, 0.0) };
-    let first = if odd { 1 } else { 0 };
-    for power in (first..=degrees.saturating_sub(2)).step_by(2) {
-        if power > first {
-            term *= cos * cos * (power - 1) as f64 / power as f64;
-        }
-        sum += term;
+    let (n, square) = (degrees as f64, t * t);
+    let (beyond, within) = (1.0 / (1.0 + square / n), 1.0 / (1.0 + n / square));
+    let (a, b) = (n / 2.0, 0.5);
+    // B(a, 1 / 2), from B(1 / 2, 1 / 2) or B(1, 1 / 2) upwards.
+    let (mut beta, mut from) = if degrees % 2 == 1 { (std::f64::consts::PI, 0.5) } else { (2.0, 1.0) };
+    while from < a {
+        beta *= from / (from + b);
+        from += 1.0;
     }
-    let within = match odd {
-        true if degrees == 1 => angle / std::f64::consts::FRAC_PI_2,
-        true => (angle + sin * sum) / std::f64::consts::FRAC_PI_2,
-        false => sin * sum,
+    let front = beyond.powf(a) * within.powf(b) / beta;
+    let p = match beyond < (a + 1.0) / (a + b + 2.0) {
+        true => front * beta_fraction(a, b, beyond) / a,
+        false => 1.0 - front * beta_fraction(b, a, within) / b,
     };
-    (1.0 - within).clamp(0.0, 1.0)
+    p.clamp(0.0, 1.0)
+}
+
+/// Returns the continued fraction of the incomplete beta function (Abramowitz and Stegun 1964, 26.5.8), by the method
+/// of Lentz.
+fn beta_fraction(a: f64, b: f64, x: f64) -> f64 {
+    const STEPS: usize = 10_000;
+    let away = |v: f64| if v.abs() < f64::MIN_POSITIVE { f64::MIN_POSITIVE } else { v };
+    let (mut c, mut d) = (1.0, 1.0 / away(1.0 - (a + b) * x / (a + 1.0)));
+    let mut value = d;
+    for step in 1..STEPS {
+        let m = step as f64;
+        let even = m * (b - m) * x / ((a + 2.0 * m - 1.0) * (a + 2.0 * m));
+        let odd = -(a + m) * (a + b + m) * x / ((a + 2.0 * m) * (a + 2.0 * m + 1.0));
+        let before = value;
+        for term in [even, odd] {
+            (c, d) = (away(1.0 + term / c), 1.0 / away(1.0 + term * d));
+            value *= c * d;
+        }
+        if (value - before).abs() <= f64::EPSILON * value.abs() {
+            break;
+        }
+    }
+    value
 }
 
 /// Returns the fraction of sign choices whose mean is at least as far from 0, or `None` without differences.
@@ -496,8 +526,45 @@ mod tests {
         let data = rows(vec![row("a", 0, 1.0), row("a", 1, 2.0), row("b", 1, 5.0), row("b", 2, 9.0)]);
         let found = paired(&data, &PairedOptions::default()).unwrap().row(0).unwrap();
         assert_eq!((float(&found, "n"), float(&found, "difference")), (1.0, 3.0));
-        assert!(format!("{:?}", found["note"]).contains("1 without a partner"), "{:?}", found["note"]);
+        assert!(format!("{:?}", found["note"]).contains("2 rows without a partner"), "{:?}", found["note"]);
         assert!(matches!(found["t"], Value::Unit));
+    }
+
+    #[test]
+    fn differences_that_are_equal_up_to_rounding_have_no_t() {
+        let base = [0.1, 0.2, 0.3, 0.7, 1.1, 2.3];
+        let data = base.iter().enumerate().flat_map(|(i, x)| {
+            let seed = i as i64;
+            [row("a", seed, *x), row("b", seed, x + 0.1)]
+        });
+        let found = paired(&rows(data.collect()), &PairedOptions::default()).unwrap().row(0).unwrap();
+        assert!(matches!((&found["t"], &found["p"]), (Value::Unit, Value::Unit)), "{found:?}");
+        assert!(format!("{:?}", found["note"]).contains("all differences are equal"), "{:?}", found["note"]);
+    }
+
+    #[test]
+    fn what_compare_refuses_is_not_averaged_or_paired() {
+        use crate::eval::comparison::Network;
+        let like = |seed: i64, change: &dyn Fn(&mut crate::eval::comparison::Record)| {
+            let mut record = crate::eval::comparison::tests::example().record().clone();
+            record.how.seed = Some(seed);
+            change(&mut record);
+            let mut row = Comparison::new(record).to_map();
+            row.insert("setting".to_string(), if seed < 0 { "a" } else { "b" }.into_value());
+            row.insert("seed".to_string(), seed.abs().into_value());
+            row
+        };
+        let pair = |change: &dyn Fn(&mut crate::eval::comparison::Record)| {
+            paired(&rows(vec![like(-1, &|_| ()), like(1, change)]), &PairedOptions::default())
+        };
+        let message = pair(&|r| r.made.count = 49).unwrap_err().message();
+        assert_eq!(message, "not comparable: made_count 50 and 49");
+        let other = Network { name: "vit".to_string(), hash: "0".repeat(12), dims: 64 };
+        assert!(pair(&|r| r.features = Some(other.clone())).unwrap_err().message().contains("features"));
+        assert!(pair(&|r| r.how.guidance = Some(4.0)).is_ok());
+        let mixed = rows(vec![like(1, &|_| ()), like(2, &|r| r.made.count = 49)]);
+        let options = SummaryOptions { by: OneOrMany(vec!["setting".into()]), ..Default::default() };
+        assert!(summary(&mixed, &options).unwrap_err().message().contains("made_count 50 and 49"));
     }
 
     #[test]
@@ -523,12 +590,28 @@ mod tests {
         assert!(summary(&nan, &SummaryOptions::default()).unwrap_err().message().contains("holds NaN"));
     }
 
+    const TAILS: [(f64, usize, f64); 8] = [
+        (15.33, 39, 4.2128087560299119e-18),
+        (3.5, 4, 0.024896163460222752),
+        (0.3, 7, 0.77289005040213428),
+        (60.0, 2, 0.0002776620905946787),
+        (40.0, 3, 3.4380680789158528e-5),
+        (8.0, 199, 1.0061460058776968e-13),
+        (1e6, 1, 6.3661977236736914e-7),
+        (0.05, 500, 0.96014235531062435),
+    ];
+
     #[test]
     fn students_t_by_its_closed_forms() {
         // With one degree of freedom it is the Cauchy distribution; with two, 1 - t / sqrt(t^2 + 2).
         assert!((two_sided(1.0, 1) - 0.5).abs() < 1e-12);
         assert!((two_sided(-3.0, 2) - (1.0 - 3.0 / 11f64.sqrt())).abs() < 1e-12);
         assert_eq!(two_sided(0.0, 7), 1.0);
+        // Small ones too have all digits; expected by the incomplete beta function of mpmath.
+        for (t, degrees, expected) in TAILS {
+            let found = two_sided(t, degrees);
+            assert!((found / expected - 1.0).abs() < 1e-10, "{t}, {degrees}: {found:e} and not {expected:e}");
+        }
         // With many degrees of freedom it approaches the normal distribution.
         assert!((two_sided(1.959964, 4000) - 0.05).abs() < 1e-3);
         for degrees in 1..30 {

@@ -277,14 +277,16 @@ pub mod space {
         /// distributions.
         ///
         /// Returns `mean` and `std` of the unbiased estimate of the squared maximum mean discrepancy with the
-        /// kernel `(x . y / D + 1)^3`, over `blocks` random choices of `size` samples. Unlike FID, its expectation
-        /// does not depend on the number of samples. Each set is a data set, images, or features [N, D]. Source:
-        /// Bińkowski et al. 2018, arXiv:1801.01401, section 4.
+        /// kernel `(x . y / D + 1)^3`, over `blocks` random choices of `size` samples. With at most `size` samples in
+        /// each set there is one block of all, whose `std` is `()`. Unlike FID, its expectation does not depend on
+        /// the number of samples. Each set is a data set, images, or features [N, D]. Source: Bińkowski et al. 2018,
+        /// arXiv:1801.01401, section 4.
         ///
         /// ```rhai
         /// // k(0, 1) = 1, k(1, 2) = 27; between the sets 1, 1, 8 and 27.
         /// let found = eval::kid(tensor([[0.0], [1.0]]), tensor([[1.0], [2.0]]));
         /// assert_close(found.mean, 1.0 + 27.0 - 2.0 * 37.0 / 4.0, 1e-9);
+        /// assert_eq(found.std, ());
         /// ```
         fn kid<cx>(real: Input, generated: Input, options: KidOptions) -> Map {
             let vectors = |input| feature_vectors(input, &options.features, cx);
