@@ -64,7 +64,7 @@ struct Page {
     tables: usize,
     /// Provenance as text: a value may hold the report itself.
     facts: BTreeMap<String, String>,
-    settings: Option<Value>,
+    settings: Vec<Value>,
 }
 
 impl Report {
@@ -123,7 +123,7 @@ impl Report {
         let list = definitions(&readable_of(settings));
         let mut page = self.lock();
         page.content.push_str(&list);
-        page.settings = Some(value);
+        page.settings.push(value);
         Ok(())
     }
 
@@ -198,7 +198,7 @@ impl Page {
         out.push_str("<main>\n");
         out.push_str(&self.content);
         out.push_str("</main>\n");
-        if !self.facts.is_empty() || self.settings.is_some() {
+        if !self.facts.is_empty() || !self.settings.is_empty() {
             out.push_str(&self.foot());
         }
         out
@@ -207,7 +207,7 @@ impl Page {
     fn foot(&self) -> String {
         let mut out = String::from("<footer>\n<h2>Provenance</h2>\n");
         out.push_str(&definitions(&self.facts));
-        if let Some(json) = self.settings.as_ref().and_then(Value::to_json_lines) {
+        for json in self.settings.iter().filter_map(Value::to_json_lines) {
             let json = escape_html(&json);
             out.push_str(&format!("<details><summary>Exact settings</summary><pre>{json}</pre></details>\n"));
         }
@@ -363,6 +363,9 @@ mod tests {
         let html = report.to_html();
         assert!(html.contains("&quot;lr&quot;: 0.0003"), "{html}");
         assert!(html.contains("<dt>device</dt><dd>cpu</dd>"), "{html}");
+        report.settings(&Map::from([("steps".to_string(), Value::Int(7))])).unwrap();
+        let html = report.to_html();
+        assert!(html.contains("&quot;lr&quot;: 0.0003") && html.contains("&quot;steps&quot;: 7"), "{html}");
     }
 
     #[test]
