@@ -264,12 +264,19 @@ fn a_diverged_run_is_never_the_best() {
 #[test]
 fn a_result_that_hides_a_setting_or_cannot_be_stored_fails_its_point() {
     let sweep = |result: &str| {
-        in_folder(&format!("print(sweep::run([#{{ lr: 1 }}], #{{ out: \"OUT\" }}, |p| {result}).to_csv());")).0
+        in_folder(&format!("print(sweep::run([#{{ lr: 1 }}], #{{ out: \"OUT\" }}, |p| {result}).to_csv());"))
+            .0
     };
     let printed = sweep("#{ lr: 2 }");
-    assert!(printed.contains("result \"lr\" is 2, but the point has the setting 1 of that name"), "{printed}");
+    assert!(
+        printed.contains("result \"lr\" is 2, but the point has the setting 1 of that name"),
+        "{printed}"
+    );
     let printed = sweep("#{ x: tensor::zeros([2]) }");
-    assert!(printed.contains("result \"x\" cannot be stored") && printed.contains("found tensor"), "{printed}");
+    assert!(
+        printed.contains("result \"x\" cannot be stored") && printed.contains("found tensor"),
+        "{printed}"
+    );
     assert!(sweep("#{ lr: 1, x: 3 }").contains("lr,x\n1,3\n"));
 }
 

@@ -102,7 +102,7 @@ fn body(declaration: &'static Declaration, types: Arc<Types>, context: Context) 
             if named {
                 // rhai tries an index of this name for every property that it does not find or cannot set, and
                 // ignores only this error.
-                let text = format!("{target} [string]");
+                let text = format!("{target} [string]: {error}");
                 return Box::new(EvalAltResult::ErrorIndexingType(text, at.position));
             }
             failure::raise_in(name_function(error, declaration), &declaration.path(), at)

@@ -64,7 +64,7 @@ pub fn translate(error: &EvalAltResult, around: &Surroundings) -> (Error, &'stat
         }
         E::ErrorFor(_) => (
             plain("`for` needs something to go through: an array, a range, a map or a string".to_string())
-                .hint("for a count write `for i in 0..n`"),
+                .hint("for a count write `for i in 0..n`; the rows of a table are `t.rows()`"),
             "type",
         ),
         E::ErrorArithmetic(text, _) => (arithmetic(text), "arithmetic"),
@@ -453,11 +453,17 @@ pub fn property_not_found(name: &str, kind: &str, names: &Names) -> Error {
     }
 }
 
-/// Explains an invalid index. rhai's text is `type [index type]`, followed by ` = type` for assignments.
+/// Explains an invalid index. rhai's text is `type [index type]`, followed by ` = type` for assignments; ours may be
+/// followed by the message of the index.
 fn indexing(text: &str) -> Error {
     let (target, rest) = text.split_once(" [").unwrap_or((text, ""));
     let (index, assigned) = rest.split_once(']').unwrap_or((rest, ""));
     let (target, index) = (word(target), word(index));
+    if let Some(message) = assigned.strip_prefix(": ") {
+        let (message, hint) = message.split_once("\nhint: ").unwrap_or((message, ""));
+        let error = Error::argument(message);
+        return if hint.is_empty() { error } else { error.hint(hint) };
+    }
     let error = match assigned.strip_prefix(" = ") {
         Some(value) => Error::argument(format!("cannot set {target}[{index}] to {}", word(value))),
         None if target == "()" => Error::argument("nothing, (), cannot be indexed"),

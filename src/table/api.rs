@@ -49,9 +49,10 @@ pub mod make {
         ///
         /// Cells are separated by commas, semicolons or tabs; the separator is detected. A column becomes integers,
         /// floats or booleans if all of its cells are, in the spellings of rhai, Python and R (`nan`, `Inf`,
-        /// `True`, `FALSE`); empty cells and missing values (`NA`, `None`) become `()`. If one cell is none of
-        /// these, or could not be written back unchanged (`007`), the whole column is text. A cell in quotes is
-        /// text, unless all cells are in quotes. `decimal: ","` reads `1,5` as a number.
+        /// `True`, `FALSE`); empty cells, and words for missing values (`NA`, `None`) beside other values, become
+        /// `()`. A column of such words alone is text, since they may be names. If one cell is none of these, or
+        /// could not be written back unchanged (`007`, `+1`), the whole column is text. A cell in quotes is text,
+        /// unless all cells are in quotes. `decimal: ","` reads `1,5` as a number.
         ///
         /// ```rhai
         /// files::write_text("points.csv", "name,fid\nplain,12.5\nlow,\n");
@@ -126,6 +127,7 @@ pub mod rows {
         /// let t = table::from_rows([#{ x: 1 }, #{ x: 2 }]);
         /// assert_eq(t["x"], [1, 2]);
         /// assert_eq(t[0].x, 1);
+        /// try { t["y"] } catch (e) { assert_eq(e.message, "the table has no column `y`"); }
         /// ```
         fn index["[]"](table: Table, which: Value) -> Value {
             match which {
@@ -160,7 +162,7 @@ pub mod transform {
 
         /// Sorts the rows by a column: numbers by value, then text.
         ///
-        /// Rows that are equal there keep their order.
+        /// Rows that are equal there keep their order. NaN and `()` come last, also if `descending`.
         ///
         /// ```rhai
         /// let t = table::from_rows([#{ x: 1 }, #{ x: 3 }, #{ x: 2 }]);

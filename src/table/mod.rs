@@ -208,12 +208,20 @@ impl Table {
     }
 
     /// Returns the rows sorted by a column: numbers by value, then text; equal rows keep their order.
+    ///
+    /// NaN and `()` come last in both directions.
     pub fn sort(&self, column: &str, options: &SortOptions) -> Result<Self> {
         let mut data = self.data();
         let at = data.index(column)?;
-        data.rows.sort_by(|a, b| match options.descending {
-            true => order(&b[at], &a[at]),
-            false => order(&a[at], &b[at]),
+        let known = |value: &Value| match value {
+            Value::Unit => false,
+            Value::Float(x) => !x.is_nan(),
+            _ => true,
+        };
+        data.rows.sort_by(|a, b| match (known(&a[at]), known(&b[at])) {
+            (true, true) if options.descending => order(&b[at], &a[at]),
+            (true, true) => order(&a[at], &b[at]),
+            (a, b) => b.cmp(&a),
         });
         Ok(Self::from_data(data))
     }
@@ -364,6 +372,18 @@ mod tests {
     fn sorting_is_stable_and_numeric() {
         let sorted = sample().sort("a", &SortOptions { descending: true }).unwrap();
         assert_eq!(format!("{:?}", sorted.column("b").unwrap()), "[0.5, 1.0, 0.25]");
+    }
+
+    #[test]
+    fn missing_values_and_nan_are_sorted_last() {
+        let cells =
+            [Value::Float(-f64::NAN), Value::Int(1), Value::Unit, Value::Float(f64::NAN), Value::Int(2)];
+        let rows = cells.into_iter().map(|cell| map(&[("a", cell)])).collect();
+        let table = Table::from_rows(rows, &FromRowsOptions::default()).unwrap();
+        for (descending, expected) in [(false, "[1, 2, NaN, (), NaN]"), (true, "[2, 1, NaN, (), NaN]")] {
+            let sorted = table.sort("a", &SortOptions { descending }).unwrap();
+            assert_eq!(format!("{:?}", sorted.column("a").unwrap()), expected);
+        }
     }
 
     #[test]
