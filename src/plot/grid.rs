@@ -78,6 +78,7 @@ pub struct ImageGrid {
     images: Images,
     title: String,
     columns: Option<usize>,
+    rows: Option<Vec<usize>>,
     captions: Vec<String>,
     row_captions: Vec<String>,
     column_captions: Vec<String>,
@@ -92,6 +93,7 @@ impl ImageGrid {
             images,
             title: String::new(),
             columns: None,
+            rows: None,
             captions: Vec::new(),
             row_captions: Vec::new(),
             column_captions: Vec::new(),
@@ -111,6 +113,15 @@ impl ImageGrid {
     #[must_use]
     pub fn columns(mut self, columns: usize) -> Self {
         self.columns = Some(columns);
+        self
+    }
+
+    /// Sets the number of images in each row; rows may differ in length.
+    ///
+    /// With a number of columns too, all rows are filled instead, and rows of different lengths must fit into it.
+    #[must_use]
+    pub fn rows(mut self, lengths: Vec<usize>) -> Self {
+        self.rows = Some(lengths);
         self
     }
 
@@ -155,11 +166,14 @@ impl ImageGrid {
         let count = self.images.count;
         let square = (count as f64).sqrt().ceil() as usize;
         let captioned = (!self.column_captions.is_empty()).then_some(self.column_captions.len());
-        let columns = self.columns.or(captioned).unwrap_or(square).min(count.max(captioned.unwrap_or(1)));
+        let longest = self.rows.as_ref().and_then(|rows| rows.iter().max().copied());
+        let default = longest.max(captioned).unwrap_or(square);
+        let columns = self.columns.unwrap_or(default).min(count.max(captioned.unwrap_or(1)));
         ensure!(columns > 0, "an image grid needs at least one column");
         ensure!(self.factor != Some(0), "images are enlarged by at least 1");
         ensure!((0.0..=100.0).contains(&self.gutter), "a gutter is 0 to 100 pixels, found {}", self.gutter);
-        let rows = count.div_ceil(columns);
+        let places = self.places(columns)?;
+        let rows = places.last().map_or(1, |(row, _)| row + 1);
         for (what, given, needed) in [
             ("images", self.captions.len(), count),
             ("rows", self.row_captions.len(), rows),
@@ -170,7 +184,23 @@ impl ImageGrid {
                 "a grid of {needed} {what} needs {needed} captions for them, found {given}"
             );
         }
-        Ok(Figure::new(Grid { grid: self, columns, rows }))
+        Ok(Figure::new(Grid { grid: self, columns, rows, places }))
+    }
+
+    /// Returns the row and the column of every image.
+    fn places(&self, columns: usize) -> Result<Vec<(usize, usize)>> {
+        let count = self.images.count;
+        let filled = || (0..count).map(|i| (i / columns, i % columns)).collect();
+        let Some(rows) = &self.rows else { return Ok(filled()) };
+        let total: usize = rows.iter().sum();
+        ensure!(total == count, "the rows of a grid have {total} images, but there are {count}");
+        let longest = rows.iter().max().copied().unwrap_or(0);
+        if rows.iter().all(|length| *length == longest) && self.columns.is_some_and(|c| c != longest) {
+            return Ok(filled());
+        }
+        ensure!(longest <= columns, "a row of {longest} images does not fit into {columns} columns");
+        let row = |(row, length): (usize, &usize)| (0..*length).map(move |column| (row, column));
+        Ok(rows.iter().enumerate().flat_map(row).collect())
     }
 }
 
@@ -184,6 +214,8 @@ struct Grid {
     grid: ImageGrid,
     columns: usize,
     rows: usize,
+    /// Row and column of every image.
+    places: Vec<(usize, usize)>,
 }
 
 /// Space around and between the images.
@@ -272,8 +304,8 @@ impl Drawing for Grid {
         let size = self.size(&spacing, factor);
         let left = whole(area.left + spacing.left + (area.width() - size.0) / 2.0);
         let top = whole(area.top + spacing.top + (area.height() - size.1) / 2.0);
-        for index in 0..images.count {
-            let (row, column) = ((index / self.columns) as f64, (index % self.columns) as f64);
+        for (index, (row, column)) in self.places.iter().enumerate() {
+            let (row, column) = (*row as f64, *column as f64);
             let rect = Rect::new(
                 left + column * (wide + spacing.x_gap),
                 top + row * (high + spacing.y_gap),
@@ -381,5 +413,16 @@ mod tests {
         let grid = ImageGrid::new(images).figure().unwrap();
         assert!(grid.to_png(20, 20).unwrap_err().hint_text().is_some());
         assert_eq!(grid.describe(), "image grid: 4 gray images of 2 x 2 in 2 columns");
+    }
+
+    #[test]
+    fn rows_of_different_lengths_stay_rows() {
+        let images = Images::new(5, 1, 2, 2, [0.0; 20]).unwrap();
+        let grid = ImageGrid::new(images).rows(vec![2, 3]);
+        assert_eq!(grid.places(3).unwrap(), [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2)]);
+        assert!(grid.clone().row_captions(["real", "generated"]).figure().is_ok());
+        let error = grid.clone().columns(2).figure().unwrap_err();
+        assert_eq!(error.message(), "a row of 3 images does not fit into 2 columns");
+        assert!(grid.rows(vec![2, 2]).figure().is_err());
     }
 }

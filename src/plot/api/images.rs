@@ -8,13 +8,13 @@ use crate::torch::{DType, Tensor};
 /// Largest number of images in a grid.
 const MOST: i64 = 10_000;
 
-/// Images as one tensor [N, C, H, W], and the number per row if the data determines it.
+/// Images as one tensor [N, C, H, W], and the number in each row if the data determines it.
 #[derive(Debug, Clone)]
 pub struct Pictures {
     /// All images.
     pub images: Tensor,
-    /// Length of a row, if the rows were passed one by one.
-    pub columns: Option<usize>,
+    /// Lengths of the rows, if they were passed one by one.
+    pub rows: Option<Vec<usize>>,
 }
 
 impl FromValue for Pictures {
@@ -40,7 +40,7 @@ impl TryFrom<&Tensor> for Pictures {
     type Error = Error;
 
     fn try_from(tensor: &Tensor) -> Result<Self> {
-        Ok(Self { images: batch(tensor)?, columns: None })
+        Ok(Self { images: batch(tensor)?, rows: None })
     }
 }
 
@@ -49,6 +49,7 @@ impl TryFrom<&[Tensor]> for Pictures {
     type Error = Error;
 
     fn try_from(parts: &[Tensor]) -> Result<Self> {
+        let rows = parts.iter().any(|part| part.rank() == 4);
         let one = |(i, t): (usize, &Tensor)| batch(t).map_err(|e| e.context(format!("entry {i}")));
         let parts: Vec<Tensor> = parts.iter().enumerate().map(one).collect::<Result<_>>()?;
         let Some(first) = parts.first() else {
@@ -64,8 +65,8 @@ impl TryFrom<&[Tensor]> for Pictures {
                 )));
             }
         }
-        let rows = parts.len() > 1 && shape[0] > 1 && parts.iter().all(|part| part.shape() == shape);
-        Ok(Self { images: Tensor::cat(&parts, 0)?, columns: rows.then_some(shape[0] as usize) })
+        let lengths = || parts.iter().map(|part| part.shape()[0] as usize).collect();
+        Ok(Self { images: Tensor::cat(&parts, 0)?, rows: rows.then(lengths) })
     }
 }
 

@@ -110,8 +110,11 @@ fn draw_grid(pictures: &Pictures, chart: GridOptions) -> Result<Figure> {
         .row_captions(chart.row_captions)
         .column_captions(chart.column_captions)
         .gutter(chart.gutter);
-    if let Some(columns) = chart.columns.or(pictures.columns) {
+    if let Some(columns) = chart.columns {
         grid = grid.columns(columns);
+    }
+    if let Some(rows) = &pictures.rows {
+        grid = grid.rows(rows.clone());
     }
     if let Some(factor) = chart.factor {
         grid = grid.factor(factor);
@@ -146,8 +149,8 @@ functions! { in "plot";
     /// Draws a grid of images, row by row.
     ///
     /// Data is a tensor [N, C, H, W] with 1 or 3 channels, at most 10,000 images, from -1 (black) to 1 (white), or
-    /// uint8 from 0 to 255; `limits` sets other ranges. An array of tensors [N, C, H, W] is one row each, and an
-    /// array of tensors [C, H, W] one image each. Images are enlarged by an integer factor without smoothing; a
+    /// uint8 from 0 to 255; `limits` sets other ranges. An array of tensors [N, C, H, W] is one row each, also if
+    /// their numbers of images differ, and an array of tensors [C, H, W] one image each. Images are enlarged by an integer factor without smoothing; a
     /// pixel that is not a number is magenta.
     ///
     /// ```rhai
