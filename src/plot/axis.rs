@@ -114,7 +114,7 @@ impl Axis {
             let (a, b) = (lo.log10(), hi.log10());
             let width = if b - a < 1e-12 { 0.6 } else { b - a };
             let (before, after) = if b - a < 1e-12 { (0.3, 0.3) } else { (room.0 * width, room.1 * width) };
-            let bound = |exponent: f64| 10f64.powf(exponent.clamp(-250.0, 250.0));
+            let bound = |exponent: f64| 10f64.powf(exponent.clamp(-307.0, 308.0));
             let span = Span { lo: bound(a - before), hi: bound(b + after), log };
             let rises = span.lo < span.hi;
             ensure!(rises, "the {name} values reach from {lo:e} to {hi:e}, too far for an axis");
@@ -166,7 +166,7 @@ impl Span {
     pub fn part(&self, value: f64) -> Option<f64> {
         let part = match self.log {
             true if value <= 0.0 => return None,
-            true => (value / self.lo).ln() / (self.hi / self.lo).ln(),
+            true => (value.ln() - self.lo.ln()) / (self.hi.ln() - self.lo.ln()),
             false => (value - self.lo) / (self.hi - self.lo),
         };
         part.is_finite().then_some(part)
@@ -210,6 +210,13 @@ mod tests {
         assert!(negative.message().contains("no y value is positive"));
         assert!(Axis::new("").limits(2.0, 1.0).span("y", [].into_iter(), (0.0, 0.0)).is_err());
         assert!(Axis::new("").log().limits(0.0, 1.0).span("y", [].into_iter(), (0.0, 0.0)).is_err());
+    }
+
+    #[test]
+    fn a_logarithmic_axis_reaches_over_all_floats() {
+        let span = Axis::new("").log().span("y", [1e-300, 1e300].into_iter(), (0.0, 0.0)).unwrap();
+        assert!((span.part(1e-300).unwrap()).abs() < 1e-9 && (span.part(1.0).unwrap() - 0.5).abs() < 1e-9);
+        assert!(span.part(1e300).is_some());
     }
 
     #[test]

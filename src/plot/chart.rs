@@ -1,7 +1,7 @@
 //! Charts: two axes with ticks, labels and a legend around any number of layers.
 
 use crate::error::Result;
-use crate::plot::axis::{Axis, Span};
+use crate::plot::axis::{Axis, Scale, Span};
 use crate::plot::figure::{Drawing, too_small};
 use crate::plot::geometry::{Margins, Point, Rect, snap};
 use crate::plot::layer::{Frame, Layer, Reference, Shape};
@@ -70,8 +70,8 @@ impl Chart {
         let xs =
             parts.layers.iter().flat_map(Layer::xs).chain(parts.vertical.iter().flat_map(Reference::reach));
         let x = match parts.categories.len() {
-            0 => parts.x.span("x", xs, (room, room))?,
-            count => Span { lo: -0.5, hi: count as f64 - 0.5, log: false },
+            0 => parts.x.span("x", xs, (room, room)),
+            count => Ok(Span { lo: -0.5, hi: count as f64 - 0.5, log: false }),
         };
         let ys: Vec<f64> = parts
             .layers
@@ -80,9 +80,20 @@ impl Chart {
             .chain(parts.horizontal.iter().flat_map(Reference::reach))
             .collect();
         let grounded = bars && ys.iter().all(|v| v.is_nan() || *v >= 0.0);
+        let below = match (grounded, parts.y.scale) {
+            // Bars on a logarithmic axis start at its low end, where the smallest would have no height.
+            (_, Scale::Log) if bars => 0.15,
+            (true, _) => 0.0,
+            (false, _) => 0.05,
+        };
         let y = match parts.rows.len() {
-            0 => parts.y.span("y", ys.into_iter(), (if grounded { 0.0 } else { 0.05 }, 0.06))?,
-            count => Span { lo: count as f64 - 0.5, hi: -0.5, log: false },
+            0 => parts.y.span("y", ys.into_iter(), (below, 0.06)),
+            count => Ok(Span { lo: count as f64 - 0.5, hi: -0.5, log: false }),
+        };
+        // A point without y has no x on the axis either, so the missing y is the cause.
+        let (x, y) = match parts.layers.iter().any(Layer::has_x) {
+            true => (y.and_then(|y| Ok((x?, y))))?,
+            false => (x?, y?),
         };
         let entries = parts
             .layers
@@ -114,7 +125,8 @@ impl Chart {
         }
         let mut layout = self.arrange(face, area, floor, size.0 + NEAR)?;
         let plot = layout.frame.plot;
-        layout.legend = Some((Rect::new(plot.right + NEAR, plot.top, size.0, size.1), false));
+        let high = size.1.min(area.bottom - EDGE - plot.top);
+        layout.legend = Some((Rect::new(plot.right + NEAR, plot.top, size.0, high), false));
         Ok(layout)
     }
 
@@ -145,8 +157,14 @@ impl Chart {
             };
             let x_ticks = self.x_ticks(face, &frame);
             let categories = self.categories(face, plot.width());
-            let x_label =
-                wrapped(face, &x_ticks.with_power(&self.parts.x.label), LABEL_SIZE, plot.width() + 40.0);
+            // The label is centered under the plot and stays on the page.
+            let side = (area.right - EDGE - plot.center().0).min(plot.center().0 - area.left - EDGE);
+            let x_label = wrapped(
+                face,
+                &x_ticks.with_power(&self.parts.x.label),
+                LABEL_SIZE,
+                (2.0 * side).min(plot.width() + 40.0),
+            );
             let y_label =
                 wrapped(face, &y_ticks.with_power(&self.parts.y.label), LABEL_SIZE, plot.height() + 20.0);
             let x_ticks = placed(&x_ticks, |v| frame.x(v));
@@ -190,10 +208,9 @@ impl Chart {
 
     /// Returns the names of rows with their positions, shortened to `width`.
     fn rows(&self, face: &Face, frame: &Frame, width: f64) -> Vec<(f64, String)> {
-        let name = |(row, name): (usize, &String)| {
-            Some((snap(frame.y(row as f64)?), face.shorten(name, TICK_SIZE, width)))
-        };
-        self.parts.rows.iter().enumerate().filter_map(name).collect()
+        let names = face.shorten_all(&self.parts.rows, TICK_SIZE, width);
+        let name = |(row, name)| Some((snap(frame.y(row as f64)?), name));
+        names.into_iter().enumerate().filter_map(name).collect()
     }
 
     /// Returns as many ticks as fit side by side.
@@ -225,7 +242,7 @@ impl Chart {
             return Categories { names: broken, upright: false, height: lines_height(rows, TICK_SIZE) };
         }
         let short: Vec<Vec<String>> =
-            names.iter().map(|name| vec![face.shorten(name, TICK_SIZE, 110.0)]).collect();
+            face.shorten_all(names, TICK_SIZE, 110.0).into_iter().map(|name| vec![name]).collect();
         let height = short.iter().flatten().map(|n| face.width(n, TICK_SIZE)).fold(0.0, f64::max) + 4.0;
         Categories { names: short, upright: true, height }
     }
@@ -288,9 +305,15 @@ impl Drawing for Chart {
             let row = 16.0 + 10.0 * self.parts.layers.len() as f64;
             return (660.0, (row * self.parts.rows.len() as f64 + 100.0).clamp(180.0, 1600.0));
         }
+        // A legend of many rows stands beside the plot and needs its height.
+        let legend = match self.parts.legend {
+            Legend::Hidden => 0.0,
+            Legend::Auto | Legend::Right => legend::height(self.entries.len()) + 80.0,
+        };
+        let high = legend.clamp(400.0, 1600.0);
         match self.parts.categories.len() {
-            0 => (600.0, 400.0),
-            count => ((90.0 * count as f64 + 150.0).clamp(520.0, 1300.0), 400.0),
+            0 => (600.0, high),
+            count => ((90.0 * count as f64 + 150.0).clamp(520.0, 1300.0), high),
         }
     }
 

@@ -81,6 +81,27 @@ pub(crate) fn snap(v: f64) -> f64 {
     v.floor() + 0.5
 }
 
+/// Columns per pixel of layout in which a polyline is thinned.
+const COLUMNS: f64 = 4.0;
+
+/// Returns a polyline without the points that nobody could see: of consecutive points within a fraction of a pixel in x,
+/// the first, the lowest, the highest and the last one remain.
+pub(crate) fn thinned(points: &[Point]) -> Vec<Point> {
+    let column = |p: &Point| (p.0 * COLUMNS).floor();
+    let mut kept = Vec::new();
+    for group in points.chunk_by(|a, b| column(a) == column(b)) {
+        let extreme = |better: fn(f64, f64) -> bool| {
+            (0..group.len()).reduce(|best, i| if better(group[i].1, group[best].1) { i } else { best })
+        };
+        let mut places =
+            vec![Some(0), extreme(|a, b| a < b), extreme(|a, b| a > b), group.len().checked_sub(1)];
+        places.sort_unstable();
+        places.dedup();
+        kept.extend(places.into_iter().flatten().map(|i| group[i]));
+    }
+    kept
+}
+
 /// Returns the pieces of a polyline inside a rectangle (Liang and Barsky, per segment).
 pub(crate) fn clip_line(points: &[Point], area: &Rect) -> Vec<Vec<Point>> {
     let mut pieces: Vec<Vec<Point>> = Vec::new();
@@ -205,5 +226,14 @@ mod tests {
     fn dashes_run_on_round_corners() {
         let dashes = dash_line(&[(0.0, 0.0), (5.0, 0.0), (5.0, 5.0)], &[4.0, 2.0]);
         assert_eq!(dashes, vec![vec![(0.0, 0.0), (4.0, 0.0)], vec![(5.0, 1.0), (5.0, 5.0)]]);
+    }
+
+    #[test]
+    fn a_thinned_line_keeps_the_outline() {
+        let dense: Vec<Point> =
+            (0..100).map(|i| (f64::from(i) / 1000.0, f64::from((i * 37) % 100))).collect();
+        assert_eq!(thinned(&dense), [dense[0], dense[27], dense[99]]);
+        let sparse = [(0.0, 1.0), (1.0, 5.0), (2.0, 0.0), (1.9, 3.0)];
+        assert_eq!(thinned(&sparse), sparse);
     }
 }

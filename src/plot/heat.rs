@@ -19,6 +19,9 @@ const AWAY: f64 = 14.0;
 /// Length to which names of columns are shortened.
 const LONGEST_NAME: f64 = 110.0;
 
+/// Distance of the names of neighboring rows.
+const LINE: f64 = TICK_SIZE * 1.15;
+
 /// A checked heat map.
 #[derive(Debug, Clone)]
 pub(crate) struct Heat {
@@ -101,11 +104,14 @@ impl Heat {
     }
 }
 
-/// Returns the labels to show if each needs `needed` pixels and has `room`: all if they fit, and names always; else
-/// round numbers; else every n-th label.
+/// Returns the labels to show if each needs `needed` pixels and has `room`: all if they fit; else round numbers; else
+/// every n-th label. Names are shortened or turned, so each needs the height of a line.
 fn shown(labels: &Labels, count: usize, room: f64, needed: f64) -> Vec<usize> {
     let numbers: Vec<f64> = match labels {
-        Labels::Names(_) => return (0..count).collect(),
+        Labels::Names(_) => {
+            let stride = ((LINE / room).ceil() as usize).clamp(1, count);
+            return (0..count).step_by(stride).collect();
+        }
         Labels::Numbers(numbers) => numbers.clone(),
         Labels::Index => (0..count).map(|i| i as f64).collect(),
     };
@@ -169,6 +175,7 @@ impl Heat {
         let bar_widest = widest(&bar_texts);
 
         let row_names = widest(&rows).min(0.35 * area.width());
+        let rows = face.shorten_all(&rows, TICK_SIZE, row_names + 0.5);
         let left = EDGE + block(y_label.len(), LABEL_SIZE, 5.0) + row_names + NEAR;
         let right = AWAY + BAR + 7.0 + bar_widest + block(bar_label.len(), LABEL_SIZE, 6.0) + EDGE;
         let (across, down) = (self.across as f64, self.down() as f64);
@@ -178,6 +185,7 @@ impl Heat {
         let names = matches!(self.map.columns, Labels::Names(_));
         let column_widest = widest(&columns);
         let upright = names && column_widest + 6.0 > wide / self.columns as f64;
+        let columns = if upright { face.shorten_all(&columns, TICK_SIZE, LONGEST_NAME) } else { columns };
         let under = if upright { column_widest.min(LONGEST_NAME) + NEAR } else { TICK_SIZE * LEADING + 4.0 };
         let x_label = wrap(&self.map.x_label, LABEL_SIZE, area.width() - left - right);
         let heading = match self.map.panels.iter().any(|p| !p.title.is_empty()) {
@@ -236,8 +244,7 @@ impl Heat {
         let room = plot.height() / self.rows as f64;
         for row in shown(&self.map.rows, self.rows, room, TICK_SIZE * 1.6) {
             let at = (plot.left - NEAR, plot.top + room * (row as f64 + 0.5));
-            let name = scene.face.shorten(&plan.rows[row], TICK_SIZE, plan.row_names + 0.5);
-            scene.text_centered(&name, at, TICK_SIZE, Anchor::End, TICK_TEXT);
+            scene.text_centered(&plan.rows[row], at, TICK_SIZE, Anchor::End, TICK_TEXT);
         }
     }
 
@@ -246,9 +253,8 @@ impl Heat {
         for column in shown(&self.map.columns, self.columns, room, plan.column_widest + 8.0) {
             let (x, name) = (plot.left + room * (column as f64 + 0.5), &plan.columns[column]);
             if plan.upright {
-                let name = scene.face.shorten(name, TICK_SIZE, LONGEST_NAME);
                 let at = (x + 0.36 * TICK_SIZE, plot.bottom + NEAR);
-                scene.text_upwards(&name, at, TICK_SIZE, Anchor::End, TICK_TEXT);
+                scene.text_upwards(name, at, TICK_SIZE, Anchor::End, TICK_TEXT);
             } else {
                 scene.text(name, (x, plot.bottom + 4.0 + TICK_SIZE), TICK_SIZE, Anchor::Middle, TICK_TEXT);
             }
@@ -267,8 +273,12 @@ impl Drawing for Heat {
     fn natural(&self) -> (f64, f64) {
         let (rows, columns) = (self.rows as f64, self.columns as f64);
         let (mut wide, mut high) = ((columns * 34.0).clamp(150.0, 340.0), (rows * 34.0).clamp(110.0, 320.0));
+        let named = |labels: &Labels| if matches!(labels, Labels::Names(_)) { 1.15 * LINE } else { 0.0 };
+        let least = (named(&self.map.columns), named(&self.map.rows));
+        (wide, high) = (wide.max(least.0 * columns).min(1600.0), high.max(least.1 * rows).min(1600.0));
         if self.map.square {
             let side = (wide / columns).max(high / rows).min(280.0 / rows.max(columns));
+            let side = side.max(least.0.max(least.1).min(1600.0 / rows.max(columns)));
             (wide, high) = (side * columns, side * rows);
         }
         let (across, down) = (self.across as f64, self.down() as f64);
@@ -324,6 +334,7 @@ mod tests {
         assert_eq!(shown(&Labels::Index, 4, 30.0, 20.0), [0, 1, 2, 3]);
         assert_eq!(shown(&Labels::Numbers(vec![1.0, 2.0, 4.0, 8.0]), 4, 10.0, 20.0), [0, 2]);
         let names = vec![String::new(); 3];
-        assert_eq!(shown(&Labels::Names(names), 3, 1.0, 20.0), [0, 1, 2]);
+        assert_eq!(shown(&Labels::Names(names.clone()), 3, LINE, 90.0), [0, 1, 2]);
+        assert_eq!(shown(&Labels::Names(names), 3, LINE / 2.0, 90.0), [0, 2]);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::plot::axis::Span;
 use crate::plot::color::Color;
-use crate::plot::geometry::{Point, Rect};
+use crate::plot::geometry::{Point, Rect, thinned};
 use crate::plot::scene::{Anchor, Scene, Stroke};
 use crate::plot::style::{Dash, GRID, Marker, TEXT};
 use crate::plot::ticks;
@@ -117,6 +117,16 @@ pub(crate) struct Layer {
 }
 
 impl Layer {
+    /// Returns whether any point has an x value, also one without a y value.
+    pub fn has_x(&self) -> bool {
+        match &self.shape {
+            Shape::Curve(Curve { points, .. }) | Shape::Points { points, .. } => {
+                points.iter().any(|p| p.0.is_finite())
+            }
+            Shape::Bars { .. } | Shape::Intervals { .. } => false,
+        }
+    }
+
     /// Returns all x values that must lie on the axis.
     pub fn xs(&self) -> Vec<f64> {
         match &self.shape {
@@ -170,6 +180,20 @@ impl Frame {
             true => Some(self.plot.bottom + 1e3),
             false => self.y(value),
         }
+    }
+
+    /// As [`Frame::x`], but places values that a logarithmic axis cannot show beyond its low end.
+    fn x_or_below(&self, value: f64) -> Option<f64> {
+        match value.is_finite() && self.x.log && value <= 0.0 {
+            true => Some(self.plot.left - 1e3),
+            false => self.x(value),
+        }
+    }
+
+    /// Returns the ends of an interval; those that a logarithmic axis cannot show lie beyond the plot.
+    fn ends(&self, interval: &Interval) -> Option<(Point, Point)> {
+        let y = self.y(interval.row)?;
+        Some(((self.x_or_below(interval.low)?, y), (self.x_or_below(interval.high)?, y)))
     }
 
     fn point(&self, (x, y): Point) -> Option<Point> {
@@ -226,8 +250,8 @@ impl Frame {
             Shape::Intervals { intervals, .. } => {
                 for i in intervals {
                     trace.extend(self.point((i.value, i.row)));
-                    if let (Some(low), Some(high)) = (self.point((i.low, i.row)), self.point((i.high, i.row)))
-                    {
+                    if let Some((low, high)) = self.ends(i) {
+                        let low = (low.0.max(self.plot.left), low.1);
                         follow(&[low, high], &mut trace);
                     }
                 }
@@ -261,7 +285,7 @@ impl Frame {
         let stroke = Stroke::new(color, curve.width).dashed(curve.dash);
         for mut run in self.runs(&curve.points) {
             run.iter_mut().for_each(|p| p.0 += curve.shift);
-            scene.line(&run, stroke, Some(&self.plot));
+            scene.line(&thinned(&run), stroke, Some(&self.plot));
             // A single point between gaps has no line that would show it.
             let lone = (run.len() == 1 && curve.marker.is_none()).then_some(Marker::Circle);
             if let Some(marker) = curve.marker.or(lone) {
@@ -300,7 +324,7 @@ impl Frame {
     fn intervals(&self, scene: &mut Scene, color: Color, intervals: &[Interval], marker: Marker) {
         let stroke = Stroke::new(color, 1.6);
         for i in intervals {
-            if let (Some(low), Some(high)) = (self.point((i.low, i.row)), self.point((i.high, i.row))) {
+            if let Some((low, high)) = self.ends(i) {
                 scene.line(&[low, high], stroke, Some(&self.plot));
                 for (x, y) in [low, high] {
                     scene.line(&[(x, y - 3.0), (x, y + 3.0)], stroke, Some(&self.plot));
@@ -354,7 +378,7 @@ impl Frame {
 
     /// Draws a reference line across the plot; `upright` for a line on the x axis.
     pub fn reference(&self, scene: &mut Scene, reference: &Reference, upright: bool) {
-        let place = |value: f64| if upright { self.x(value) } else { self.y_or_below(value) };
+        let place = |value: f64| if upright { self.x_or_below(value) } else { self.y_or_below(value) };
         let plot = self.plot;
         let [low, high] = reference.reach();
         if let (Some(a), Some(b), true) = (place(low), place(high), reference.spread > 0.0) {

@@ -79,7 +79,12 @@ impl Entry {
 /// Returns the size of a legend with these rows, with names shortened to `widest`.
 pub(crate) fn size(face: &Face, entries: &[Entry], widest: f64) -> (f64, f64) {
     let text = entries.iter().map(|e| face.width(&e.name, TICK_SIZE)).fold(0.0, f64::max);
-    (2.0 * PAD + SWATCH + GAP + text.min(widest), 2.0 * (PAD - 3.0) + ROW * entries.len() as f64)
+    (2.0 * PAD + SWATCH + GAP + text.min(widest), height(entries.len()))
+}
+
+/// Returns the height of a legend with this number of rows.
+pub(crate) fn height(rows: usize) -> f64 {
+    2.0 * (PAD - 3.0) + ROW * rows as f64
 }
 
 /// Returns a place inside the plot where a legend of this size covers none of the traced points.
@@ -107,7 +112,7 @@ pub(crate) fn place(plot: &Rect, (width, height): (f64, f64), trace: &[Point]) -
         .find(|rect| !trace.iter().any(|point| rect.grown(5.0).contains(*point)))
 }
 
-/// Draws the rows into `rect`, with a thin frame if they are inside the plot.
+/// Draws the rows into `rect`, with a thin frame if they are inside the plot. The last row says how many do not fit.
 pub(crate) fn draw(scene: &mut Scene, entries: &[Entry], rect: Rect, framed: bool) {
     if framed {
         scene.rect(rect, Color::WHITE.faint(0.9));
@@ -115,8 +120,13 @@ pub(crate) fn draw(scene: &mut Scene, entries: &[Entry], rect: Rect, framed: boo
     }
     let left = rect.left + PAD;
     let room = rect.right - PAD - (left + SWATCH + GAP) + 0.5;
-    for (i, entry) in entries.iter().enumerate() {
-        let y = rect.top + PAD - 3.0 + ROW * (i as f64 + 0.5);
+    let names: Vec<String> = entries.iter().map(|entry| entry.name.clone()).collect();
+    let names = scene.face.shorten_all(&names, TICK_SIZE, room);
+    let rows = ((rect.height() - height(0) + 0.5) / ROW).max(1.0) as usize;
+    let shown = if rows < entries.len() { rows - 1 } else { entries.len() };
+    let middle_of = |i: usize| rect.top + PAD - 3.0 + ROW * (i as f64 + 0.5);
+    for (i, entry) in entries.iter().take(shown).enumerate() {
+        let y = middle_of(i);
         let middle = left + SWATCH / 2.0;
         match &entry.swatch {
             Swatch::Line { stroke, marker, band } => {
@@ -142,8 +152,11 @@ pub(crate) fn draw(scene: &mut Scene, entries: &[Entry], rect: Rect, framed: boo
                 }
             }
         }
-        let name = scene.face.shorten(&entry.name, TICK_SIZE, room);
-        scene.text_centered(&name, (left + SWATCH + GAP, y), TICK_SIZE, Anchor::Start, TEXT);
+        scene.text_centered(&names[i], (left + SWATCH + GAP, y), TICK_SIZE, Anchor::Start, TEXT);
+    }
+    if shown < entries.len() {
+        let rest = format!("and {} more", entries.len() - shown);
+        scene.text_centered(&rest, (left, middle_of(shown)), TICK_SIZE, Anchor::Start, TEXT);
     }
 }
 

@@ -172,6 +172,32 @@ impl Face {
         }
         String::new()
     }
+
+    /// Shortens texts to `width`: at the end, or in the middle if texts that differ would look alike.
+    pub fn shorten_all(&self, texts: &[String], size: f64, width: f64) -> Vec<String> {
+        let distinct = |texts: &[String]| texts.iter().collect::<std::collections::BTreeSet<_>>().len();
+        let short: Vec<String> = texts.iter().map(|text| self.shorten(text, size, width)).collect();
+        if distinct(&short) == distinct(texts) {
+            return short;
+        }
+        texts.iter().map(|text| self.shorten_middle(text, size, width)).collect()
+    }
+
+    fn shorten_middle(&self, text: &str, size: f64, width: f64) -> String {
+        if self.width(text, size) <= width {
+            return text.to_owned();
+        }
+        let all: Vec<char> = text.chars().collect();
+        for kept in (1..all.len()).rev() {
+            let (head, tail): (String, String) =
+                (all[..kept.div_ceil(2)].iter().collect(), all[all.len() - kept / 2..].iter().collect());
+            let short = format!("{}…{}", head.trim_end(), tail.trim_start());
+            if self.width(&short, size) <= width {
+                return short;
+            }
+        }
+        String::new()
+    }
 }
 
 /// Returns whether a character is invisible: controls, joiners, direction marks, variation selectors.
@@ -248,5 +274,16 @@ mod tests {
         let short = face.shorten("a very long caption", 12.0, 60.0);
         assert!(short.ends_with('…') && face.width(&short, 12.0) <= 60.0);
         assert_eq!(face.shorten("abc", 12.0, 60.0), "abc");
+    }
+
+    #[test]
+    fn names_that_differ_stay_different() {
+        let face = Face::new().unwrap();
+        let names: Vec<String> = (0..40).map(|i| format!("configuration number {i}")).collect();
+        let short = face.shorten_all(&names, 10.5, 110.0);
+        assert!(short[12].starts_with("confi") && short[12].ends_with("r 12"), "{}", short[12]);
+        assert_eq!(short.iter().collect::<std::collections::BTreeSet<_>>().len(), 40);
+        assert!(short.iter().all(|name| face.width(name, 10.5) <= 110.0));
+        assert!(face.shorten_all(&["a long name that is cut".to_owned()], 10.5, 60.0)[0].ends_with('…'));
     }
 }

@@ -5,7 +5,7 @@ use crate::ensure;
 use crate::error::Result;
 use crate::plot::axis::Axis;
 use crate::plot::chart::{Chart, Parts};
-use crate::plot::color::{Color, Palette};
+use crate::plot::color::{Color, OKABE_ITO, Palette};
 use crate::plot::figure::Figure;
 use crate::plot::layer::{Curve, Layer, Reference, Shape, Spread};
 use crate::plot::legend::Legend;
@@ -223,7 +223,7 @@ impl Line {
             // In grayscale print, markers distinguish short series and dashes long ones, whose markers would
             // overlap.
             let own = series.color.is_some();
-            let dash = if marked || own { Dash::Solid } else { Dash::ALL[index % Dash::ALL.len()] };
+            let dash = if marked || own { Dash::Solid } else { dash_of(index) };
             let marker = (marked && !own).then(|| Marker::ALL[index % 5]);
             layers.push(Layer {
                 name: series.name,
@@ -252,6 +252,11 @@ impl Line {
             legend: self.legend,
         })?))
     }
+}
+
+/// Returns the dash of a series, shifted after each round of the colors, so that pairs of color and dash repeat late.
+fn dash_of(index: usize) -> Dash {
+    Dash::ALL[(index + index / OKABE_ITO.len()) % Dash::ALL.len()]
 }
 
 /// Shifts series with error bars by a few pixels, so that bars at the same x do not hide each other.
@@ -296,6 +301,31 @@ mod tests {
         let figure = figure(series).unwrap();
         assert!(figure.to_png(400, 300).is_ok());
         assert!(!figure.to_svg(400, 300).unwrap().contains("NaN"));
+    }
+
+    #[test]
+    fn many_series_differ_in_color_or_dash() {
+        let mut seen = std::collections::BTreeSet::new();
+        assert!((0..32).all(|i| seen.insert((i % OKABE_ITO.len(), dash_of(i).name()))));
+    }
+
+    #[test]
+    fn dense_lines_keep_their_ends_and_extremes() {
+        let y: Vec<f64> = (0..200_000).map(|i| (f64::from(i) / 1e4).sin()).collect();
+        let x: Vec<f64> = (0..200_000).map(f64::from).collect();
+        let figure = Line::new(Axis::new(""), Axis::new("")).series(Series::new("", x, y)).figure().unwrap();
+        let svg = figure.to_svg(600, 400).unwrap();
+        assert!(svg.len() < 300_000, "{}", svg.len());
+    }
+
+    #[test]
+    fn the_axis_without_values_is_named() {
+        let message = |x: f64, y: f64| {
+            let series = Series::new("a", [x; 2], [y; 2]);
+            Line::new(Axis::new(""), Axis::new("")).series(series).figure().unwrap_err().message()
+        };
+        assert!(message(0.0, f64::NAN).contains("no y value is finite"));
+        assert!(message(f64::NAN, 0.0).contains("no x value is finite"));
     }
 
     #[test]

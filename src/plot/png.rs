@@ -20,6 +20,9 @@ pub(crate) const SCALE: u32 = 2;
 /// Number of shapes between checks whether to continue.
 const OFTEN: usize = 1000;
 
+/// Number of pieces of a line that are rasterized together.
+const PIECES: usize = 4000;
+
 /// Draws a scene on white and encodes it.
 pub(crate) fn encode(scene: &Scene) -> Result<Vec<u8>> {
     let size = |length: f64| (length * f64::from(SCALE)).round() as u32;
@@ -64,7 +67,11 @@ impl Canvas<'_> {
             }
             Mark::Line { points, width, ink } => {
                 let pieces = stroke(&self.scaled(points), width * self.scale / 2.0);
-                self.fill(&pieces, *ink)
+                // The rasterizer sums in float32, and the rounding of very many pieces would show as a haze.
+                match pieces.len() > PIECES {
+                    true => self.fill_in_groups(&pieces, *ink),
+                    false => self.fill(&pieces, *ink),
+                }
             }
             Mark::Text { text, at, size, anchor, upwards, ink } => {
                 let size = size * self.scale;
@@ -102,6 +109,33 @@ impl Canvas<'_> {
 
     /// Fills closed contours; overlapping contours of the same orientation count once.
     fn fill(&mut self, contours: &[Vec<Point>], ink: Ink) -> Result<()> {
+        let mut covered = Vec::new();
+        self.cover(contours, |x, y, coverage| covered.push((x, y, coverage)))?;
+        covered.into_iter().try_for_each(|(x, y, coverage)| self.dot(x, y, ink, coverage))
+    }
+
+    /// As [`fill`](Self::fill), a group of contours at a time; a pixel takes the largest coverage of a group.
+    fn fill_in_groups(&mut self, contours: &[Vec<Point>], ink: Ink) -> Result<()> {
+        let (width, height) = (self.width as usize, self.height as usize);
+        let mut covered = vec![0.0; width * height];
+        for group in contours.chunks(PIECES) {
+            self.cover(group, |x, y, coverage| {
+                if let (Ok(x), Ok(y)) = (usize::try_from(x), usize::try_from(y))
+                    && x < width
+                    && let Some(pixel) = covered.get_mut(y * width + x)
+                {
+                    *pixel = coverage.max(*pixel);
+                }
+            })?;
+        }
+        for (at, coverage) in covered.into_iter().enumerate().filter(|(_, coverage)| *coverage > 0.0) {
+            self.dot((at % width) as i32, (at / width) as i32, ink, coverage)?;
+        }
+        Ok(())
+    }
+
+    /// Calls `each` with the pixels of closed contours and the part of each that is covered.
+    fn cover(&self, contours: &[Vec<Point>], mut each: impl FnMut(i32, i32, f64)) -> Result<()> {
         let paper = Rect::new(0.0, 0.0, self.width, self.height);
         let mut bounds: Option<Rect> = None;
         let mut inside = Vec::with_capacity(contours.len());
@@ -138,13 +172,12 @@ impl Canvas<'_> {
                 );
             }
         }
-        let mut covered = Vec::new();
         raster.for_each_pixel_2d(|x, y, coverage| {
             if coverage > 0.004 {
-                covered.push((left as i32 + x as i32, top as i32 + y as i32, f64::from(coverage.min(1.0))));
+                each(left as i32 + x as i32, top as i32 + y as i32, f64::from(coverage.min(1.0)));
             }
         });
-        covered.into_iter().try_for_each(|(x, y, coverage)| self.dot(x, y, ink, coverage))
+        Ok(())
     }
 
     /// Draws an image: every pixel takes the value of the cell under its center.
@@ -220,6 +253,19 @@ mod tests {
         let cut = at(&rgb, w, 8, 4)[0];
         assert!((126..=129).contains(&cut), "{cut}");
         assert_eq!(at(&rgb, w, 9, 4), [255, 255, 255]);
+    }
+
+    #[test]
+    fn a_line_of_very_many_points_leaves_the_rest_white() {
+        let mut scene = Scene::new(60.0, 40.0).unwrap();
+        let points: Vec<Point> = (0..20_000)
+            .map(|i| (5.0 + f64::from(i * 7919 % 300) / 10.0, 5.0 + f64::from(i % 100) / 10.0))
+            .collect();
+        scene.line(&points, Stroke::new(Color::BLACK, 1.8), None);
+        let (rgb, w) = paper(&scene);
+        assert_eq!(at(&rgb, w, 40, 20), [0, 0, 0]);
+        let white = |x, y| at(&rgb, w, x, y) == [255; 3];
+        assert!((0..80).all(|y| (0..120).all(|x| (x < 74 && y < 34) || white(x, y))));
     }
 
     #[test]

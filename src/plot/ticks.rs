@@ -29,6 +29,9 @@ impl Ticks {
     }
 }
 
+/// Largest number of decades that all have a tick.
+const DECADES: usize = 60;
+
 /// Multiples of the smallest step of 1, 2 or 5 times a power of ten that gives at most `most` ticks in lo..hi, and at least
 /// two where any step does.
 pub(crate) fn linear(lo: f64, hi: f64, most: usize) -> Ticks {
@@ -93,7 +96,10 @@ pub(crate) fn logarithmic(lo: f64, hi: f64, most: usize) -> Ticks {
         let stride = decades.div_ceil(most) as i32;
         for k in first..=last {
             let named = k.rem_euclid(stride) == 0;
-            list.push(Tick { value: 10f64.powi(k), label: if named { power(k) } else { String::new() } });
+            // Ticks of very many decades would touch each other.
+            if named || decades <= DECADES {
+                list.push(Tick { value: 10f64.powi(k), label: if named { power(k) } else { String::new() } });
+            }
         }
         return Ticks { list, exponent: 0 };
     }
@@ -231,6 +237,7 @@ mod tests {
         assert_eq!(labels(&logarithmic(1.5, 30.0, 6)), ["2", "5", "10", "20"]);
         assert_eq!(labels(&logarithmic(41.0, 44.0, 4)), ["41", "42", "43", "44"]);
         assert!(labels(&logarithmic(1e-30, 1e30, 5)).len() <= 5);
+        assert!(logarithmic(1e-300, 1e300, 9).list.len() <= 9);
     }
 
     #[test]
