@@ -12,8 +12,8 @@ pub mod space {
         /// `rows` has a row per run: a table such as that of `sweep::run`, an array of maps, or an array of
         /// comparisons. The result has a row per setting and metric with `n`, `mean`, `std` (of the sample, divided
         /// by n - 1), the interval `low` to `high` (percentiles of the means of values drawn with replacement,
-        /// always the same draws), and a `note` if `n` is too small to trust it. Source: Efron 1979, Annals of
-        /// Statistics 7(1).
+        /// always the same draws), and a `note` if `n` is too small to trust it. Comparisons in one setting that were
+        /// not measured in the same way are an error. Source: Efron 1979, Annals of Statistics 7(1).
         ///
         /// ```rhai
         /// let rows = [];
@@ -33,7 +33,8 @@ pub mod space {
         /// two-sided `p`, and `p_flips`, the fraction of sign choices whose mean is at least as far from 0, which
         /// assumes no normal distribution and cannot be below 2 / 2^n. `p_holm` is `p` corrected for the number of
         /// settings, metric by metric: of many settings some `p` are small by chance. `note` says what was left out
-        /// and when `n` is too small. Sources: Student 1908; Fisher 1935, section 21; Holm 1979.
+        /// and when `n` is too small. Differences that are equal up to rounding have no `t`. Comparisons that were
+        /// not measured in the same way are an error. Sources: Student 1908; Fisher 1935, section 21; Holm 1979.
         ///
         /// ```rhai
         /// let rows = [];
