@@ -260,6 +260,45 @@ fn changed_code_is_refused_with_its_name_and_line() {
     }
 }
 
+/// A captured value that code changes is no change of the code, neither for a new process nor within one.
+#[test]
+fn code_that_counts_resumes_and_a_note_says_that_it_counts_anew() {
+    let counts = script(PARTS)
+        .replace("steps: 60", "steps: 8")
+        .replace("let strength = 0.5;", "let strength = 0.5; let calls = 0; let seen = 0; let times = 0;")
+        .replace("c.keep(\"attn\", r);", "c.keep(\"attn\", r); calls += 1;")
+        .replace("loss: own_loss", "loss: |s| { seen += 1; own_loss(s) }")
+        .replace("warmup: 5", "warmup: 0, schedule: |step| { times += 1; 1.0 }")
+        .replace(
+            "|s| files::append",
+            "|s| if s.step == 5 && !files::exists(\"go\") { throw \"stop\" } else { files::append",
+        )
+        .replace("${s.grad_norm}`),", "${s.grad_norm}`) },");
+    let straight = folder(&counts);
+    std::fs::write(straight.path().join("go"), "").unwrap();
+    let whole = ran(straight.path(), &PLAIN);
+    assert_eq!(whole.code, Some(0), "{}", whole.err);
+    let place = folder(&counts);
+    let stopped = ran(place.path(), &PLAIN);
+    assert!(stopped.err.contains("error: stop"), "{}", stopped.err);
+    std::fs::write(place.path().join("go"), "").unwrap();
+    let resumed = ran(place.path(), &PLAIN);
+    assert_eq!(resumed.code, Some(0), "{}", resumed.err);
+    let note = "note: run: code of `loss`, `schedule`, `model` had changed values that it captured";
+    assert!(resumed.err.contains(note), "{}", resumed.err);
+    let (expected, found) = (left(straight.path()), left(place.path()));
+    assert_eq!(Left { best: expected.best.clone(), values: expected.values.clone(), ..found }, expected);
+
+    // The same call in one process goes on with what it has counted.
+    let twice = counts.replace("let run = train::fit", "let again = || train::fit")
+        + "\ntry { again.call() } catch (e) { files::write_text(\"go\", \"\"); again.call(); }\nprint(seen);";
+    let twice = twice.replace("print(`${run.steps} steps, loss ${run.loss}`);", "");
+    let place = folder(&twice);
+    let both = ran(place.path(), &PLAIN);
+    assert_eq!((both.code, both.out.as_str()), (Some(0), "16\n"), "{}", both.err);
+    assert!(!both.err.contains("had changed values"), "{}", both.err);
+}
+
 #[test]
 fn a_part_that_gives_nan_stops_the_run_or_is_skipped() {
     let broken = "v * (if c.step == 3 { 0.0 / 0.0 } else { 1.0 }) * (1.0 + scale";

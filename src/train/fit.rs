@@ -267,8 +267,8 @@ pub fn not_stored(model: &Model, options: &FitOptions) -> Vec<String> {
     all
 }
 
-/// Returns an error unless the saved settings match the options of this run.
-pub(super) fn check_settings(saved: &Map, options: &FitOptions) -> Result<()> {
+/// Returns an error unless the saved settings match those of this run, `here`.
+pub(super) fn check_settings(saved: &Map, here: &Map, options: &FitOptions) -> Result<()> {
     let mut free: Vec<&str> =
         FitOptions::FIELDS.iter().filter(|option| option.changeable).map(|option| option.name).collect();
     if options.schedule.may_be_made_longer() {
@@ -278,10 +278,10 @@ pub(super) fn check_settings(saved: &Map, options: &FitOptions) -> Result<()> {
     // Options that an earlier version did not have count as default.
     let mut all = settings(&FitOptions::default());
     all.extend(saved.clone());
-    match super::checkpoint::difference(&all, &settings(options), &free) {
+    match super::checkpoint::difference(&all, here, &free) {
         None => Ok(()),
         Some(difference) => Err(Error::argument(format!("{} holds a run with other settings: {difference}", options.out))
-            .hint("choose another folder with `out`, or start over with `resume: false`, which removes its checkpoints")),
+            .hint("choose another folder with `out`, or start over with `resume: false`, which removes its checkpoints and weights")),
     }
 }
 

@@ -4,20 +4,23 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use super::checkpoint::{self, Checkpoint};
+use super::checkpoint::{self, Checkpoint, differs};
 use super::fit::{check_settings, settings};
 use super::log::Row;
 use super::posthoc;
 use super::training::{Training, mean};
 use crate::context::Context;
 use crate::declare::{FromValue, IntoValue, Map, Value};
-use crate::error::{Error, Result};
-use crate::model::Model;
+use crate::error::{Error, Result, list};
+use crate::model::{Design, Model};
 use crate::torch::Tensor;
+
+/// Key of the model among what code has changed.
+const MODEL: &str = "model";
 
 impl Training<'_> {
     /// Resumes from the newest checkpoint in the folder, if there is one. Rank 0 reads it for all.
-    pub(super) fn resume(&mut self) -> Result<()> {
+    pub(super) fn resume(&mut self, context: &Context) -> Result<()> {
         let found = self.folder.as_ref().map(|folder| {
             if !self.options.resume {
                 folder.clear()?;
@@ -30,7 +33,7 @@ impl Training<'_> {
         let newest = self.ranks.broadcast_text(&steps.last().map_or_else(String::new, usize::to_string))?;
         let Ok(newest) = newest.parse::<usize>() else { return Ok(()) };
         let path = self.folder.as_ref().map(|folder| folder.of_step(newest));
-        let saved =
+        let mut saved =
             Checkpoint::read_shared(path, &self.ranks).map_err(|error| match (&steps[..], &self.folder) {
                 ([.., earlier, _], Some(folder)) => {
                     let earlier = folder.of_step(*earlier);
@@ -38,7 +41,7 @@ impl Training<'_> {
                 }
                 _ => error.hint("remove it to start over"),
             })?;
-        self.take(&saved).map_err(|e| match e.hint_text() {
+        self.take(&mut saved, context).map_err(|e| match e.hint_text() {
             Some(_) => e,
             None => e.hint(
                 "start over with `resume: false`, which removes the checkpoints, or choose another `out`",
@@ -54,11 +57,9 @@ impl Training<'_> {
     }
 
     /// Checks everything, then restores the state.
-    fn take(&mut self, saved: &Checkpoint) -> Result<()> {
+    fn take(&mut self, saved: &mut Checkpoint, context: &Context) -> Result<()> {
         let values = saved.values();
-        check_settings(&get(&values, "settings")?, self.options)?;
-        // Checked first, because its error is more specific than that of different weights.
-        saved.check_design(self.model).map_err(|e| e.context(saved.path().display()))?;
+        self.check_start(saved, &values, context)?;
         let origin: String = get(&values, "origin")?;
         // The weights are those at the start, or those an interrupted cell left in the model.
         if self.origin != origin && self.origin != weights_hash(&saved.of("model"))? {
@@ -118,6 +119,58 @@ impl Training<'_> {
             return Ok(());
         }
         if let Some(row) = last {
+    /// Returns an error unless the run began with these settings and this model. What code had changed by the time of the
+    /// checkpoint counts too, since it is what a call in the same process finds.
+    fn check_start(&mut self, saved: &mut Checkpoint, values: &Map, context: &Context) -> Result<()> {
+        let mut settings: Map = get(values, "settings")?;
+        let changed = values.get("changed").map_or(Ok(Map::new()), Map::from_value)?;
+        let (mut anew, mut early) = (Vec::new(), Map::new());
+        for (name, later) in &changed {
+            let (Some(begun), Some(here)) = (settings.get(name).cloned(), self.settings.get(name)) else {
+                continue;
+            };
+            if differs(name, &begun, here) {
+                settings.insert(name.clone(), later.clone());
+                early.insert(name.clone(), begun);
+            } else {
+                anew.push(name.as_str());
+            }
+        }
+        check_settings(&settings, &self.settings, self.options)?;
+        self.settings.extend(early);
+        if let (Some(later), Some(begun)) = (changed.get(MODEL), &saved.config) {
+            if saved.check_design(self.model).is_err() {
+                self.design = begun.to_json()?;
+                let later = later.to_json().ok_or_else(|| missing(MODEL))?;
+                saved.config = Some(Design::from_json(&later)?);
+            } else {
+                anew.push(MODEL);
+            }
+        }
+        // Comes before the weights, because its error is more specific.
+        saved.check_design(self.model).map_err(|e| e.context(saved.path().display()))?;
+        if !anew.is_empty() {
+            context.note(&format!(
+                "{}: code of {} had changed values that it captured, which begin anew in the resumed run",
+                self.options.out,
+                list(&anew)
+            ));
+        }
+        Ok(())
+    }
+
+    /// Returns the settings, and the design of the model, that are not as at the start, since code changed values that it
+    /// captured.
+    fn changed(&self) -> Result<Map> {
+        let mut changed = settings(self.options);
+        changed.retain(|name, now| self.settings.get(name).is_some_and(|begun| differs(name, begun, now)));
+        let design = self.model.design().to_json()?;
+        if design != self.design {
+            changed.insert(MODEL.to_string(), Value::from_json(&design)?);
+        }
+        Ok(changed)
+    }
+
             let position = self.loader.position();
             self.loader.seek(position.saturating_sub(self.options.batch as u64));
             // The images that are loaded with the indices do not matter.
@@ -162,7 +215,8 @@ impl Training<'_> {
             ("ended".to_string(), self.ended.into_value()),
             ("best".to_string(), best),
             ("origin".to_string(), self.origin.clone().into_value()),
-            ("settings".to_string(), Value::Map(settings(self.options))),
+            ("settings".to_string(), Value::Map(self.settings.clone())),
+            ("changed".to_string(), Value::Map(self.changed()?)),
         ]);
         let rows: Vec<f64> =
             self.history.iter().flat_map(|r| [r.step as f64, r.loss, r.lr, r.grad_norm, r.seconds]).collect();
@@ -177,7 +231,7 @@ impl Training<'_> {
             tensors.insert("run.bins".to_string(), bins.saved());
         }
         tensors.extend(self.also.saved());
-        checkpoint::save_with(folder.of_step(step), &parts, tensors)?;
+        checkpoint::save_with(folder.of_step(step), &parts, tensors, Some(&self.design))?;
         if self.best.is_some_and(|(best, _)| best == step) {
             folder.mark_best(step)?;
         }

@@ -678,8 +678,9 @@ fn a_resumed_run_may_change_what_does_not_change_its_results() {
         ]
     );
     let settings = fit::settings(&short());
-    fit::check_settings(&settings, &FitOptions { keep: 7, log_every: 3, ..short() }).unwrap();
-    let error = fit::check_settings(&settings, &FitOptions { seed: 9, ..short() }).unwrap_err();
+    let check = |options: FitOptions| fit::check_settings(&settings, &fit::settings(&options), &options);
+    check(FitOptions { keep: 7, log_every: 3, ..short() }).unwrap();
+    let error = check(FitOptions { seed: 9, ..short() }).unwrap_err();
     assert!(error.message().contains("`seed` was 0 and is 9"), "{error}");
     assert!(!settings.contains_key("score") && !settings.contains_key("on_step"));
 }

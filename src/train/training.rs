@@ -17,7 +17,7 @@ use super::{
 };
 use crate::context::{Bar, Context};
 use crate::data::{Batch, Dataset, Loader, LoaderOptions};
-use crate::declare::{IntoValue, Value};
+use crate::declare::{IntoValue, Map, Value};
 use crate::error::{Error, Kind, Result};
 use crate::flow::losses::wide;
 use crate::flow::{Loss, Pair, Times};
@@ -65,6 +65,10 @@ pub(super) struct Training<'a> {
     pub(super) written: usize,
     /// Hash of the weights at the start.
     pub(super) origin: String,
+    /// Options at the start, as data. Code may change the values that it captured.
+    pub(super) settings: Map,
+    /// Design of the model at the start, likewise.
+    pub(super) design: serde_json::Value,
 }
 
 struct Pending {
@@ -134,6 +138,7 @@ impl<'a> Training<'a> {
                 ..LoaderOptions::default()
             },
         )?;
+        let (settings, design) = (settings(options), model.design().to_json()?);
         let also = Also::new(&options.also.0, options.seed, model)?;
         let parameters = also.with(Parameters::of(model)?)?;
         let adamw = AdamWOptions {
@@ -161,6 +166,8 @@ impl<'a> Training<'a> {
             best: None,
             written: 0,
             origin: String::new(),
+            settings,
+            design,
             log: None,
             recorded: recorded(model, options, &optimizer),
             model,
@@ -173,7 +180,7 @@ impl<'a> Training<'a> {
         };
         training.same_on_all_ranks()?;
         if training.saves() {
-            uninterrupted(|| training.resume())?;
+            uninterrupted(|| training.resume(context))?;
         }
         if let Some(folder) = &training.folder {
             training.log = Some(Log::create(folder.path(), &training.history, options.loss_bins)?);
@@ -200,8 +207,7 @@ impl<'a> Training<'a> {
             ("`on_step`".to_string(), given(options.on_step.is_some())),
             ("`score`".to_string(), given(options.score.is_some())),
         ];
-        let settings = settings(options).into_iter();
-        facts.extend(settings.map(|(name, value)| {
+        facts.extend(self.settings.iter().map(|(name, value)| {
             (format!("`{name}`"), short(&value.to_json_text().unwrap_or_else(|| format!("{value:?}"))))
         }));
         self.ranks.same(&facts)
@@ -656,7 +662,7 @@ impl<'a> Training<'a> {
             losses: self.losses,
             history: self.history,
             skipped: self.skipped,
-            settings: settings(self.options),
+            settings: self.settings,
         }))
     }
 }

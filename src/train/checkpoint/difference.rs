@@ -11,6 +11,11 @@ pub fn difference(saved: &Map, here: &Map, free: &[&str]) -> Option<String> {
     compared.into_iter().find_map(|(name, old)| changed(name, old, here.get(name)?))
 }
 
+/// Returns whether two values of a setting differ, as [`difference`] compares them.
+pub fn differs(name: &str, one: &Value, other: &Value) -> bool {
+    changed(name, one, other).is_some()
+}
+
 fn changed(name: &str, old: &Value, new: &Value) -> Option<String> {
     match (old, new) {
         (Value::Unit, code) | (code, Value::Unit) if is_code(code) => None,

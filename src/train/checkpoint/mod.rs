@@ -26,7 +26,7 @@ use crate::torch::io::{Loaded, load_safetensors, save_safetensors};
 use crate::torch::{DType, Device, Tensor, device, rng, uninterrupted};
 
 pub use api::space::*;
-pub(super) use difference::difference;
+pub(super) use difference::{difference, differs};
 pub use folder::Folder;
 pub use parts::{Others, PartsOptions};
 
@@ -52,14 +52,15 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Writes a checkpoint atomically; an interrupt waits until it is written.
 pub(crate) fn write(path: impl AsRef<Path>, parts: &PartsOptions) -> Result<()> {
-    save_with(path, parts, BTreeMap::new())
+    save_with(path, parts, BTreeMap::new(), None)
 }
 
-/// Like [`save`], with additional tensors.
+/// Like [`write`], with additional tensors, and with the configuration of the model as it was at an earlier time.
 pub(super) fn save_with(
     path: impl AsRef<Path>,
     parts: &PartsOptions,
     mut tensors: BTreeMap<String, Tensor>,
+    config: Option<&serde_json::Value>,
 ) -> Result<()> {
     uninterrupted(|| {
         let mut state = collect(parts, "", &mut tensors)?;
@@ -90,9 +91,11 @@ pub(super) fn save_with(
             ("spectral".to_string(), VERSION.to_string()),
             ("state".to_string(), state),
         ]);
-        if let Some(config) = parts.config() {
-            texts.insert(CONFIG.to_string(), config.to_json()?.to_string());
-        }
+        let own = match config {
+            None => parts.config().map(|config| config.to_json()).transpose()?,
+            given => given.cloned(),
+        };
+        texts.extend(own.map(|config| (CONFIG.to_string(), config.to_string())));
         save_safetensors(path.as_ref(), &tensors, &texts)
     })
 }

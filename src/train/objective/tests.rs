@@ -186,8 +186,9 @@ fn code_that_changed_is_named_with_its_line() {
 fn runs_of_versions_without_these_options_go_on() {
     let mut saved = fit::settings(&short());
     ["groups", "path", "loss"].iter().for_each(|name| assert!(saved.remove(*name).is_some(), "{name}"));
-    fit::check_settings(&saved, &short()).unwrap();
-    let error = fit::check_settings(&saved, &FitOptions { loss: mse(), ..short() }).unwrap_err();
+    fit::check_settings(&saved, &fit::settings(&short()), &short()).unwrap();
+    let other = FitOptions { loss: mse(), ..short() };
+    let error = fit::check_settings(&saved, &fit::settings(&other), &other).unwrap_err();
     assert!(error.message().contains("`loss.kind` was \"mse\" and is \"function\""), "{error}");
 }
 
