@@ -374,7 +374,7 @@ impl Seek for Tracked<'_> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// Returns a PNG of RGB pixels given by a function of column and row.

@@ -232,9 +232,9 @@ pub fn fit(model: &Model, dataset: &Dataset, options: &FitOptions, context: &Con
         _ => error,
     });
     // Weights are saved after a failure too, but that failure is the error to report. If the failure was writing a
-    // file, saving again would fail as well.
+    // file, and not reading an image, saving again would fail as well.
     let saved = match &outcome {
-        Err(error) if error.kind() == Kind::File && error.origin().is_none() => Ok(()),
+        Err(error) if error.kind() == Kind::File && error.origin().is_none() && !training.unread => Ok(()),
         _ => uninterrupted(|| training.end(outcome.as_ref().err())),
     };
     outcome.and(saved)?;

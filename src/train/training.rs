@@ -69,6 +69,8 @@ pub(super) struct Training<'a> {
     pub(super) settings: Map,
     /// Design of the model at the start, likewise.
     pub(super) design: serde_json::Value,
+    /// Whether the last batch could not be read.
+    pub(super) unread: bool,
 }
 
 struct Pending {
@@ -168,6 +170,7 @@ impl<'a> Training<'a> {
             origin: String::new(),
             settings,
             design,
+            unread: false,
             log: None,
             recorded: recorded(model, options, &optimizer),
             model,
@@ -180,6 +183,8 @@ impl<'a> Training<'a> {
         };
         training.same_on_all_ranks()?;
         if training.saves() {
+            // The data is that of the start, also if a file breaks before the first checkpoint.
+            training.loader.state()?;
             uninterrupted(|| training.resume(context))?;
         }
         if let Some(folder) = &training.folder {
@@ -286,8 +291,8 @@ impl<'a> Training<'a> {
         }
         match failure {
             None if self.written < self.done() => self.checkpoint(true)?,
-            // After an error in a script function or an interrupt, all steps so far are good.
-            Some(error) if error.kind() == Kind::Interrupted || error.origin().is_some() => {
+            // After an error in a script function, an interrupt or an unreadable image, all steps so far are good.
+            Some(error) if error.kind() == Kind::Interrupted || error.origin().is_some() || self.unread => {
                 self.flush_losses()?;
                 if self.written < self.done() {
                     self.checkpoint(false)?;
@@ -364,7 +369,9 @@ impl<'a> Training<'a> {
 
     fn attempt(&mut self, step: usize, lr: f64, context: &Context) -> Result<Pending> {
         let (first, count) = self.loaded();
-        let batch = self.loader.next_share(first, count)?;
+        let batch = self.loader.next_share(first, count);
+        self.unread = batch.is_err();
+        let batch = batch?;
         let drawn = self.draw(step, &batch)?;
         let (measured, gradients) = self.gradients(&drawn, step, context)?;
         let (Measured { loss, bins }, gradients) = self.summed(measured, gradients)?;
