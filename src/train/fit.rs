@@ -112,7 +112,7 @@ pub struct FitOptions {
     /// checkpoint.
     #[option(changeable, receives = received::SCORE)]
     pub score: Option<Function>,
-    /// Whether to resume the run in `out`; `false` removes its checkpoints and starts over.
+    /// Whether to resume the run in `out`; `false` removes its checkpoints, snapshots and weights, and starts over.
     #[option(default = true, changeable)]
     pub resume: bool,
     /// Number of parts into which each batch is split to save memory; divides `batch`. They are computed one

@@ -91,14 +91,14 @@ pub(super) fn save(run: &Path, average: &Ema, sigma_rel: f64, step: usize) -> Re
     save_safetensors(&path, &average.tensors(), &texts)
 }
 
-/// Removes all snapshots of a run.
-pub(super) fn clear(run: &Path) -> Result<()> {
+/// Removes the snapshots of a run after a step, which another run has left, or one that lost its last checkpoints.
+pub(super) fn clear_after(run: &Path, last: usize) -> Result<()> {
     let folder = folder_of(run);
     if !folder.is_dir() {
         return Ok(());
     }
     let all = files::list(&folder)?;
-    let all = all.iter().filter(|name| step_of(name).is_some());
+    let all = all.iter().filter(|name| step_of(name).is_some_and(|step| step > last));
     all.into_iter().try_for_each(|name| files::remove(folder.join(name)))
 }
 

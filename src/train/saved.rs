@@ -24,9 +24,14 @@ impl Training<'_> {
         let found = self.folder.as_ref().map(|folder| {
             if !self.options.resume {
                 folder.clear()?;
-                posthoc::clear(folder.path())?;
             }
-            folder.steps()
+            let steps = folder.steps()?;
+            if steps.is_empty() {
+                // A run that ended before its first checkpoint has left them, and this one may have others.
+                folder.clear_averages()?;
+                posthoc::clear_after(folder.path(), 0)?;
+            }
+            Ok(steps)
         });
         let steps = self.ranks.agree(found.transpose())?.unwrap_or_default();
         self.origin = hash(self.model)?;
@@ -44,16 +49,17 @@ impl Training<'_> {
         self.take(&mut saved, context).map_err(|e| match e.hint_text() {
             Some(_) => e,
             None => e.hint(
-                "start over with `resume: false`, which removes the checkpoints, or choose another `out`",
+                "start over with `resume: false`, which removes its checkpoints and weights, or choose another `out`",
             ),
         })?;
+        let Some(folder) = &self.folder else { return Ok(()) };
         // If the run was killed between writing the checkpoint and linking it, the best one is missing.
-        if let (Some((step, _)), Some(folder)) = (self.best, &self.folder)
+        if let Some((step, _)) = self.best
             && step == newest
         {
             folder.mark_best(step)?;
         }
-        Ok(())
+        posthoc::clear_after(folder.path(), newest)
     }
 
     /// Checks everything, then restores the state.

@@ -301,14 +301,9 @@ impl<'a> Training<'a> {
             _ => {}
         }
         let Some(folder) = &self.folder else { return Ok(()) };
-        let path = folder.path();
-        self.model.save(path.join("weights.safetensors"))?;
+        self.model.save(folder.weights())?;
         self.averages.iter().enumerate().try_for_each(|(i, average)| {
-            let name = match i {
-                0 => "ema.safetensors".to_string(),
-                _ => format!("ema-{}.safetensors", average.name()),
-            };
-            average.model().save(path.join(name))
+            average.model().save(folder.average((i > 0).then(|| average.name())))
         })
     }
 

@@ -63,10 +63,28 @@ impl Folder {
         old.iter().try_for_each(|step| files::remove(self.of_step(*step)))
     }
 
-    /// Removes all checkpoints.
+    /// Returns the path of the trained weights.
+    pub fn weights(&self) -> PathBuf {
+        self.path.join("weights.safetensors")
+    }
+
+    /// Returns the path of averaged weights: those of the main average, or of another by its name.
+    pub fn average(&self, name: Option<&str>) -> PathBuf {
+        self.path.join(name.map_or("ema.safetensors".to_string(), |name| format!("ema-{name}.safetensors")))
+    }
+
+    /// Removes all checkpoints and weights.
     pub fn clear(&self) -> Result<()> {
         self.keep(0)?;
-        if self.best().exists() { files::remove(self.best()) } else { Ok(()) }
+        let files = [self.best(), self.weights(), self.average(None)];
+        files.iter().filter(|path| path.exists()).try_for_each(files::remove)?;
+        self.clear_averages()
+    }
+
+    /// Removes the averaged weights that have a name; every run writes the main ones anew.
+    pub fn clear_averages(&self) -> Result<()> {
+        let named = |name: &&String| name.starts_with("ema-") && name.ends_with(".safetensors");
+        files::list(&self.path)?.iter().filter(named).try_for_each(|name| files::remove(self.path.join(name)))
     }
 }
 
@@ -81,12 +99,19 @@ mod tests {
         for step in [5, 10, 99, 100] {
             files::write(folder.of_step(step), step.to_string()).unwrap();
         }
+        for path in [folder.weights(), folder.average(None), folder.average(Some("slow"))] {
+            files::write(path, "old").unwrap();
+        }
+        files::write(folder.path().join("emails.txt"), "kept").unwrap();
         folder.mark_best(5).unwrap();
         folder.keep(2).unwrap();
         assert_eq!(folder.steps().unwrap(), [99, 100]);
         assert_eq!(files::read_text(folder.best()).unwrap(), "5");
         folder.clear().unwrap();
         assert!(folder.steps().unwrap().is_empty() && !folder.best().exists());
+        let left: Vec<String> = files::list(folder.path()).unwrap();
+        assert!(left.iter().all(|name| !name.ends_with(".safetensors")), "{left:?}");
+        assert!(left.contains(&"emails.txt".to_string()), "{left:?}");
     }
 
     #[test]
