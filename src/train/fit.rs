@@ -108,8 +108,8 @@ pub struct FitOptions {
     #[option(default = 2, range = 1.., changeable)]
     pub keep: usize,
     /// Function called with `#{ step, loss, model, ema, averages }` at each checkpoint. It returns a number, and the
-    /// checkpoint with the lowest one is the best. By default the score is `loss`, the mean since the previous
-    /// checkpoint.
+    /// checkpoint with the lowest one is the best; NaN never is. By default the score is `loss`, the mean since the
+    /// previous checkpoint.
     #[option(changeable, receives = received::SCORE)]
     pub score: Option<Function>,
     /// Whether to resume the run in `out`; `false` removes its checkpoints, snapshots and weights, and starts over.

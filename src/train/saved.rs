@@ -92,6 +92,7 @@ impl Training<'_> {
             Some(Value::Map(best)) => Some((get(best, "step")?, get(best, "score")?)),
             _ => None,
         };
+        let best = best.filter(|(_, score): &(usize, f64)| !score.is_nan());
         let (before, skipped, ended) =
             (get(&values, "seconds")?, get(&values, "skipped")?, get(&values, "ended")?);
         self.also.check(saved)?;
@@ -199,7 +200,8 @@ impl Training<'_> {
         let step = self.done();
         if regular {
             let score = self.score(step)?;
-            if self.best.is_none_or(|(_, best)| score < best) {
+            // NaN is no score.
+            if !score.is_nan() && self.best.is_none_or(|(_, best)| score < best) {
                 self.best = Some((step, score));
             }
         }
@@ -299,3 +301,6 @@ fn weights_hash(weights: &BTreeMap<String, Tensor>) -> Result<String> {
     }
     Ok(hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! Runs that end in unusual ways, and what the next run in their folder finds.
+
+use std::path::Path;
+use std::sync::Mutex;
+
+use crate::context::Context;
+use crate::data::decode::tests::png_of;
+use crate::data::folder::image_folder;
+use crate::data::{Dataset, ImageFolderOptions};
+use crate::declare::{Function, Value};
+use crate::train::checkpoint::Checkpoint;
+use crate::train::fit::fit;
+use crate::train::tests::{model, short, train, weights};
+use crate::train::{AverageOptions, Averages, FitOptions, Run};
+
+/// Returns eight small images of two classes, which are read when they are needed.
+fn images(place: &Path) -> Dataset {
+    for i in 0..8 {
+        let class = place.join(["dark", "light"][i % 2]);
+        std::fs::create_dir_all(&class).unwrap();
+        let path = class.join(format!("{i}.png"));
+        if !path.exists() {
+            std::fs::write(path, png_of(4, 4, |x, y| [i as u8 * 30 + (x * y) as u8; 3])).unwrap();
+        }
+    }
+    let options =
+        ImageFolderOptions { size: 4, channels: 1, in_memory: Some(false), ..ImageFolderOptions::default() };
+    image_folder(place, &options, &Context::default()).unwrap()
+}
+
+#[test]
+fn an_image_that_cannot_be_read_loses_no_step() {
+    let (place, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let data = images(place.path());
+    let options = FitOptions { batch: 4, steps: 20, checkpoint_every: 1000, ..short() };
+    let run = |options: &FitOptions| fit(&model(0), &data, options, &Context::default());
+    let straight = run(&options).unwrap();
+    let saved = FitOptions { out: out.path().display().to_string(), ..options };
+    let (file, away) = (place.path().join("dark/2.png"), place.path().join("away"));
+    let (from, to) = (file.clone(), away.clone());
+    let on_step = Function::new(move |values| {
+        let Value::Map(row) = &values[0] else { unreachable!() };
+        if matches!(row["step"], Value::Int(5)) {
+            std::fs::rename(&from, &to).unwrap();
+        }
+        Ok(Value::Unit)
+    });
+    let error = run(&FitOptions { on_step: Some(on_step), ..saved.clone() }).unwrap_err();
+    assert!(error.message().contains("dark/2.png"), "{error}");
+    let there = crate::files::list(out.path().join("checkpoints")).unwrap();
+    let done = there.last().unwrap().trim_start_matches("step-").trim_end_matches(".safetensors");
+    let done = done.parse::<usize>().unwrap();
+    assert!((5..12).contains(&done), "{there:?}");
+    assert!(out.path().join("weights.safetensors").exists());
+    std::fs::rename(away, file).unwrap();
+    let resumed = run(&saved).unwrap();
+    assert_eq!((resumed.losses(), weights(resumed.model())), (straight.losses(), weights(straight.model())));
+}
+
+/// Trains with scores at steps 3, 6, 9 and 12, and returns the step of the best checkpoint.
+fn best(scores: [f64; 4]) -> Option<i64> {
+    let folder = tempfile::tempdir().unwrap();
+    let scores = Mutex::new(scores.to_vec());
+    let score = Function::new(move |_| Ok(Value::Float(scores.lock().unwrap().remove(0))));
+    let out = folder.path().display().to_string();
+    train(&model(0), &FitOptions { checkpoint_every: 3, score: Some(score), out, ..short() }).unwrap();
+    let path = folder.path().join("checkpoints/best.safetensors");
+    path.exists().then(|| match Checkpoint::read(path).unwrap().values()["step"] {
+        Value::Int(step) => step,
+        _ => unreachable!(),
+    })
+}
+
+#[test]
+fn a_score_that_is_no_number_is_never_the_best() {
+    assert_eq!(best([f64::NAN, 2.0, 1.0, 3.0]), Some(9));
+    assert_eq!(best([2.0, f64::NAN, f64::NAN, 3.0]), Some(3));
+    assert_eq!(best([f64::NAN, f64::INFINITY, f64::NAN, 5.0]), Some(12));
+    assert_eq!(best([f64::NAN; 4]), None);
+}
+
+#[test]
+fn a_run_that_starts_over_leaves_nothing_of_another_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let named = AverageOptions { name: "slow".to_string(), ..AverageOptions::decay(0.99) };
+    let first = FitOptions {
+        ema: Averages(vec![AverageOptions::decay(0.9), named]),
+        out: folder.path().display().to_string(),
+        ..short()
+    };
+    let there = |name: &str| folder.path().join(name).exists();
+    train(&model(0), &first).unwrap();
+    assert!(there("ema-slow.safetensors") && there("weights.safetensors"));
+    // Weights of an earlier run do not pass for those of one that has not written any yet.
+    let fails = Function::new(|_| Err(crate::error::Error::file("somewhere", "no space left on the disk")));
+    let again = FitOptions { ema: Averages::from(vec![0.9]), resume: false, ..first };
+    train(&model(0), &FitOptions { schedule: fails.into(), ..again.clone() }).unwrap_err();
+    for name in ["ema-slow.safetensors", "ema.safetensors", "weights.safetensors"] {
+        assert!(!there(name), "{name}");
+    }
+    let run: Run = train(&model(0), &again).unwrap();
+    assert!(run.loss().is_finite() && there("ema.safetensors") && !there("ema-slow.safetensors"));
+}
