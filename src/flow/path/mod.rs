@@ -153,8 +153,8 @@ impl Path {
                 let target = match predict {
                     Predict::Velocity => target,
                     _ => {
-                        let exact = self.output((x1, &noise), t)?;
-                        self.velocity(exact, &x_t, t)?.to_dtype(x1.dtype())?
+                        let (image, noise) = predict.exact(x1, &noise, &x_t, &factors, self.least())?;
+                        factors.point(&image, &noise)?.1.to_dtype(x1.dtype())?
                     }
                 };
                 Ok(Pair { x_t, target, noise })
@@ -279,12 +279,6 @@ impl Path {
         let [alpha, sigma, d_alpha, d_sigma] =
             [factors.alpha, factors.sigma, factors.d_alpha, factors.d_sigma].map(|x| x.item());
         Ok([alpha?, sigma?, d_alpha?, d_sigma?])
-    }
-
-    /// Returns the output of an exact network for an image and its noise.
-    fn output(&self, (x1, noise): (&Tensor, &Tensor), t: &Tensor) -> Result<Tensor> {
-        let factors = self.options.interpolant.at(t)?;
-        self.options.predict.of(x1, noise, &factors, self.least())
     }
 
     /// Returns the smallest divisor of conversions.

@@ -54,7 +54,23 @@ impl Predict {
         }
     }
 
-    /// Returns the output of an exact network for an image and its noise.
+    /// Returns the image and the noise that [`Predict::split`] finds in the output of an exact network at `x`.
+    pub(super) fn exact(
+        self,
+        image: &Tensor,
+        noise: &Tensor,
+        x: &Tensor,
+        factors: &Factors,
+        least: f64,
+    ) -> Result<(Tensor, Tensor)> {
+        match self {
+            // The output becomes the noise without a division, and would itself be infinite where sigma is zero.
+            Predict::Score => Predict::Noise.split(noise, x, factors, least),
+            _ => self.split(&self.of(image, noise, factors, least)?, x, factors, least),
+        }
+    }
+
+    /// Returns a prediction of an image and its noise; the divisor of the score is at least `least`.
     pub(super) fn of(self, image: &Tensor, noise: &Tensor, factors: &Factors, least: f64) -> Result<Tensor> {
         match self {
             Predict::Velocity => Ok(factors.point(image, noise)?.1),

@@ -234,6 +234,12 @@ fn predictions_are_converted_into_each_other_on_every_interpolant() {
             let v = of(from).velocity(exact(from), &pair.x_t, &t).unwrap();
             assert!(v.allclose(&pair.target, 1e-8, 1e-8).unwrap(), "{interpolant} {from}");
             // What training compares with is what an exact network gives, at the ends too.
+            let late = times(&[0.02, 0.98, 0.999]);
+            let own = of(from).pair(&x1, &late, None, Some(&generator())).unwrap();
+            let factors = interpolant.at(&late).unwrap();
+            let output = from.of(&x1, &own.noise, &factors, 1e-12).unwrap();
+            let v = of(from).velocity(output, &own.x_t, &late).unwrap();
+            assert!(v.allclose(&own.target, 1e-5, 1e-5).unwrap(), "{interpolant} {from}");
             let ends = times(&[0.0, 1.0, 0.5]);
             let own = of(from).pair(&x1, &ends, None, Some(&generator())).unwrap();
             assert!(
