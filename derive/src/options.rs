@@ -417,7 +417,7 @@ impl<'a> Item<'a> {
     }
 }
 
-/// Writes the permitted numbers of a range with a start, and an end that is included.
+/// Writes the permitted numbers of a range with a start.
 fn range(range: &Expr) -> Result<TokenStream> {
     let wrong = || Error::new_spanned(range, "expected a range such as `1..` or `0.0..=1.0`");
     let Expr::Range(range) = range else { return Err(wrong()) };
@@ -427,7 +427,9 @@ fn range(range: &Expr) -> Result<TokenStream> {
         (Some(high), RangeLimits::Closed(_)) => {
             Ok(quote! { crate::declare::Allowed::Range((#low) as f64, (#high) as f64) })
         }
-        _ => Err(wrong()),
+        (Some(high), RangeLimits::HalfOpen(_)) => {
+            Ok(quote! { crate::declare::Allowed::Below((#low) as f64, (#high) as f64) })
+        }
     }
 }
 
@@ -456,7 +458,7 @@ mod tests {
         let field = |attribute: TokenStream| message(parse_quote!(struct A { #attribute a: i64 }));
         assert!(field(quote!(#[option(low = 1)])).starts_with("expected `default`, `range`"));
         assert_eq!(field(quote!(#[option(omit)])), "`omit` needs a `default`");
-        for range in [quote!(1), quote!(..=1), quote!(0..1)] {
+        for range in [quote!(1), quote!(..=1), quote!(..1)] {
             let found = field(quote!(#[option(range = #range)]));
             assert_eq!(found, "expected a range such as `1..` or `0.0..=1.0`");
         }
@@ -477,10 +479,13 @@ mod tests {
                 a: i64,
                 #[option(default = -0.5, range = -1.0..=1.0)]
                 b: f64,
+                #[option(default = 0.5, range = 0.0..1.0)]
+                c: f64,
             }
         });
         let code = code.unwrap().to_string();
         assert!(code.contains("Range ((1) as f64 , f64 :: INFINITY)"), "{code}");
         assert!(code.contains("Range ((- 1.0) as f64 , (1.0) as f64)"), "{code}");
+        assert!(code.contains("Below ((0.0) as f64 , (1.0) as f64)"), "{code}");
     }
 }

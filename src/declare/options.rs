@@ -11,6 +11,8 @@ pub enum Allowed {
     Any,
     /// Numbers from the first to the second, both included; arrays are checked entry by entry.
     Range(f64, f64),
+    /// Numbers from the first up to the second, which is not included.
+    Below(f64, f64),
     /// One of these strings.
     OneOf(&'static [&'static str]),
 }
@@ -20,9 +22,10 @@ impl Allowed {
     pub fn check(&self, name: &str, value: &Value) -> Result<()> {
         match (self, value) {
             (_, Value::List(list)) => list.iter().try_for_each(|v| self.check(name, v)),
-            (Allowed::Range(low, high), Value::Int(_) | Value::Float(_)) => {
+            (Allowed::Range(low, high) | Allowed::Below(low, high), Value::Int(_) | Value::Float(_)) => {
                 let x = f64::from_value(value)?;
-                if x >= *low && x <= *high {
+                let open = matches!(self, Allowed::Below(..));
+                if x >= *low && (x < *high || (x == *high && !open)) {
                     return Ok(());
                 }
                 Err(Error::not_allowed(name, self.describe(), x))
@@ -41,6 +44,7 @@ impl Allowed {
             Allowed::Any => String::new(),
             Allowed::Range(low, high) if high.is_infinite() => format!("at least {low}"),
             Allowed::Range(low, high) => format!("from {low} to {high}"),
+            Allowed::Below(low, high) => format!("at least {low} and below {high}"),
             Allowed::OneOf(words) => format!("one of {}", list(words)),
         }
     }
@@ -300,6 +304,18 @@ mod tests {
         /// What happens at the edge.
         #[option(default = Edge::Replicate, omit, shown = "{} edge", alias = "border")]
         pub edge: Edge,
+    }
+
+    #[test]
+    fn a_range_may_leave_out_its_end() {
+        let below = super::Allowed::Below(0.0, 1.0);
+        assert!(
+            below.check("x", &Value::Float(0.0)).is_ok() && below.check("x", &Value::Float(0.999)).is_ok()
+        );
+        for wrong in [-0.1, 1.0, f64::NAN] {
+            let error = below.check("x", &Value::Float(wrong)).unwrap_err();
+            assert!(error.message().starts_with("`x` must be at least 0 and below 1, found "), "{error}");
+        }
     }
 
     /// Several blurs.

@@ -30,7 +30,7 @@ pub struct FitOptions {
     #[option(default = 1e-4, range = 0.0..=1000.0)]
     pub lr: f64,
     /// Decay rates of the first and the second moment of AdamW.
-    #[option(default = (0.9, 0.99), range = 0.0..=1.0)]
+    #[option(default = (0.9, 0.99), range = 0.0..1.0)]
     pub betas: (f64, f64),
     /// Decoupled weight decay.
     #[option(default = 0.0, range = 0.0..=1000.0)]

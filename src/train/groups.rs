@@ -19,7 +19,7 @@ pub struct Group {
     #[option(range = 0.0..=1000.0)]
     pub weight_decay: Option<f64>,
     /// Decay rates of the first and the second moment.
-    #[option(range = 0.0..=1.0)]
+    #[option(range = 0.0..1.0)]
     pub betas: Option<(f64, f64)>,
     /// Added to the square root of the second moment.
     #[option(range = 0.0..=1.0)]
@@ -247,6 +247,23 @@ mod tests {
         assert!(text.contains("group 1 #{ lr: 0.02, match: [\"a.gate\", \"b.*\"] }: 2 tensors"), "{text}");
         let other = Optimizer::new(&parameters, &AdamWOptions { lr: 0.0, ..opt.settings() }).unwrap();
         assert!(other.set_lr(0.1).unwrap_err().message().contains("in proportion"));
+    }
+
+    #[test]
+    fn rates_of_one_that_would_divide_by_zero_are_refused() {
+        let parameters = Parameters::new(named(&["a"], DType::Float32)).unwrap();
+        let refused = |options: AdamWOptions, text: &str| {
+            let error = Optimizer::new(&parameters, &options).unwrap_err();
+            assert!(error.message().ends_with(text), "{error}");
+        };
+        let text = "`betas` must be at least 0 and below 1, found 1";
+        refused(AdamWOptions { betas: (1.0, 0.99), ..Default::default() }, text);
+        refused(AdamWOptions { betas: (0.9, 1.0), ..Default::default() }, text);
+        let own = Group { betas: Some((0.9, 1.0)), ..group(&["a"], None) };
+        refused(AdamWOptions { groups: Groups(vec![own]), ..Default::default() }, text);
+        let muon = crate::train::MuonOptions { momentum: 1.0, ..Default::default() };
+        let error = Optimizer::muon(&parameters, &muon, &AdamWOptions::default()).unwrap_err();
+        assert!(error.message().contains("`momentum` must be at least 0 and below 1"), "{error}");
     }
 
     #[test]

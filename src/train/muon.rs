@@ -21,7 +21,7 @@ pub struct MuonOptions {
     #[option(default = 0.02, range = 0.0..=1000.0)]
     pub lr: f64,
     /// Decay rate of the momentum.
-    #[option(default = 0.95, range = 0.0..=1.0)]
+    #[option(default = 0.95, range = 0.0..1.0)]
     pub momentum: f64,
     /// Whether an update looks ahead: it is the gradient moved towards the momentum, instead of the momentum.
     #[option(default = true)]
