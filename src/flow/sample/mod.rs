@@ -38,7 +38,8 @@ pub struct SampleOptions {
     /// Number of steps from noise to data; the paper uses 50.
     #[option(default = 50, range = 1..=1000000)]
     pub steps: usize,
-    /// Guidance scale s of `v_null + s (v_cond - v_null)`; 1 means none.
+    /// Guidance scale s of `v_null + s (v_cond - v_null)`; 1 means none. The null label must have been trained, with a
+    /// `class_dropout_prob` above 0.
     #[option(default = 1.0, range = -1000.0..=1000.0)]
     pub guidance: f64,
     /// Times `[first, last]` between which guidance applies, both included (Kynkäänniemi et al. 2024).
@@ -211,6 +212,13 @@ pub fn sample(model: &Model, options: &SampleOptions, context: &Context) -> Resu
     if options.guides() && options.autoguidance.is_none() && model.last_label() < model.num_classes() {
         return Err(Error::argument("the model has no null label, which guidance needs")
             .hint("it was trained without label dropout; leave `guidance` and `guide` out"));
+    }
+    let untrained = options.guides() && options.autoguidance.is_none();
+    if untrained && model.design().class_dropout_prob() == 0.0 && context.warn.is_first("null label") {
+        context.note(
+            "guidance needs the null label, which training with the model's `class_dropout_prob: 0.0` never sees; the \
+             images are right only if the weights come from another training",
+        );
     }
     let device = model.device();
     let labels = labels(model, options.labels.as_ref())?.to_device(device)?;

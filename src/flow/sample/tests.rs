@@ -55,6 +55,25 @@ fn the_result_does_not_depend_on_how_it_is_divided() {
 }
 
 #[test]
+fn guidance_by_a_null_label_that_no_training_sees_is_noted_once() {
+    let notes = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&notes);
+    let note = Arc::new(move |text: &str| told.lock().unwrap().push(text.to_string()));
+    let context = Context { note, ..Context::default() };
+    let guided = SampleOptions { guidance: 3.0, ..of(&[0]) };
+    let config = Config { class_dropout_prob: 0.0, ..model().config().unwrap().clone() };
+    let never = Model::new(config, 0, Device::Cpu).unwrap();
+    sample(&model(), &guided, &context).unwrap();
+    sample(&never, &of(&[0]), &context).unwrap();
+    sample(&never, &SampleOptions { autoguidance: Some(model()), ..guided.clone() }, &context).unwrap();
+    assert!(notes.lock().unwrap().is_empty());
+    sample(&never, &guided, &context).unwrap();
+    sample(&never, &guided, &context).unwrap();
+    let notes = notes.lock().unwrap();
+    assert!(notes.len() == 1 && notes[0].contains("`class_dropout_prob: 0.0`"), "{notes:?}");
+}
+
+#[test]
 fn the_seed_or_the_noise_fixes_the_result() {
     let options = of(&[0, 1]);
     let a = run(&options).unwrap();
