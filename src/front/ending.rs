@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::terminal;
 use crate::context::Interrupt;
+use crate::error::Error;
 use crate::ranks::{Notice, Ranks};
 use crate::script::failure::{Diagnosis, End};
 
@@ -152,6 +153,15 @@ impl Ending {
                 ranks.leave(Duration::MAX);
                 if is_ordered() { self.end_as_ordered() } else { self.conclude_alone(result) }
             }
+        }
+    }
+
+    /// Returns the exit code of a program that could not be connected with the other ranks, and shows why unless
+    /// another rank does.
+    pub fn conclude_early(&self, error: Error) -> u8 {
+        match self.reason.load(Ordering::SeqCst) {
+            RANK => self.end_as_ordered(),
+            _ => terminal::fail(error),
         }
     }
 

@@ -80,6 +80,10 @@ pub fn run(options: Run, launch: Result<Option<Launch>>) -> u8 {
         let error = Error::usage("several processes cannot read one script from standard input");
         return terminal::fail(error.hint("save the script as a file"));
     }
+    // Whatever is wrong with the file is told once, before any process starts.
+    if several && let Err(error) = read_script(&options.file) {
+        return terminal::fail(error);
+    }
     if let Some(ranks @ 2..) = options.ranks {
         return processes::start(Kind::Ranks, usize::from(ranks), &options);
     }
@@ -94,7 +98,7 @@ pub fn run(options: Run, launch: Result<Option<Launch>>) -> u8 {
         let notify = Arc::new(move |notice| listener.obey(notice));
         match processes::connect(launch, timeout, notify) {
             Ok(ranks) => ending.join(&ranks),
-            Err(error) => return terminal::fail(error),
+            Err(error) => return ending.conclude_early(error),
         }
     }
     let Run { file, deterministic, arguments, .. } = options;

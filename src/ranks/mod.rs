@@ -142,7 +142,8 @@ impl Ranks {
         let interface = std::env::var("GLOO_SOCKET_IFNAME").unwrap_or_default();
         let address = address(&launch, &store, &link)?;
         // Gloo's own limit only matters if ours fails.
-        let group = Group::open(&store, (rank, size), &address, &interface, timeout + CONNECT)?;
+        let group = Group::open(&store, (rank, size), &address, &interface, timeout + CONNECT)
+            .map_err(|e| unconnected(&e, &launch, &link))?;
         Ok(Self(Some(Arc::new(Inner { launch, timeout, group, link, store, gpus }))))
     }
 
@@ -566,6 +567,21 @@ fn unreachable(error: &Error, launch: &Launch) -> Error {
         error.message()
     ))
     .hint("check that all ranks were started and that this name and port can be reached from all machines")
+}
+
+/// Returns the error of a rank whose connection to another one was closed while it was made, most likely because that
+/// rank has failed, which rank 0 then tells all.
+fn unconnected(error: &Error, launch: &Launch, link: &Link) -> Error {
+    link.wait_for_end(VERDICT);
+    // Gloo's message begins with places in its own source: `[..] Connection closed by peer`.
+    let message = error.message();
+    let reason = message.rsplit("] ").next().unwrap_or_default().trim();
+    Error::argument(format!("rank {} cannot be connected with all others: {reason}", launch.rank))
+        .detail(Some(&message))
+        .hint(
+            "another rank may have ended; the ranks connect by TCP ports that the system picks, which a firewall must \
+             allow",
+        )
 }
 
 /// Returns a number that two runs do not share.

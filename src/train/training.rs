@@ -207,7 +207,7 @@ impl<'a> Training<'a> {
             ("the version of spectral".to_string(), env!("CARGO_PKG_VERSION").to_string()),
             ("the device".to_string(), device.to_string()),
             ("the model".to_string(), short(&design)),
-            ("the weights of the model".to_string(), hash(self.model)?),
+            ("the hash of the model's weights".to_string(), hash(self.model)?),
             ("the data".to_string(), format!("{data:?}")),
             ("`on_step`".to_string(), given(options.on_step.is_some())),
             ("`score`".to_string(), given(options.score.is_some())),

@@ -263,7 +263,7 @@ fn ranks_that_would_make_different_runs_are_refused_by_what_differs() {
     };
     refused("lr: 1e-3", "lr: 1e-3 * (1 + ranks::rank())", "`lr` is 0.001 on rank 0 on ");
     refused("generator(5)", "generator(5 + ranks::rank())", ": the data is ");
-    refused("num_heads: 2", "num_heads: 2, seed: ranks::rank()", "the weights of the model is ");
+    refused("num_heads: 2", "num_heads: 2, seed: ranks::rank()", "the hash of the model's weights is ");
     refused("depth: 1", "depth: 1 + ranks::rank()", ": the model is ");
 }
 
@@ -288,6 +288,10 @@ fn a_rank_that_fails_hangs_or_leaves_early_is_told_once() {
     told(leaves, 1, &["barrier: rank 1 on ", "has ended its script, while rank 0 on ", "train.rhai:1"]);
     // Rank 0 stays until all have ended, so that nothing breaks the connection.
     let first = "if ranks::rank() == 1 { ranks::barrier(); }";
+    let place = folder("");
+    let command = program(&["run", "--ranks", "2", "missing.rhai"]);
+    let ran = shared::finish(command, place.path(), "");
+    assert_eq!((ran.code, ran.err.trim()), (Some(1), "error: missing.rhai: no such file"));
     told(first, 1, &["barrier: rank 0 on ", "has ended its script, while rank 1 on ", "train.rhai:1"]);
     told("if ranks::rank() == 1 { exit(9); }\nranks::barrier();", 9, &[]);
 }
