@@ -15,6 +15,7 @@ fn runs() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let script = format!(
         r#"
+tensor::seed(0);
 for (name, seed) in ["a", "b"] {{
     let net = model::dit(#{{ {SHAPE} }});
     let images = data::from_tensors(tensor::zeros([8, 1, 4, 4]), tensor::arange(8) % 2);
@@ -87,6 +88,16 @@ fn files_are_shown_compared_exported_and_imported() {
 
     let same = of(runs.path(), &["diff", &a, &a]);
     assert_eq!((same.code, same.out.as_str()), (Some(0), "no difference\n"));
+    // A run that was made again differs in its times and its folder.
+    std::fs::rename(runs.path().join("a"), runs.path().join("first")).unwrap();
+    assert_eq!(spectral(runs.path(), &["run", "train.rhai"], "").code, Some(0));
+    let again = of(runs.path(), &["diff", &a, &at("first")]);
+    let said = "no difference, apart from times and the folder of the run\n";
+    assert_eq!((again.code, again.out.as_str()), (Some(0), said));
+    let weights = of(runs.path(), &["diff", "a/weights.safetensors", &a]);
+    assert_eq!(weights.code, Some(1));
+    let (count, total) = counts(&weights.out);
+    assert!(0 < count && count <= total, "{}", weights.out);
     let other = of(runs.path(), &["diff", &a, &b]);
     assert_eq!(other.code, Some(1), "{}", other.err);
     assert!(other.out.contains("values.settings.seed: 0 | 1"), "{}", other.out);
@@ -116,6 +127,41 @@ fn files_are_shown_compared_exported_and_imported() {
         of(runs.path(), &["diff", "imported.safetensors", "a/weights.safetensors"]).out,
         "no difference\n"
     );
+}
+
+/// Returns the numbers in a line such as `weights: 3 of 23 tensors differ`.
+fn counts(out: &str) -> (usize, usize) {
+    let line = out.lines().find(|line| line.starts_with("weights: ")).unwrap();
+    let mut numbers = line.split(' ').filter_map(|word| word.parse().ok());
+    (numbers.next().unwrap(), numbers.next().unwrap())
+}
+
+#[test]
+fn tensors_that_are_not_wanted_are_left_out_by_an_import() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = format!(
+        r#"
+let all = model::dit(#{{ {SHAPE} }}).parameters();
+all["head.weight"] = tensor::ones([2]);
+all["other.bias"] = tensor::ones([2]);
+tensor::save("weights.safetensors", all);
+"#
+    );
+    std::fs::write(folder.path().join("save.rhai"), script).unwrap();
+    let ran = spectral(folder.path(), &["run", "save.rhai"], "");
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let options = r#"{"image_size": 4, "patch_size": 2, "depth": 1, "hidden_size": 8, "num_heads": 2, "num_classes": 2}"#;
+    let plain = ["import", "weights.safetensors", "net.safetensors", "--options", options];
+    let refused = of(folder.path(), &plain);
+    assert_eq!(refused.code, Some(1));
+    assert!(
+        refused.err.contains("to leave them out: --ignore 'head.*' --ignore 'other.*'"),
+        "{}",
+        refused.err
+    );
+    let ignoring = [&plain[..], &["--ignore", "head.*", "--ignore", "other.*"]].concat();
+    let done = of(folder.path(), &ignoring);
+    assert_eq!(done.code, Some(0), "{}", done.err);
 }
 
 #[test]

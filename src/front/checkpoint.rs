@@ -9,7 +9,7 @@ use clap::Subcommand;
 use serde_json::{Value as Json, json};
 
 use super::terminal;
-use crate::declare::{Choice, IntoValue, Map, Options, Value};
+use crate::declare::{Choice, IntoValue, Map, OneOrMany, Options, Value};
 use crate::error::{Error, Result};
 use crate::model::{self, DitOptions, LoadOptions};
 use crate::spectral::Correction;
@@ -32,7 +32,7 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Compare two files; the exit code is 1 if they differ.
+    /// Compare two files; the exit code is 1 if they differ. Times and the folder of a run are not compared.
     Diff {
         /// The first file.
         a: PathBuf,
@@ -70,6 +70,9 @@ pub enum Command {
         /// Prefix of the names in the file, such as `ema.`.
         #[arg(long, default_value = "")]
         prefix: String,
+        /// Tensors of the file to leave out, such as `projectors.*`, without the prefix; may be given several times.
+        #[arg(long, value_name = "GLOB")]
+        ignore: Vec<String>,
     },
 }
 
@@ -82,8 +85,13 @@ pub fn checkpoint(command: &Command) -> u8 {
         Command::Export { file, out, weights, average } => {
             export(file, out, weights, average.as_deref()).map(|()| 0)
         }
-        Command::Import { file, out, preset, options, prefix } => {
-            import(file, out, preset, options, prefix).map(|()| 0)
+        Command::Import { file, out, preset, options, prefix, ignore } => {
+            let load = LoadOptions {
+                prefix: prefix.clone(),
+                ignore: OneOrMany(ignore.clone()),
+                ..LoadOptions::default()
+            };
+            import(file, out, preset, options, &load).map(|()| 0)
         }
     };
     done.unwrap_or_else(terminal::fail)
@@ -231,9 +239,24 @@ fn flat(map: &Map, prefix: &str, all: &mut BTreeMap<String, String>) {
     }
 }
 
+/// Facts of a run that are not part of its result.
+const APART: [&str; 2] = ["values.seconds", "values.settings.out"];
+
+/// Tensor with the rows of a run's log, whose last column has times.
+const HISTORY: &str = "run.history";
+
 fn diff(a: &Path, b: &Path, tensors: bool) -> Result<u8> {
-    let contents = [read(a)?, read(b)?];
-    let mut out = String::new();
+    let mut contents = [read(a)?, read(b)?];
+    let (mut out, mut apart) = (String::new(), false);
+    let [one, two] = &mut contents;
+    if let (Some(x), Some(y)) = (one.tensors.get_mut(HISTORY), two.tensors.get_mut(HISTORY))
+        && x.shape() == y.shape()
+        && x.rank() == 2
+        && x.size(1)? == 5
+    {
+        apart = x.to_bytes()? != y.to_bytes()?;
+        [*x, *y] = [x.narrow(1, 0, 4)?.contiguous()?, y.narrow(1, 0, 4)?.contiguous()?];
+    }
     let facts = contents.each_ref().map(|content| {
         let mut all = BTreeMap::new();
         flat(&content.facts, "", &mut all);
@@ -241,7 +264,9 @@ fn diff(a: &Path, b: &Path, tensors: bool) -> Result<u8> {
     });
     for name in facts.iter().flat_map(BTreeMap::keys).collect::<BTreeSet<_>>() {
         let [one, two] = facts.each_ref().map(|f| f.get(name).map_or("not there", String::as_str));
-        if one != two {
+        if one != two && APART.contains(&name.as_str()) {
+            apart = true;
+        } else if one != two {
             let _ = writeln!(out, "{name}: {one} | {two}");
         }
     }
@@ -264,7 +289,8 @@ fn diff(a: &Path, b: &Path, tensors: bool) -> Result<u8> {
         parts.entry(part(one, name)).or_default().push((size, name, words));
     }
     for (part, found) in parts {
-        let total = one.tensors.keys().filter(|name| self::part(one, name) == part).count();
+        let all: BTreeSet<&String> = one.tensors.keys().chain(two.tensors.keys()).collect();
+        let total = all.into_iter().filter(|name| self::part(one, name) == part).count();
         let largest = found.iter().max_by(|x, y| x.0.total_cmp(&y.0));
         let most = largest.map(|(_, name, words)| format!("; {name}: {words}")).unwrap_or_default();
         let _ = writeln!(out, "{part}: {} of {total} tensors differ{most}", found.len());
@@ -275,7 +301,11 @@ fn diff(a: &Path, b: &Path, tensors: bool) -> Result<u8> {
         }
     }
     let equal = out.is_empty();
-    terminal::out(if equal { "no difference" } else { out.trim_end() });
+    terminal::out(match (equal, apart) {
+        (true, false) => "no difference",
+        (true, true) => "no difference, apart from times and the folder of the run",
+        (false, _) => out.trim_end(),
+    });
     Ok(u8::from(!equal))
 }
 
@@ -321,7 +351,7 @@ fn part_of(saved: &Checkpoint, file: &Path, weights: &str) -> Result<String> {
     Ok(weights.to_string())
 }
 
-fn import(file: &Path, out: &Path, preset: &str, options: &str, prefix: &str) -> Result<()> {
+fn import(file: &Path, out: &Path, preset: &str, options: &str, load: &LoadOptions) -> Result<()> {
     let json =
         serde_json::from_str(options).map_err(|e| Error::usage(format!("--options is not JSON: {e}")))?;
     let Value::Map(mut map) = Value::from_json(&json)? else {
@@ -337,9 +367,19 @@ fn import(file: &Path, out: &Path, preset: &str, options: &str, prefix: &str) ->
     }
     let config = DitOptions::from_map(&map)?.config;
     let model = model::Model::blank(config, Device::Cpu)?;
-    model
-        .load(file, &LoadOptions { prefix: prefix.to_string(), ..Default::default() })?
-        .iter()
-        .for_each(|note| tell(note));
+    model.load(file, load).map_err(for_a_shell)?.iter().for_each(|note| tell(note));
     model.save(out)
+}
+
+/// Writes the options of `model.load` in a hint as those of the command line.
+fn for_a_shell(error: Error) -> Error {
+    let Some((advice, map)) = error.hint_text().and_then(|hint| hint.split_once("#{ ")) else { return error };
+    let Some((name, values)) = map.trim_end_matches(" }").split_once(": ") else { return error };
+    if !["prefix", "ignore"].contains(&name) {
+        return error;
+    }
+    let values = values.trim_matches(['[', ']']).split(", ");
+    let options: Vec<String> = values.map(|value| format!("--{name} {}", value.replace('"', "'"))).collect();
+    let hint = format!("{advice}{}", options.join(" "));
+    error.hint(hint)
 }
