@@ -67,6 +67,11 @@ impl Tensor {
         format!("tensor {:?} {}{device}", self.shape(), self.dtype().name())
     }
 
+    /// Returns the address at which its numbers start.
+    pub(crate) fn address(&self) -> usize {
+        self.raw().data_ptr() as usize
+    }
+
     /// Returns whether both have the same shape and start at the same address, so that one is the other.
     pub fn shares_memory(&self, other: &Tensor) -> bool {
         self.shape() == other.shape() && self.raw().data_ptr() == other.raw().data_ptr()

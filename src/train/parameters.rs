@@ -1,5 +1,7 @@
 //! Named tensors to optimize.
 
+use std::collections::HashMap;
+
 use crate::declare::{FromValue, Value};
 use crate::ensure;
 use crate::error::{Error, Result};
@@ -19,7 +21,14 @@ impl Parameters {
     pub fn new(named: Vec<(String, Tensor)>) -> Result<Self> {
         ensure!(!named.is_empty(), "expected at least one parameter, found none");
         let device = named[0].1.device();
+        let mut seen = HashMap::new();
         for (name, tensor) in &named {
+            if let Some(other) = seen.insert(tensor.address(), name)
+                && tensor.count() > 0
+            {
+                return Err(Error::argument(format!("`{other}` and `{name}` are the same parameter"))
+                    .hint("leave one of them out, since each would update it"));
+            }
             if !tensor.requires_grad() {
                 return Err(Error::argument(format!("parameter `{name}` does not record gradients"))
                     .hint("turn them on with `requires_grad(true)`"));
@@ -141,5 +150,27 @@ impl FromValue for Parameters {
             Value::Map(map) => map.iter().map(|(k, v)| entry(k.clone(), v)).collect::<Result<_>>()?,
             other => return Err(other.mismatch("a model, a tensor, an array or a map of tensors")),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::torch::{DType, Device};
+
+    #[test]
+    fn one_parameter_under_two_names_is_refused() {
+        let tensor = |size| {
+            let tensor = Tensor::ones(&[size], DType::Float32, Device::Cpu).unwrap();
+            tensor.set_requires_grad(true).unwrap()
+        };
+        let named = |tensors: [&Tensor; 2]| {
+            let names = ["a", "b"].map(str::to_string).into_iter();
+            Parameters::new(names.zip(tensors.map(Tensor::clone)).collect())
+        };
+        let w = tensor(2);
+        assert_eq!(named([&w, &w]).unwrap_err().message(), "`a` and `b` are the same parameter");
+        named([&w, &tensor(2)]).unwrap();
+        named([&tensor(0), &tensor(0)]).unwrap();
     }
 }
