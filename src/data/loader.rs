@@ -238,11 +238,12 @@ impl Loader {
                     let hint = match self.0.images.bytes() {
                         0 => {
                             "files of a folder that is not kept in memory are compared by name, size and \
-                             modification time"
+                             modification time, and only with such a folder: keep `in_memory` as it was"
                         }
                         _ => {
                             "images drawn at random are others in each process, unless `tensor::seed(n)` comes \
-                             before them; a new `out` starts a new run"
+                             before them, and those of a folder count as others if `in_memory` was not the same; a \
+                             new `out` starts a new run"
                         }
                     };
                     return Err(Error::argument(format!("{what}: other images or labels")).hint(hint));

@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::names::{self, Names, word};
 use super::source::Sources;
 use super::syntax;
-use crate::declare::Form;
+use crate::declare::{Declaration, Form};
 use crate::error::{Error, Kind, Problem, closest, list, nearest};
 
 /// Context of an error, from which names are suggested.
@@ -508,13 +508,20 @@ pub fn with_makers(error: Error) -> Error {
     error.hint(format!("a {kind} comes from {}{more}", list(&named)))
 }
 
-/// Returns the functions without a receiver that create values of a type, those of its own namespace first.
+/// Returns the functions that create values of a type from others, those of its own namespace first and methods last.
 fn makers(kind: &str) -> Vec<String> {
-    let free = |form: Form| matches!(form, Form::Global | Form::Namespace(_));
-    let all = super::declarations().into_iter().filter(|d| free(d.form) && (d.returns)() == kind);
-    let (mut own, others): (Vec<_>, Vec<_>) =
-        all.partition(|d| matches!(d.form, Form::Namespace(space) if space == kind));
-    own.extend(others);
+    let creates = |d: &Declaration| match d.form {
+        Form::Global | Form::Namespace(_) => true,
+        Form::Method => d.receiver() != Some(kind),
+        Form::Property | Form::Operator(_) => false,
+    };
+    let mut own: Vec<_> =
+        super::declarations().into_iter().filter(|d| creates(d) && (d.returns)() == kind).collect();
+    own.sort_by_key(|d| match d.form {
+        Form::Namespace(space) if space == kind => 0,
+        Form::Method => 2,
+        _ => 1,
+    });
     own.into_iter().map(|d| d.path()).collect()
 }
 

@@ -42,8 +42,8 @@ pub struct FitOptions {
     /// Updates over which the learning rate rises linearly.
     #[option(default = 0)]
     pub warmup: usize,
-    /// Schedule after the warm-up: `constant`, `cosine` down to `min_lr_ratio` at the last step, or a function
-    /// `|step| factor` that returns the factor of all learning rates for a step, from 0.
+    /// Schedule after the warm-up: `constant`; `cosine`, which falls towards `min_lr_ratio` and would reach it one step
+    /// after the last; or a function `|step| factor` that returns the factor of all learning rates for a step, from 0.
     pub schedule: Schedule,
     /// Lowest learning rate of the cosine schedule, as a fraction of `lr`.
     #[option(default = 0.1, range = 0.0..=1.0)]

@@ -119,13 +119,6 @@ impl Training<'_> {
         Ok(())
     }
 
-    /// Asks `on_step` again about the last step of a resumed run that it had ended; without `on_step` the run goes on.
-    pub(super) fn decide_again(&mut self, context: &Context) -> Result<()> {
-        let last = self.history.last().filter(|row| row.step == self.losses.len()).cloned();
-        if !std::mem::take(&mut self.ended) || self.done() >= self.options.steps {
-            return Ok(());
-        }
-        if let Some(row) = last {
     /// Returns an error unless the run began with these settings and this model. What code had changed by the time of the
     /// checkpoint counts too, since it is what a call in the same process finds.
     fn check_start(&mut self, saved: &mut Checkpoint, values: &Map, context: &Context) -> Result<()> {
@@ -178,6 +171,13 @@ impl Training<'_> {
         Ok(changed)
     }
 
+    /// Asks `on_step` again about the last step of a resumed run that it had ended; without `on_step` the run goes on.
+    pub(super) fn decide_again(&mut self, context: &Context) -> Result<()> {
+        let last = self.history.last().filter(|row| row.step == self.losses.len()).cloned();
+        if !std::mem::take(&mut self.ended) || self.done() >= self.options.steps {
+            return Ok(());
+        }
+        if let Some(row) = last {
             let position = self.loader.position();
             self.loader.seek(position.saturating_sub(self.options.batch as u64));
             // The images that are loaded with the indices do not matter.

@@ -11,7 +11,7 @@ pub enum Schedule {
     /// The learning rate itself.
     #[default]
     Constant,
-    /// Half a cosine, down to the lowest learning rate at the last step.
+    /// Half a cosine, which would reach the lowest learning rate one step after the last.
     Cosine,
     /// The learning rate times what a function of the step, from 0, returns.
     Function(Function),
@@ -22,7 +22,7 @@ pub enum Schedule {
 enum Word {
     /// The learning rate itself.
     Constant,
-    /// Half a cosine, down to the lowest learning rate at the last step.
+    /// Half a cosine, which would reach the lowest learning rate one step after the last.
     Cosine,
 }
 
