@@ -149,11 +149,8 @@ fn a_stopped_run_writes_the_same_snapshots_and_averages() {
     let error = open(last, "power_0.06").unwrap_err();
     assert!(error.message().contains("the checkpoint has no average called \"power_0.06\""), "{error}");
     // Snapshots after the step of a checkpoint are of another run, or are made again.
-    std::fs::copy(
-        folder_of(parts.path()).join(&names[0]),
-        folder_of(parts.path()).join("posthoc_0.05-00000070.safetensors"),
-    )
-    .unwrap();
+    let snapshots = folder_of(parts.path());
+    files::link(snapshots.join(&names[0]), snapshots.join("posthoc_0.05-00000070.safetensors")).unwrap();
     train(&model(0), &tracked(parts.path())).unwrap();
     assert_eq!(names, files::list(folder_of(parts.path())).unwrap());
     // So are all of a run that ended before its first checkpoint.
