@@ -20,7 +20,7 @@ fn images(place: &Path) -> Dataset {
         std::fs::create_dir_all(&class).unwrap();
         let path = class.join(format!("{i}.png"));
         if !path.exists() {
-            std::fs::write(path, png_of(4, 4, |x, y| [i as u8 * 30 + (x * y) as u8; 3])).unwrap();
+            crate::files::write(path, png_of(4, 4, |x, y| [i as u8 * 30 + (x * y) as u8; 3])).unwrap();
         }
     }
     let options =
