@@ -52,6 +52,7 @@ impl Device {
     }
 
     pub(crate) fn tch(self) -> tch::Device {
+        super::start();
         match self {
             Device::Cpu => tch::Device::Cpu,
             Device::Cuda(n) => tch::Device::Cuda(n),
@@ -67,6 +68,7 @@ impl Device {
 
     /// Waits until all work queued on the device has finished.
     pub fn synchronize(self) -> Result<()> {
+        super::start();
         if let Device::Cuda(n) = self {
             tch::Cuda::synchronize(n as i64);
         }
@@ -115,6 +117,7 @@ impl IntoValue for Device {
 
 /// Returns the number of usable CUDA devices.
 pub fn cuda_count() -> usize {
+    super::start();
     usize::try_from(tch::Cuda::device_count()).unwrap_or(0)
 }
 

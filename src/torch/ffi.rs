@@ -59,6 +59,7 @@ unsafe extern "C" {
     pub(super) fn sp_refusal(out: *mut Unfit);
     fn sp_free_text(text: *mut c_char);
     fn sp_start();
+    fn sp_is_started() -> c_int;
     pub(super) fn sp_watch(flag: *const u8) -> *const u8;
     pub(super) fn sp_watched() -> *const u8;
     pub(super) fn sp_raised() -> c_int;
@@ -251,6 +252,12 @@ unsafe extern "C" {
     pub(super) fn sp_trace_start(cuda: c_int) -> c_int;
     pub(super) fn sp_trace_stop(path: *const c_char) -> c_int;
     pub(super) fn sp_memory(device: c_int, out: *mut i64) -> c_int;
+}
+
+/// Returns whether [`start`](super::start) ran in this process and on this thread.
+pub(super) fn is_started() -> bool {
+    // SAFETY: reads a pointer and a thread-local flag.
+    unsafe { sp_is_started() != 0 }
 }
 
 pub(super) fn start() {

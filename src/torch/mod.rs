@@ -54,7 +54,7 @@ pub mod trace;
 mod warnings;
 mod wording;
 
-pub use api::constructors;
+pub use api::{Along, Dims, Every, constructors};
 pub use autograd::{enable_grad, no_grad};
 pub use device::Device;
 pub use dtype::DType;
@@ -63,15 +63,22 @@ pub use library::{LIBTORCH_VERSION, libtorch_folder};
 pub use memory::{Memory, memory};
 pub use rng::Generator;
 pub use tensor::Tensor;
-pub use warnings::{keep_warnings, take_warnings};
+pub use warnings::{Kept, keep_warnings, take_warnings};
 
 pub use message::is_out_of_memory;
 pub(crate) use message::{checked, torch_error};
 
 /// Initializes libtorch: short error messages, autograd on the calling thread, CUDA loaded if there is a driver.
-/// Call it first on each thread that computes; repeated calls are harmless.
+///
+/// Tensors and devices do so themselves on each thread that uses them. A program calls it to choose the moment, since
+/// loading CUDA takes a second or more; repeated calls cost nothing.
 pub fn start() {
-    device::load_cuda();
+    if ffi::is_started() {
+        return;
+    }
+    if !kernels::are_installed() {
+        device::load_cuda();
+    }
     ffi::start();
     kernels::install();
 }

@@ -33,6 +33,7 @@ impl Drop for Owned {
 impl Generator {
     /// Creates a generator for tensors on `device`, seeded with `seed`.
     pub fn new(seed: u64, device: Device) -> Result<Self> {
+        super::start();
         let name = ffi::c_string(&device.to_string())?;
         // SAFETY: the name outlives the call.
         let pointer = unsafe { ffi::sp_generator(name.as_ptr(), seed) };
@@ -91,6 +92,7 @@ pub fn mix(seed: u64, number: u64) -> u64 {
 
 /// Seeds the default generators of all devices.
 pub fn seed(seed: i64) {
+    super::start();
     uninterrupted(|| tch::manual_seed(seed));
 }
 
@@ -105,6 +107,7 @@ pub fn restore_default(device: Device, saved: &Tensor) -> Result<()> {
 }
 
 fn state(pointer: *mut c_void, device: Device) -> Result<Tensor> {
+    super::start();
     let name = ffi::c_string(&device.to_string())?;
     // SAFETY: the generator and the name outlive the call.
     let tensor = uninterrupted(|| unsafe { ffi::sp_generator_state(pointer, name.as_ptr()) });

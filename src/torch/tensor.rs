@@ -46,10 +46,12 @@ scripted!(
 
 impl Tensor {
     pub(crate) fn wrap(tensor: tch::Tensor) -> Self {
+        super::start();
         Self(Arc::new(Shared(tensor)))
     }
 
     pub(crate) fn raw(&self) -> &tch::Tensor {
+        super::start();
         &self.0.0
     }
 

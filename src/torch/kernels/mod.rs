@@ -167,13 +167,19 @@ unsafe extern "C" fn launch(
     }
 }
 
+/// Returns whether CUDA tensors use our kernels.
+pub(super) fn are_installed() -> bool {
+    // SAFETY: reads a pointer.
+    unsafe { ffi::sp_has_launcher() != 0 }
+}
+
 /// Makes CUDA tensors use our kernels from now on; repeated calls are harmless.
 pub(super) fn install() {
+    if are_installed() {
+        return;
+    }
     // SAFETY: the launcher is leaked, because the shim keeps a pointer to it for the life of the process.
     unsafe {
-        if ffi::sp_has_launcher() != 0 {
-            return;
-        }
         let launcher: &'static dyn Launcher = Box::leak(Box::new(Cuda::new()));
         let state: &'static &'static dyn Launcher = Box::leak(Box::new(launcher));
         ffi::sp_install_launcher(&raw const *Box::leak(Box::new(Raw::of(state))));
