@@ -37,10 +37,10 @@ pub enum Kind {
 /// An error: what went wrong and with what, what to try, and the context added on its way up.
 ///
 /// The message is made from these fields when it is shown; programs ask for the fields.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Error(Box<Fields>);
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 struct Fields {
     kind: Kind,
     /// Where it went wrong, outermost first; the message starts with it.
@@ -68,12 +68,6 @@ pub struct Meant {
 /// location in the script.
 #[derive(Clone, Default)]
 struct Origin(Option<Arc<dyn Any + Send + Sync>>);
-
-impl fmt::Debug for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Origin(..)" } else { "Origin" })
-    }
-}
 
 /// Origins always compare equal, so that errors are equal if they read the same.
 impl PartialEq for Origin {
@@ -343,7 +337,29 @@ impl fmt::Display for Error {
     }
 }
 
+/// Formats as [`Display`](fmt::Display) does, since Rust prints an error that `main` returns, or that `unwrap` finds,
+/// in this form.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl std::error::Error for Error {}
+
+/// An error of the system without the file that it is about; [`Error::file`] names it.
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(Kind::File, error.to_string())
+    }
+}
+
+/// An error of JSON, such as an unknown option in a file of options.
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Self {
+        Self::new(Kind::Argument, error.to_string())
+    }
+}
 
 /// Fails with [`Error::not_allowed`] unless the value of the option or argument `name` is allowed.
 pub fn allow(holds: bool, name: &str, expected: &str, found: impl fmt::Display) -> Result<()> {
@@ -399,5 +415,7 @@ mod tests {
     fn a_hint_follows_the_message_on_its_own_line() {
         let error = Error::argument("unknown option `sigm`").did_you_mean("sigm", ["sigma"]);
         assert_eq!(error.to_string(), "unknown option `sigm`\nhint: did you mean `sigma`?");
+        // Rust prints this form of an error that `main` returns.
+        assert_eq!(format!("{error:?}"), error.to_string());
     }
 }
