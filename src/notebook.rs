@@ -4,14 +4,18 @@
 //! method `evcxr_display` by calling that method, which prints the forms of the value with `evcxr_runtime`. Only the
 //! last form of each MIME type in a cell is kept. Printing is the protocol, so this file prints although it is not a
 //! front end.
-#![expect(clippy::print_stdout, reason = "a Rust notebook displays what a value prints")]
+#![expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a Rust notebook displays what a value prints, and notes must reach the user of a Rust program"
+)]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 
-use crate::context::{Bar, Context, Display, Progress};
+use crate::context::{Bar, Context, Display, Progress, Warn};
 
 /// Environment variable that evcxr sets for the process that runs the cells.
 const INSIDE: &str = "EVCXR_IS_RUNTIME";
@@ -45,11 +49,18 @@ fn forms(display: &Display) -> Vec<(&'static str, String)> {
     forms
 }
 
-/// Returns the context of a call from Rust code: in a notebook it prints, shows values and reports progress;
-/// elsewhere it is silent.
+/// Returns the context of a call from Rust code. Notes and warnings go to standard error; in a notebook it also prints,
+/// shows values and reports progress.
+///
+/// A program that wants notes elsewhere passes a [`Context`] of its own to the functions that take one.
 pub fn context() -> Context {
+    let context = Context {
+        note: Arc::new(|text| eprintln!("note: {text}")),
+        warn: Warn::new(Arc::new(|text| eprintln!("warning: {text}"))),
+        ..Context::default()
+    };
     if std::env::var_os(INSIDE).is_none() {
-        return Context::default();
+        return context;
     }
     Context {
         print: Arc::new(|text| println!("{text}")),
@@ -58,7 +69,7 @@ pub fn context() -> Context {
             true
         }),
         progress: Arc::new(Lines),
-        ..Context::default()
+        ..context
     }
 }
 

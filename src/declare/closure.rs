@@ -16,7 +16,7 @@ pub fn function<A>(closure: impl Closure<A>) -> Function {
     closure.into_function()
 }
 
-/// Rust closures of one to three arguments that return a [`Result`].
+/// Rust closures of up to five arguments that return a [`Result`].
 pub trait Closure<Arguments> {
     /// Converts the closure to a script function.
     fn into_function(self) -> Function;
@@ -33,7 +33,7 @@ macro_rules! closures {
             fn into_function(self) -> Function {
                 Function::new(move |values| {
                     let mut arguments = Arguments::new(values);
-                    self($(arguments.take::<$name>(stringify!($name))?),+).map(IntoValue::into_value)
+                    self($(arguments.take_next::<$name>()?),+).map(IntoValue::into_value)
                 })
                 .taking(Some([$(stringify!($name)),+].len()))
             }
@@ -45,4 +45,6 @@ closures! {
     A;
     A B;
     A B C;
+    A B C D;
+    A B C D E;
 }

@@ -610,6 +610,20 @@ impl<'a> Arguments<'a> {
         }
     }
 
+    /// Reads the next argument of a closure, whose arguments have no names.
+    pub fn take_next<T: FromValue>(&mut self) -> Result<T> {
+        let which = ["first", "second", "third", "fourth"].get(self.taken).unwrap_or(&"fifth");
+        let place = format!("the {which} argument of the closure");
+        self.taken += 1;
+        match self.values.next() {
+            Some(value) => T::from_value(value).map_err(|e| e.context(place)),
+            None => T::missing().unwrap_or_else(|| {
+                Err(Error::argument(format!("{place} is not given: expected {}", T::label()))
+                    .hint("take fewer arguments"))
+            }),
+        }
+    }
+
     /// Fails if arguments are left over.
     pub fn end(&mut self) -> Result<()> {
         match self.values.next() {

@@ -171,7 +171,7 @@ pub fn split(doc: &str) -> (String, Option<String>) {
 ///
 /// The Rust function has the parameters of the declaration, in the same order; [`Argument`](super::Argument) says
 /// what each takes. Permitted values are checked as in a script, with the same messages. The [`Context`] is that of
-/// [`notebook::context`](crate::notebook::context): silent, except in a Rust notebook.
+/// [`notebook::context`](crate::notebook::context), which shows notes and, in a Rust notebook, progress.
 ///
 /// ```
 /// mod doubling {

@@ -287,6 +287,15 @@ impl Function {
         (self.run)(arguments)
     }
 
+    /// As [`Function::call`]; an error that has no place in a script, such as one of a Rust closure, starts with
+    /// `what`: `` `on_step` ``.
+    pub fn call_as(&self, what: &str, arguments: &[Value]) -> Result<Value> {
+        self.call(arguments).map_err(|error| match error.origin() {
+            Some(_) => error,
+            None => error.context(what),
+        })
+    }
+
     /// Returns the code as data, or an error that says why it cannot be stored.
     pub fn to_data(&self) -> Result<Value> {
         match &self.code {

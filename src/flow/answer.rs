@@ -7,7 +7,7 @@ use crate::torch::Tensor;
 
 /// Calls a function that must return a tensor of the shape and dtype of `like`; `what` names it in messages.
 pub(super) fn like(like: &Tensor, what: &str, function: &Function, arguments: &[Value]) -> Result<Tensor> {
-    let answer = function.call(arguments)?;
+    let answer = function.call_as(what, arguments)?;
     let tensor = tensor(&answer, what, &like.signature())?;
     ensure!(
         tensor.shape() == like.shape() && tensor.dtype() == like.dtype(),

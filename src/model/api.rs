@@ -255,7 +255,7 @@ pub mod methods {
         /// assert(files::exists("net.safetensors"));
         /// ```
         fn save<cx>(model: Model, path: String) -> () {
-            model.save(path)?;
+            model.write(path)?;
             model.design().not_stored().iter().for_each(|note| cx.note(note));
             Ok(())
         }

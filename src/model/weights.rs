@@ -35,8 +35,18 @@ pub struct LoadOptions {
 impl Model {
     /// Writes all parameters and the configuration to a safetensors file, atomically.
     ///
-    /// A model of a public family is written with all tensors that the public code stores.
+    /// A model of a public family is written with all tensors that the public code stores. A note on standard error
+    /// names parts whose code is not stored, such as Rust closures: `model::open` cannot build such a model, but
+    /// [`Model::load`] reads the weights into one that was built in code.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.write(path)?;
+        let context = crate::notebook::context();
+        self.design().not_stored().iter().for_each(|note| context.note(note));
+        Ok(())
+    }
+
+    /// As [`Model::save`], without the notes.
+    pub(crate) fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         let mut tensors: BTreeMap<String, Tensor> = self.parameters().iter().cloned().collect();
         tensors.extend(self.stored_tables());
         let config = self.design().to_json()?.to_string();

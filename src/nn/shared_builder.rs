@@ -249,7 +249,7 @@ fn at_least_one(what: &str, sizes: &[i64]) -> Result<()> {
 }
 
 fn divides(what: &str, part: i64, whole: i64) -> Result<()> {
-    at_least_one(what, &[part, whole])?;
+    ensure!(part >= 1 && whole >= 1, "{what} must be at least 1, found {}", part.min(whole));
     ensure!(whole % part == 0, "{what} must divide {whole}, found {part}");
     Ok(())
 }

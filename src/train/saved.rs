@@ -264,7 +264,7 @@ impl Training<'_> {
             ("ema".to_string(), averages.first().map_or(Value::Unit, |(_, model)| model.clone())),
             ("averages".to_string(), Value::Map(averages.into_iter().collect())),
         ]);
-        let given = score.call(&[Value::Map(about)])?;
+        let given = score.call_as("`score`", &[Value::Map(about)])?;
         let given = f64::from_value(&given).map_err(|e| e.context("`score`"))?;
         let counts = Tensor::from_f64(&[given], &[1])?;
         self.ranks.broadcast(&counts, 0)?;

@@ -35,7 +35,7 @@ impl Schedule {
             Schedule::Constant => Ok(constant.factor(step)),
             Schedule::Function(_) if step < cosine.warmup => Ok(constant.factor(step)),
             Schedule::Function(function) => {
-                let answer = function.call(&[step.into_value()])?;
+                let answer = function.call_as("`schedule`", &[step.into_value()])?;
                 let factor = f64::from_value(&answer).map_err(|e| e.context("`schedule`"))?;
                 ensure!(
                     factor.is_finite() && factor >= 0.0,

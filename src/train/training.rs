@@ -301,9 +301,9 @@ impl<'a> Training<'a> {
             _ => {}
         }
         let Some(folder) = &self.folder else { return Ok(()) };
-        self.model.save(folder.weights())?;
+        self.model.write(folder.weights())?;
         self.averages.iter().enumerate().try_for_each(|(i, average)| {
-            average.model().save(folder.average((i > 0).then(|| average.name())))
+            average.model().write(folder.average((i > 0).then(|| average.name())))
         })
     }
 
@@ -642,7 +642,7 @@ impl<'a> Training<'a> {
             return Err(Error::internal("a row is a map"));
         };
         about.insert("indices".to_string(), indices.into_value());
-        let ended = matches!(on_step.call(&[Value::Map(about)])?, Value::Bool(false));
+        let ended = matches!(on_step.call_as("`on_step`", &[Value::Map(about)])?, Value::Bool(false));
         self.ranks.any(ended)
     }
 

@@ -72,7 +72,7 @@ impl Loss {
             }
             Loss::Named(weight) => weighted_error(&weight.at(t)?, &wide(v)?.sub(&wide(target)?)?),
             Loss::Spectral(basis, weight) => spectral_error(basis, weight, &wide(v)?.sub(&wide(target)?)?),
-            Loss::Function(function) => scalar(&function.call(&[Value::Map(facts()?)])?),
+            Loss::Function(function) => scalar(&function.call_as("`loss`", &[Value::Map(facts()?)])?),
         }
     }
 

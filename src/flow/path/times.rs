@@ -30,7 +30,7 @@ impl Times {
             Times::Function(function) => function,
         };
         let expected = format!("tensor [{count}] float32");
-        let answer = function.call(&[count.into_value(), generator.clone().into_value()])?;
+        let answer = function.call_as(what, &[count.into_value(), generator.clone().into_value()])?;
         let t = answer::tensor(&answer, what, &expected)?;
         ensure!(
             t.shape() == [count] && t.dtype().is_float(),
