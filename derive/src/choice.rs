@@ -25,7 +25,7 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
     let name = words.iter().map(Words::name);
     let about = doc(&input.attrs);
     Ok(quote! {
-        impl crate::declare::Choice for #this {
+        impl __spectral::declare::Choice for #this {
             const ALL: &'static [Self] = #all;
             const NAMES: &'static [&'static str] = #names;
             const DOCS: &'static [&'static str] = #docs;
@@ -38,40 +38,40 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
 
         impl ::std::fmt::Display for #this {
             fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
-                f.pad(crate::declare::Choice::name(*self))
+                f.pad(__spectral::declare::Choice::name(*self))
             }
         }
 
-        impl ::serde::Serialize for #this {
-            fn serialize<S: ::serde::Serializer>(&self, to: S) -> ::std::result::Result<S::Ok, S::Error> {
-                to.serialize_str(crate::declare::Choice::name(*self))
+        impl __spectral::declare::serde::Serialize for #this {
+            fn serialize<S: __spectral::declare::serde::Serializer>(&self, to: S) -> ::std::result::Result<S::Ok, S::Error> {
+                to.serialize_str(__spectral::declare::Choice::name(*self))
             }
         }
 
-        impl<'de> ::serde::Deserialize<'de> for #this {
-            fn deserialize<D: ::serde::Deserializer<'de>>(from: D) -> ::std::result::Result<Self, D::Error> {
-                crate::declare::serial::choice(from)
+        impl<'de> __spectral::declare::serde::Deserialize<'de> for #this {
+            fn deserialize<D: __spectral::declare::serde::Deserializer<'de>>(from: D) -> ::std::result::Result<Self, D::Error> {
+                __spectral::declare::serial::choice(from)
             }
         }
 
-        impl crate::declare::FromValue for #this {
+        impl __spectral::declare::FromValue for #this {
             fn label() -> String {
                 "string".to_string()
             }
-            fn from_value(value: &crate::declare::Value) -> crate::error::Result<Self> {
-                crate::declare::choice::read(value)
+            fn from_value(value: &__spectral::declare::Value) -> __spectral::error::Result<Self> {
+                __spectral::declare::choice::read(value)
             }
-            fn allowed() -> crate::declare::Allowed {
-                crate::declare::Allowed::OneOf(<Self as crate::declare::Choice>::NAMES)
+            fn allowed() -> __spectral::declare::Allowed {
+                __spectral::declare::Allowed::OneOf(<Self as __spectral::declare::Choice>::NAMES)
             }
         }
 
-        impl crate::declare::IntoValue for #this {
+        impl __spectral::declare::IntoValue for #this {
             fn label() -> String {
                 "string".to_string()
             }
-            fn into_value(self) -> crate::declare::Value {
-                crate::declare::Value::Str(self.to_string())
+            fn into_value(self) -> __spectral::declare::Value {
+                __spectral::declare::Value::Str(self.to_string())
             }
         }
     })
@@ -126,10 +126,10 @@ impl<'a> Words<'a> {
             Self::One { variant, .. } => quote! { &[#this::#variant] },
             Self::Of { variant, choice } => quote! {
                 &{
-                    let mut all = [#this::#filler; <#choice as crate::declare::Choice>::ALL.len()];
+                    let mut all = [#this::#filler; <#choice as __spectral::declare::Choice>::ALL.len()];
                     let mut i = 0;
                     while i < all.len() {
-                        all[i] = #this::#variant(<#choice as crate::declare::Choice>::ALL[i]);
+                        all[i] = #this::#variant(<#choice as __spectral::declare::Choice>::ALL[i]);
                         i += 1;
                     }
                     all
@@ -142,7 +142,7 @@ impl<'a> Words<'a> {
     fn names(&self) -> TokenStream {
         match self {
             Self::One { name, .. } => quote! { &[#name] },
-            Self::Of { choice, .. } => quote! { <#choice as crate::declare::Choice>::NAMES },
+            Self::Of { choice, .. } => quote! { <#choice as __spectral::declare::Choice>::NAMES },
         }
     }
 
@@ -150,7 +150,7 @@ impl<'a> Words<'a> {
     fn docs(&self) -> TokenStream {
         match self {
             Self::One { doc, .. } => quote! { &[#doc] },
-            Self::Of { choice, .. } => quote! { <#choice as crate::declare::Choice>::DOCS },
+            Self::Of { choice, .. } => quote! { <#choice as __spectral::declare::Choice>::DOCS },
         }
     }
 
@@ -158,7 +158,9 @@ impl<'a> Words<'a> {
     fn name(&self) -> TokenStream {
         match self {
             Self::One { variant, name, .. } => quote! { Self::#variant => #name },
-            Self::Of { variant, .. } => quote! { Self::#variant(one) => crate::declare::Choice::name(one) },
+            Self::Of { variant, .. } => {
+                quote! { Self::#variant(one) => __spectral::declare::Choice::name(one) }
+            }
         }
     }
 }
@@ -172,7 +174,7 @@ fn joined(
     quote! {
         {
             const GROUPS: &[&[#kind]] = &[#(#groups),*];
-            &crate::declare::joined::<#kind, { crate::declare::count(GROUPS) }>(GROUPS, #filler)
+            &__spectral::declare::joined::<#kind, { __spectral::declare::count(GROUPS) }>(GROUPS, #filler)
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Derives of `spectral`: an option map from a struct, and a closed set of words from an enum.
 //!
-//! The code that they write names `crate::declare`, so they serve this program only. `spectral::declare` documents
-//! what the traits do.
+//! `spectral::declare` documents what the traits do.
 
 mod choice;
 mod options;
+mod path;
 
 use proc_macro::TokenStream;
 use syn::{Attribute, DeriveInput, Expr, ExprLit, Lit, Meta, parse_macro_input};
@@ -30,7 +30,7 @@ use syn::{Attribute, DeriveInput, Expr, ExprLit, Lit, Meta, parse_macro_input};
 #[proc_macro_derive(Options, attributes(option, options))]
 pub fn options(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
-    options::derive(&input).unwrap_or_else(syn::Error::into_compile_error).into()
+    path::completed(options::derive(&input).unwrap_or_else(syn::Error::into_compile_error)).into()
 }
 
 /// Derives `Choice`, `Display`, serde's `Serialize` and `Deserialize`, and the conversions of a word from an enum.
@@ -40,7 +40,7 @@ pub fn options(input: TokenStream) -> TokenStream {
 #[proc_macro_derive(Choice, attributes(choice))]
 pub fn choice(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
-    choice::derive(&input).unwrap_or_else(syn::Error::into_compile_error).into()
+    path::completed(choice::derive(&input).unwrap_or_else(syn::Error::into_compile_error)).into()
 }
 
 /// Returns the text of a `///` comment, one line each.

@@ -51,8 +51,8 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
     let into = items.iter().map(|item| {
         let (field, name) = (item.field, &item.name);
         match item.flatten {
-            true => quote! { map.extend(crate::declare::Options::to_map(&self.#field)); },
-            false => quote! { crate::declare::options::put(&mut map, #name, &self.#field); },
+            true => quote! { map.extend(__spectral::declare::Options::to_map(&self.#field)); },
+            false => quote! { __spectral::declare::options::put(&mut map, #name, &self.#field); },
         }
     });
     let restored = restored(&whole, &items);
@@ -64,23 +64,23 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
             }
         }
 
-        impl crate::declare::Options for #this {
-            const FIELDS: &'static [crate::declare::Field] = #list;
+        impl __spectral::declare::Options for #this {
+            const FIELDS: &'static [__spectral::declare::Field] = #list;
             const DOC: &'static str = #doc;
 
-            fn set(&mut self, map: &crate::declare::Map) -> crate::error::Result<()> {
+            fn set(&mut self, map: &__spectral::declare::Map) -> __spectral::error::Result<()> {
                 #set
                 Ok(())
             }
 
-            fn restore(&mut self, map: &crate::declare::Map, file: Option<&str>) -> crate::error::Result<()> {
+            fn restore(&mut self, map: &__spectral::declare::Map, file: Option<&str>) -> __spectral::error::Result<()> {
                 #restored
                 Ok(())
             }
 
-            fn to_map(&self) -> crate::declare::Map {
+            fn to_map(&self) -> __spectral::declare::Map {
                 #[allow(unused_mut)]
-                let mut map = crate::declare::Map::new();
+                let mut map = __spectral::declare::Map::new();
                 #(#into)*
                 map
             }
@@ -88,33 +88,33 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
 
         #stored
 
-        impl ::serde::Serialize for #this {
-            fn serialize<S: ::serde::Serializer>(&self, to: S) -> ::std::result::Result<S::Ok, S::Error> {
-                crate::declare::serial::serialize(self, to)
+        impl __spectral::declare::serde::Serialize for #this {
+            fn serialize<S: __spectral::declare::serde::Serializer>(&self, to: S) -> ::std::result::Result<S::Ok, S::Error> {
+                __spectral::declare::serial::serialize(self, to)
             }
         }
 
-        impl<'de> ::serde::Deserialize<'de> for #this {
-            fn deserialize<D: ::serde::Deserializer<'de>>(from: D) -> ::std::result::Result<Self, D::Error> {
-                crate::declare::serial::deserialize(from)
+        impl<'de> __spectral::declare::serde::Deserialize<'de> for #this {
+            fn deserialize<D: __spectral::declare::serde::Deserializer<'de>>(from: D) -> ::std::result::Result<Self, D::Error> {
+                __spectral::declare::serial::deserialize(from)
             }
         }
 
-        impl crate::declare::FromValue for #this {
+        impl __spectral::declare::FromValue for #this {
             fn label() -> String {
                 "map".to_string()
             }
-            fn from_value(value: &crate::declare::Value) -> crate::error::Result<Self> {
-                crate::declare::options::read(value)
+            fn from_value(value: &__spectral::declare::Value) -> __spectral::error::Result<Self> {
+                __spectral::declare::options::read(value)
             }
-            fn missing() -> Option<crate::error::Result<Self>> {
+            fn missing() -> Option<__spectral::error::Result<Self>> {
                 Some(Ok(Self::default()))
             }
-            fn fields() -> &'static [crate::declare::Field] {
-                <Self as crate::declare::Options>::FIELDS
+            fn fields() -> &'static [__spectral::declare::Field] {
+                <Self as __spectral::declare::Options>::FIELDS
             }
-            fn validate(&self) -> crate::error::Result<()> {
-                crate::declare::Options::check(self)
+            fn validate(&self) -> __spectral::error::Result<()> {
+                __spectral::declare::Options::check(self)
             }
         }
 
@@ -131,12 +131,12 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
             }
         }
 
-        impl crate::declare::IntoValue for #this {
+        impl __spectral::declare::IntoValue for #this {
             fn label() -> String {
                 "map".to_string()
             }
-            fn into_value(self) -> crate::declare::Value {
-                crate::declare::Value::Map(crate::declare::Options::to_map(&self))
+            fn into_value(self) -> __spectral::declare::Value {
+                __spectral::declare::Value::Map(__spectral::declare::Options::to_map(&self))
             }
         }
     })
@@ -146,13 +146,13 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
 fn list(whole: &Whole, items: &[Item]) -> TokenStream {
     let preset = whole.preset.as_ref().map(|kind| {
         quote! {
-            crate::declare::Field {
+            __spectral::declare::Field {
                 name: "preset",
-                doc: <#kind as crate::declare::Choice>::DOC,
-                label: <#kind as crate::declare::FromValue>::label,
-                default: || crate::declare::IntoValue::into_value(<#kind as ::std::default::Default>::default()),
-                allowed: <#kind as crate::declare::FromValue>::allowed,
-                fields: <#kind as crate::declare::FromValue>::fields,
+                doc: <#kind as __spectral::declare::Choice>::DOC,
+                label: <#kind as __spectral::declare::FromValue>::label,
+                default: || __spectral::declare::IntoValue::into_value(<#kind as ::std::default::Default>::default()),
+                allowed: <#kind as __spectral::declare::FromValue>::allowed,
+                fields: <#kind as __spectral::declare::FromValue>::fields,
                 shown: "",
                 changeable: false,
                 alias: "",
@@ -166,7 +166,7 @@ fn list(whole: &Whole, items: &[Item]) -> TokenStream {
         if item.flatten {
             let kind = item.kind;
             groups.push(quote! { &[#(#own),*] });
-            groups.push(quote! { <#kind as crate::declare::Options>::FIELDS });
+            groups.push(quote! { <#kind as __spectral::declare::Options>::FIELDS });
             own.clear();
         } else {
             own.push(item.declared(whole));
@@ -178,10 +178,10 @@ fn list(whole: &Whole, items: &[Item]) -> TokenStream {
     groups.push(quote! { &[#(#own),*] });
     quote! {
         {
-            const GROUPS: &[&[crate::declare::Field]] = &[#(#groups),*];
-            &crate::declare::joined::<_, { crate::declare::count(GROUPS) }>(
+            const GROUPS: &[&[__spectral::declare::Field]] = &[#(#groups),*];
+            &__spectral::declare::joined::<_, { __spectral::declare::count(GROUPS) }>(
                 GROUPS,
-                crate::declare::options::NONE,
+                __spectral::declare::options::NONE,
             )
         }
     }
@@ -197,7 +197,7 @@ fn default(whole: &Whole, items: &[Item]) -> TokenStream {
         None => made,
         Some(kind) => quote! {
             let mut options = #made;
-            crate::declare::Preset::set(<#kind as ::std::default::Default>::default(), &mut options);
+            __spectral::declare::Preset::set(<#kind as ::std::default::Default>::default(), &mut options);
             options
         },
     }
@@ -208,18 +208,20 @@ fn set(whole: &Whole, items: &[Item]) -> TokenStream {
     let each = items.iter().map(|item| {
         let (field, name, allowed) = (item.field, &item.name, item.allowed());
         match item {
-            Item { flatten: true, .. } => quote! { crate::declare::Options::set(&mut self.#field, map)?; },
+            Item { flatten: true, .. } => {
+                quote! { __spectral::declare::Options::set(&mut self.#field, map)?; }
+            }
             // `()` is no value of such an option, but leaves it to the preset.
             Item { default: None, .. } if whole.preset.is_some() => quote! {
-                if !matches!(map.get(#name), Some(crate::declare::Value::Unit)) {
-                    crate::declare::options::assign(&mut self.#field, map, #name, #allowed)?;
+                if !matches!(map.get(#name), Some(__spectral::declare::Value::Unit)) {
+                    __spectral::declare::options::assign(&mut self.#field, map, #name, #allowed)?;
                 }
             },
             Item { alias: Some(alias), .. } => quote! {
-                let given = crate::declare::renamed::name_in(map, #name, #alias)?;
-                crate::declare::options::assign(&mut self.#field, map, given, #allowed)?;
+                let given = __spectral::declare::renamed::name_in(map, #name, #alias)?;
+                __spectral::declare::options::assign(&mut self.#field, map, given, #allowed)?;
             },
-            _ => quote! { crate::declare::options::assign(&mut self.#field, map, #name, #allowed)?; },
+            _ => quote! { __spectral::declare::options::assign(&mut self.#field, map, #name, #allowed)?; },
         }
     });
     quote! { #preset #(#each)* }
@@ -233,17 +235,17 @@ fn restored(whole: &Whole, items: &[Item]) -> TokenStream {
         let optional = item.default.is_some();
         match item {
             Item { flatten: true, .. } => {
-                quote! { crate::declare::Options::restore(&mut self.#field, map, file)?; }
+                quote! { __spectral::declare::Options::restore(&mut self.#field, map, file)?; }
             }
             Item { alias: Some(alias), .. } => quote! {
                 let given = match file {
                     Some(_) if map.contains_key(#alias) => #alias,
                     Some(_) => #name,
-                    None => crate::declare::renamed::name_in(map, #name, #alias)?,
+                    None => __spectral::declare::renamed::name_in(map, #name, #alias)?,
                 };
-                crate::declare::options::restore(&mut self.#field, map, given, file, #optional)?;
+                __spectral::declare::options::restore(&mut self.#field, map, given, file, #optional)?;
             },
-            _ => quote! { crate::declare::options::restore(&mut self.#field, map, #name, file, #optional)?; },
+            _ => quote! { __spectral::declare::options::restore(&mut self.#field, map, #name, file, #optional)?; },
         }
     });
     quote! { #preset #(#each)* }
@@ -252,7 +254,7 @@ fn restored(whole: &Whole, items: &[Item]) -> TokenStream {
 /// Writes what applies the option `preset`.
 fn preset(whole: &Whole) -> Option<TokenStream> {
     let kind = whole.preset.as_ref()?;
-    Some(quote! { crate::declare::options::preset::<Self, #kind>(self, map)?; })
+    Some(quote! { __spectral::declare::options::preset::<Self, #kind>(self, map)?; })
 }
 
 /// Writes the methods for files.
@@ -268,18 +270,18 @@ fn stored(this: &Ident, what: &LitStr, items: &[Item]) -> TokenStream {
     quote! {
         impl #this {
             /// Returns the options as files store them; handles become data when they are written.
-            pub fn to_stored(&self) -> crate::declare::Map {
+            pub fn to_stored(&self) -> __spectral::declare::Map {
                 let usual = Self::default();
-                let mut map = crate::declare::Options::to_map(self);
+                let mut map = __spectral::declare::Options::to_map(self);
                 #(#left_out)*
                 map
             }
 
             /// Restores options from the output of `to_stored` or from its data. An option that has a default may
             /// be missing, since the file may be older than the option.
-            pub fn from_stored(map: &crate::declare::Map) -> crate::error::Result<Self> {
+            pub fn from_stored(map: &__spectral::declare::Map) -> __spectral::error::Result<Self> {
                 let mut options = Self::default();
-                crate::declare::Options::restore(&mut options, map, Some(#what))?;
+                __spectral::declare::Options::restore(&mut options, map, Some(#what))?;
                 Ok(options)
             }
         }
@@ -371,7 +373,7 @@ impl<'a> Item<'a> {
         let kind = self.kind;
         match &self.allowed {
             Some(allowed) => quote! { || #allowed },
-            None => quote! { <#kind as crate::declare::FromValue>::allowed },
+            None => quote! { <#kind as __spectral::declare::FromValue>::allowed },
         }
     }
 
@@ -389,25 +391,25 @@ impl<'a> Item<'a> {
         let alias = self.alias.as_ref().map_or(String::new(), LitStr::value);
         let receives = self.receives.as_ref().map_or(quote! { &[] }, |keys| quote! { #keys });
         let default = match (&self.default, &whole.preset) {
-            (None, Some(_)) => quote! { || crate::declare::Value::Unit },
+            (None, Some(_)) => quote! { || __spectral::declare::Value::Unit },
             _ => {
                 let value = self.default();
                 quote! {
                     || {
                         let value: #kind = #value;
-                        crate::declare::IntoValue::into_value(value)
+                        __spectral::declare::IntoValue::into_value(value)
                     }
                 }
             }
         };
         quote! {
-            crate::declare::Field {
+            __spectral::declare::Field {
                 name: #name,
                 doc: #doc,
-                label: <#kind as crate::declare::FromValue>::label,
+                label: <#kind as __spectral::declare::FromValue>::label,
                 default: #default,
                 allowed: #allowed,
-                fields: <#kind as crate::declare::FromValue>::fields,
+                fields: <#kind as __spectral::declare::FromValue>::fields,
                 shown: #shown,
                 changeable: #changeable,
                 alias: #alias,
@@ -423,9 +425,9 @@ fn range(range: &Expr) -> Result<TokenStream> {
     let Expr::Range(range) = range else { return Err(wrong()) };
     let Some(low) = &range.start else { return Err(wrong()) };
     match (&range.end, &range.limits) {
-        (None, _) => Ok(quote! { crate::declare::Allowed::Range((#low) as f64, f64::INFINITY) }),
+        (None, _) => Ok(quote! { __spectral::declare::Allowed::Range((#low) as f64, f64::INFINITY) }),
         (Some(high), RangeLimits::Closed(_)) => {
-            Ok(quote! { crate::declare::Allowed::Range((#low) as f64, (#high) as f64) })
+            Ok(quote! { __spectral::declare::Allowed::Range((#low) as f64, (#high) as f64) })
         }
         (Some(high), RangeLimits::HalfOpen(_)) => {
             Ok(quote! { crate::declare::Allowed::Below((#low) as f64, (#high) as f64) })

@@ -37,5 +37,7 @@ pub use function::{Declaration, Form, Param};
 pub use lists::{count, joined};
 pub use options::{Allowed, Field, Options, Preset};
 pub(crate) use record::record;
+#[doc(hidden)]
+pub use serde;
 pub use spectral_derive::{Choice, Options};
 pub use value::{Display, Function, Map, Object, Scripted, Value};
