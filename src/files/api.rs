@@ -15,7 +15,7 @@ crate::api! {
 
 /// A lock that is held until its last clone is dropped.
 #[derive(Clone)]
-pub struct Lock {
+pub(crate) struct Lock {
     path: String,
     _held: Arc<files::Lock>,
 }
@@ -24,7 +24,7 @@ scripted!(Lock, "lock", |l| Display::text(format!("lock({:?})", l.path)));
 
 /// A claim that is held until its last clone is dropped.
 #[derive(Clone)]
-pub struct Claim {
+pub(crate) struct Claim {
     path: String,
     _held: Arc<files::claim::Claim>,
 }

@@ -27,11 +27,13 @@ pub mod variational;
 pub use api::space::*;
 pub use api::{DrawOptions, IntegrateOptions, PairOptions};
 pub use guidance::GuidanceOptions;
-pub use likelihood::LikelihoodOptions;
+pub use likelihood::{Likelihood, LikelihoodOptions};
 pub use losses::Loss;
 pub use ode::Solver;
 pub use path::Times;
-pub use path::{Pair, Path, PathOptions, Predict};
-pub use sample::{Labels, SampleOptions};
-pub use timesteps::{Timesteps, cosmap, edm, logit_normal, mode, uniform};
-pub use variational::DiffusionLossOptions;
+pub use path::{Interpolant, Pair, Path, PathOptions, Predict};
+pub use sample::{Diffusion, Labels, LastStep, SampleOptions, Spacing, Variance};
+pub use timesteps::{
+    Cosmap, Edm, LogitNormal, Mode, Timesteps, Uniform, cosmap, edm, logit_normal, mode, uniform,
+};
+pub use variational::{DiffusionLoss, DiffusionLossOptions};

@@ -43,5 +43,8 @@ pub use parts::{Kept, Part, Pass, Rows};
 pub use presets::Size;
 pub use weights::LoadOptions;
 
+pub use crate::nn::embed::FeatureOrder;
+pub use crate::nn::{MlpKind, QkNorm, TokenNorm};
+
 #[cfg(test)]
 mod tests;

@@ -69,7 +69,7 @@ pub mod series {
 mod gallery;
 
 pub use api::charts::*;
-pub use api::look::{LookOptions, SizeOptions};
+pub use api::look::{LookOptions, PaletteChoice, SizeOptions};
 pub use api::maps::*;
 pub use axis::{Axis, Scale};
 pub use bar::{BarGroup, Bars};

@@ -6,9 +6,13 @@ use crate::declare::{Display, IntoValue, Map, Options, Value};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::torch::Tensor;
-use crate::train::{AdamWOptions, Ema, EmaOptions, MuonAndAdamWOptions, Optimizer, Parameters, clip};
+use crate::train::clip;
+pub use crate::train::{AdamWOptions, Ema, EmaOptions, MuonAndAdamWOptions, Optimizer, Parameters};
 use crate::{functions, scripted};
 
+pub use super::fit::Precision;
+pub use super::groups::{Group, Groups};
+pub use super::muon::{Method, MuonOptions};
 pub use super::schedule::{Constant, Cosine};
 pub use space::*;
 
