@@ -97,7 +97,7 @@ fn body(declaration: &'static Declaration, types: Arc<Types>, context: Context) 
                 context.note(&format!("the option `{former}` is now called `{name}`"));
             }
         }
-        result.map(|value| types.lower(value)).map_err(|error| {
+        result.and_then(|value| types.lower(value)).map_err(|error| {
             let at = call.map_or_else(At::default, |c| At::of(&c));
             if named {
                 // rhai tries an index of this name for every property that it does not find or cannot set, and

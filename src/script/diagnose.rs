@@ -10,6 +10,7 @@ use super::fix;
 use super::habits;
 use super::names::Names;
 use super::source::{Place, SESSION};
+use super::stack::TooDeep;
 use super::translate::{self, Surroundings, translate, with_makers};
 use crate::error::{Error, Kind};
 
@@ -52,6 +53,7 @@ pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Di
     let end = match inner {
         EvalAltResult::ErrorTerminated(token, _) => match token.clone().try_cast::<Exit>() {
             Some(Exit(code)) => End::Exit(code),
+            None if token.is::<TooDeep>() => End::Failed,
             None => End::Interrupted,
         },
         _ if error.kind() == Kind::Usage => End::Usage,

@@ -11,6 +11,7 @@ use super::failure::{At, raise};
 use super::names;
 use super::resolver::Resolver;
 use super::source::Sources;
+use super::stack::{self, TooDeep};
 use super::values::Types;
 use crate::context::{Compile, Context, Print};
 use crate::declare::{Declaration, IntoValue, Scripted, TypeRegistry, Value};
@@ -25,14 +26,34 @@ pub struct EngineOptions {
     pub print: Print,
     /// Receives what `debug(..)` prints; `print` by default.
     pub debug: Option<Print>,
-    /// Functions in addition to those of this crate, declared with [`functions!`](crate::functions).
+    /// Functions in addition to those of this crate, declared with [`functions!`](crate::functions). Their types must
+    /// be among `types`, if they are not of this crate.
     pub functions: Vec<&'static Declaration>,
+    /// Types that scripts can hold in addition to those of this crate.
+    pub types: Vec<HostType>,
+}
+
+/// A type of a Rust program that scripts can hold, declared with [`scripted!`](crate::scripted).
+#[derive(Clone, Copy)]
+pub struct HostType(fn(&mut Types, &mut Engine));
+
+impl HostType {
+    /// Returns the entry of the type `T` for [`EngineOptions::types`].
+    pub fn of<T: Scripted + IntoValue>() -> Self {
+        Self(Types::add::<T>)
+    }
 }
 
 impl Default for EngineOptions {
     /// Never interrupted, silent, and without output.
     fn default() -> Self {
-        Self { context: Context::default(), print: Arc::new(|_| {}), debug: None, functions: Vec::new() }
+        Self {
+            context: Context::default(),
+            print: Arc::new(|_| {}),
+            debug: None,
+            functions: Vec::new(),
+            types: Vec::new(),
+        }
     }
 }
 
@@ -70,27 +91,33 @@ pub fn language(options: EngineOptions) -> Language {
     let mut types = Types::new();
     let mut engine = Engine::new();
     super::types(&mut Registering { types: &mut types, engine: &mut engine });
+    let EngineOptions { context, print, debug, functions, types: own } = options;
+    own.iter().for_each(|HostType(add)| add(&mut types, &mut engine));
     let types = Arc::new(types);
     let sources = Sources::default();
 
     set_dialect(&mut engine);
-    let EngineOptions { context, print, debug, functions } = options;
     let context = Context { print: Arc::clone(&print), ..context };
     let context = Context { compile: compile(&types, &context), ..context };
     let debug = debug.unwrap_or_else(|| Arc::clone(&print));
     engine.on_print(move |text| print(text));
     engine.on_debug(move |text, _, _| debug(text));
     let interrupt = context.interrupt.clone();
-    engine.on_progress(move |_| interrupt.is_raised().then_some(Dynamic::UNIT));
+    engine.on_progress(move |_| match stack::is_used_up() {
+        true => Some(Dynamic::from(TooDeep)),
+        false => interrupt.is_raised().then_some(Dynamic::UNIT),
+    });
     let imports = Resolver::new(sources.clone());
     engine.set_module_resolver(imports.clone());
     let libraries = super::std_lib::modules(&engine, &sources);
     super::indexing::add_iteration(&mut engine);
     super::indexing::add_indices(&mut engine, &types);
     super::indexing::add_setters(&mut engine);
+    let own = functions.clone();
     let declarations = [super::declarations(), functions].concat();
     bridge::register(&mut engine, &declarations, libraries, &types, &context);
     super::core::replace_sleep(&mut engine, &context);
+    super::help::add(&mut engine, &own);
     super::lengths::limit(&mut engine);
     super::arrays::register(&mut engine);
     compare_as_the_processor_does(&mut engine);

@@ -6,6 +6,7 @@ use rhai::{Dynamic, EvalAltResult, NativeCallContext, Position};
 
 use super::fix::Fix;
 use super::source::Place;
+use super::stack::{TooDeep, too_deep};
 use crate::declare::{Display, Value};
 use crate::document::{Block, Document, Line, Role};
 use crate::error::{Error, Kind};
@@ -114,6 +115,7 @@ pub fn raise_in(error: Error, function: &str, at: At) -> Box<EvalAltResult> {
 /// Converts an error of a script's callback to a native error.
 pub fn native(error: Box<EvalAltResult>) -> Error {
     let summary = match innermost(&error) {
+        EvalAltResult::ErrorTerminated(token, _) if token.is::<TooDeep>() => too_deep(),
         EvalAltResult::ErrorTerminated(..) => Error::interrupted(),
         EvalAltResult::ErrorRuntime(value, _) if value.is::<Failure>() => value.clone_cast::<Failure>().error,
         other => Error::argument(other.to_string()),

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use rhai::NativeCallContext;
+
 use super::entries::{self, Entry, OptionEntry};
+use super::failure::{At, raise_in};
 use super::names;
-use crate::declare::Display;
+use crate::declare::{Declaration, Display};
 use crate::document::{Block, Cell, Column, Document, Line, Look, Role, Table};
 use crate::error::{Error, Result, nearest};
 use crate::functions;
@@ -33,6 +36,24 @@ functions! { script global;
         };
         Ok(Help(page))
     }
+}
+
+/// Makes `help` of an engine explain functions of a Rust program too.
+pub fn add(engine: &mut rhai::Engine, functions: &[&'static Declaration]) {
+    let own: Vec<Entry> = functions.iter().map(|declaration| Entry::declared(declaration)).collect();
+    if own.is_empty() {
+        return;
+    }
+    engine.register_fn("help", move |call: NativeCallContext, name: &str| {
+        let wanted = name.trim().trim_end_matches("()");
+        let of_group: Vec<Entry> = own.iter().filter(|e| e.group == wanted).cloned().collect();
+        let found = match own.iter().find(|e| e.path == wanted) {
+            Some(found) => Ok(entry(found, 80)),
+            None if of_group.is_empty() => page(name, 80),
+            None => Ok(group(wanted, &of_group, 80)),
+        };
+        found.map(Help).map_err(|error| raise_in(error, "help", At::of(&call)))
+    });
 }
 
 /// Lists the functions whose documentation contains all the words, one per line.

@@ -38,6 +38,7 @@ pub mod resolver;
 mod results;
 pub mod rewrite;
 pub mod source;
+mod stack;
 pub mod std_lib;
 pub mod syntax;
 pub mod translate;

@@ -5,6 +5,7 @@ use rhai::{Engine, EvalAltResult, Position};
 use super::failure::Failure;
 use super::names::{self, Names, word};
 use super::source::Sources;
+use super::stack::{TooDeep, too_deep};
 use super::syntax;
 use crate::declare::{Declaration, Form};
 use crate::error::{Error, Kind, Problem, closest, list, nearest};
@@ -86,6 +87,7 @@ pub fn translate(error: &EvalAltResult, around: &Surroundings) -> (Error, &'stat
                 .hint("a function that calls itself needs a case in which it does not"),
             "depth",
         ),
+        E::ErrorTerminated(token, _) if token.is::<TooDeep>() => (too_deep(), "depth"),
         E::ErrorTerminated(..) => (Error::interrupted(), "interrupted"),
         E::ErrorUnboundThis(_) => (
             plain("`this` is only there in a function called as a method".to_string())

@@ -123,25 +123,30 @@ impl Types {
         }
     }
 
-    /// Converts a native value to a rhai one.
-    pub fn lower(self: &Arc<Self>, value: Value) -> Dynamic {
-        match value {
+    /// Converts a native value to a rhai one; fails if it has a type that was not added.
+    pub fn lower(self: &Arc<Self>, value: Value) -> Result<Dynamic> {
+        Ok(match value {
             Value::Unit => Dynamic::UNIT,
             Value::Bool(b) => b.into(),
             Value::Int(i) => i.into(),
             Value::Float(x) => x.into(),
             Value::Str(s) => s.into(),
-            Value::List(list) => list.into_iter().map(|v| self.lower(v)).collect::<Array>().into(),
+            Value::List(list) => list.into_iter().map(|v| self.lower(v)).collect::<Result<Array>>()?.into(),
             Value::Map(map) => {
-                map.into_iter().map(|(k, v)| (k.into(), self.lower(v))).collect::<rhai::Map>().into()
+                let entries = map.into_iter().map(|(k, v)| Ok((k.into(), self.lower(v)?)));
+                entries.collect::<Result<rhai::Map>>()?.into()
             }
             Value::Range(a, b) => Dynamic::from(a..b),
             Value::Function(function) => self.pointer(function),
             Value::Object(object) => {
                 let id = (*object).as_any().type_id();
-                self.by_id.get(&id).and_then(|h| (h.lower)(&*object)).unwrap_or(Dynamic::UNIT)
+                self.by_id.get(&id).and_then(|h| (h.lower)(&*object)).ok_or_else(|| {
+                    let name = object.type_name();
+                    crate::error::Error::argument(format!("this session does not know the type `{name}`"))
+                        .hint("a Rust program adds its own types with `EngineOptions::types`")
+                })?
             }
-        }
+        })
     }
 
     fn function(self: &Arc<Self>, pointer: FnPtr) -> Function {
@@ -195,7 +200,7 @@ impl Types {
                 return Err(crate::error::Error::argument("callbacks call each other too deeply")
                     .hint("a function that calls itself needs a case in which it does not"));
             }
-            let arguments: Array = arguments.iter().map(|v| types.lower(v.clone())).collect();
+            let arguments = arguments.iter().map(|v| types.lower(v.clone())).collect::<Result<Array>>()?;
             // A closure of rhai 1.25 carries its own definition and surroundings.
             types.depth.fetch_add(1, Ordering::Relaxed);
             let result = pointer.call(&engine, &ast, arguments);
@@ -210,7 +215,7 @@ impl Types {
         let call = move |context: rhai::NativeCallContext, arguments: &mut [&mut Dynamic]| {
             let lifted: Result<Vec<Value>> = arguments.iter().map(|a| types.lift(a)).collect();
             let result = lifted.and_then(|values| function.call(&values));
-            result.map(|v| types.lower(v)).map_err(|e| failure::raise(e, failure::At::of(&context)))
+            result.and_then(|v| types.lower(v)).map_err(|e| failure::raise(e, failure::At::of(&context)))
         };
         #[expect(deprecated, reason = "only to say that it may change, and the version is pinned")]
         // The name only shows when the pointer is printed.

@@ -25,6 +25,7 @@ use rhai::{AST, Caches, Dynamic, Engine, GlobalRuntimeState, ImmutableString, Sc
 
 use crate::declare::{Display, Value};
 use crate::document::Document;
+use crate::error::Error;
 use crate::script::engine::{EngineOptions, Language, language};
 use crate::script::failure::Diagnosis;
 use crate::script::source::shown_result;
@@ -92,7 +93,11 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts a session on this thread, after preparing libtorch.
+    /// Starts a session. It may move to another thread.
+    ///
+    /// A script that recurses deeper than the stack of its thread allows ends with an error. `spectral run` has a
+    /// stack of 256 MiB, enough for all 256 levels that scripts may use; the main thread of a program has 8 MiB and
+    /// other threads of Rust 2 MiB, unless [`stack_size`](std::thread::Builder::stack_size) says otherwise.
     pub fn new(options: Options) -> Self {
         crate::torch::start();
         bridge::quiet_panics();
@@ -215,6 +220,26 @@ impl Session {
 
     fn report(&self, error: &rhai::EvalAltResult) -> Diagnosis {
         diagnose::diagnose(&self.language, &self.scope, error)
+    }
+
+    /// Sets a variable for the cells that follow: a number, a string, an array, a map, or a handle such as a model.
+    pub fn set(&mut self, name: &str, value: impl Into<Value>) -> Result<(), Error> {
+        let word = name.chars().all(|c| c.is_alphanumeric() || c == '_')
+            && !matches!(name, "true" | "false" | "this" | "_")
+            && self.language.engine.compile_expression(name).is_ok();
+        if !word || name.starts_with(|c: char| c.is_ascii_digit()) {
+            return Err(Error::argument(format!("`{name}` cannot be a variable's name")));
+        }
+        let value = self.language.types.lower(value.into())?;
+        self.scope.push_dynamic(name, value);
+        // A shadowed variable would keep its tensors alive.
+        self.scope = self.scope.clone_visible().clone_visible();
+        Ok(())
+    }
+
+    /// Returns the value of a variable; `None` if there is none of this name or native code does not know its type.
+    pub fn get(&self, name: &str) -> Option<Value> {
+        self.scope.get(name).and_then(|value| self.language.types.lift(value).ok())
     }
 
     /// Returns the names of the variables, in order of declaration.

@@ -209,7 +209,7 @@ fn from_numbers(data: &Value) -> Result<Tensor> {
 }
 
 fn from_data(types: &Arc<Types>, context: &Context, data: &Value) -> Result<Dynamic> {
-    Ok(types.lower(untagged(context, data)?))
+    types.lower(untagged(context, data)?)
 }
 
 fn untagged(context: &Context, data: &Value) -> Result<Value> {

@@ -2,6 +2,9 @@
 //! results.
 #![cfg(test)]
 
+mod embed;
+mod start;
+
 use spectral::declare::Scripted;
 use spectral::prelude::*;
 use spectral::session::Session;
@@ -229,8 +232,30 @@ fn values_out_of_range_have_the_messages_of_scripts() {
     let images =
         told(eval::fid(Tensor::zeros(&[3], DType::Float32, Device::Cpu).unwrap(), ones(), ()).unwrap_err());
     assert!(images.contains("`eval::fid`"), "{images}");
+    let groups = nn::builder(()).and_then(|b| b.conv2d("c", 4, 4, 3, 0, Init::Zeros).map(|_| ()));
+    assert_eq!(told(groups.unwrap_err()), "`groups` must be at least 1, found 0");
     let closure = function(|r: f64| if r > 0.5 { Err(Error::argument("no")) } else { Ok(r) });
     assert!(told(filter::response(closure).unwrap_err()).contains("no"));
+}
+
+#[test]
+fn errors_of_closures_say_which_option_and_argument() -> Result<()> {
+    let net = model::dit(small())?;
+    let images = data::fashion_mnist(())?.take(8)?;
+    let on_step = Some(function(|_: i64| Ok(true)));
+    let error = train::fit(&net, &images, FitOptions { steps: 1, batch: 8, on_step, ..Default::default() });
+    assert_eq!(
+        error.err().map(|e| e.message()).unwrap_or_default(),
+        "`train::fit`: `on_step`: the first argument of the closure: expected int, found a map of 6"
+    );
+    // `guide` is called with up to five values.
+    let guide = Some(function(|c: Tensor, _u: Tensor, _x: Tensor, _t: Tensor, y: Tensor| {
+        assert_eq!(y.shape(), [1]);
+        Ok(c)
+    }));
+    let labels = Some([0].into());
+    flow::sample(&net, SampleOptions { labels, steps: 1, guide, ..Default::default() })?;
+    Ok(())
 }
 
 fn ones() -> Tensor {
