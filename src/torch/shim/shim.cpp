@@ -301,12 +301,15 @@ void sp_refusal(Unfit* out) {
 }
 void sp_free_text(char* text) { free(text); }
 
-// Without this fetcher an error message carries a C++ stack trace and costs milliseconds. Callbacks in a backward
-// pass must stay on the thread that started it.
+// Without this fetcher an error message carries a C++ stack trace and costs milliseconds; it is set once, since other
+// threads may be using it. Callbacks in a backward pass must stay on the thread that started it.
 void sp_start() {
-  c10::SetStackTraceFetcher([]() -> std::string { return std::string(); });
+  static const bool prepared = [] {
+    c10::SetStackTraceFetcher([]() -> std::string { return std::string(); });
+    return interruptible() != nullptr;
+  }();
+  (void)prepared;
   c10::AutogradState::get_tls_state().set_multithreading_enabled(false);
-  interruptible();
 }
 // The launcher is installed last, and once per process; the flag belongs to the thread.
 int sp_is_started() {
