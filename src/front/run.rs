@@ -30,7 +30,7 @@ pub struct Run {
     /// Run the script as this many processes that train together; 1 ignores torchrun, srun and mpirun.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub ranks: Option<u16>,
-    /// Seconds that a rank waits for one that does not come to a sum, before the run ends.
+    /// Seconds to wait for a rank that has not reached a sum, before the run ends.
     #[arg(long, value_name = "SECONDS", default_value_t = crate::ranks::TIMEOUT.as_secs(),
         value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub rank_timeout: u64,

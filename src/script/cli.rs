@@ -219,10 +219,12 @@ impl Spec {
             notes.push(self.range().trim_start_matches("of ").to_string());
         }
         if !self.limits.one_of.is_empty() {
-            let words: Vec<String> = self.limits.one_of.iter().map(word).collect();
+            // The empty word means that the option is not given.
+            let words = self.limits.one_of.iter().map(word).filter(|word| !word.is_empty());
+            let words: Vec<String> = words.collect();
             notes.push(format!("one of {}", words.join(", ")));
         }
-        if kind != Kind::Optional {
+        if kind != Kind::Optional && word(&self.default) != "" {
             notes.push(format!("default {}", word(&self.default)));
         }
         let notes = if notes.is_empty() { String::new() } else { format!(" [{}]", notes.join("; ")) };
@@ -398,6 +400,21 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("updates per run [at least 1; default 400]"), "{text}");
+    }
+
+    #[test]
+    fn an_empty_default_is_not_shown() {
+        let entry = |(name, value): (&str, Value)| (name.to_string(), value);
+        let words = ["", "dit", "sit"].map(|word| Value::Str(word.into())).to_vec();
+        let family = [
+            ("name", Value::Str("family".into())),
+            ("value", Value::Str(String::new())),
+            ("one_of", Value::List(words)),
+        ];
+        let specs = specs(&Value::List(vec![Value::Map(family.map(entry).into())])).unwrap();
+        let invocation = Invocation { script: None, arguments: vec!["--help".to_string()] };
+        let Read::Help(text) = read("Tries.", &specs, &invocation).unwrap() else { panic!("no help") };
+        assert!(text.contains("[one of dit, sit]"), "{text}");
     }
 
     #[test]
