@@ -19,7 +19,7 @@
 //! - [`session`] cells run one after another, for every front end
 //! - [`front`] commands: run, check, docs, data, repl
 //!
-//! [`data`] imports from `torch`, [`plot`] only from `error`.
+//! [`data`] and [`plot`] import from `torch`. `docs/architecture.md` has the whole table.
 
 pub mod context;
 pub mod data;

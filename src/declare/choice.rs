@@ -6,7 +6,9 @@ use crate::error::{Error, Result, list};
 
 /// An enum whose variants are words in scripts and files; derived.
 ///
-/// ```text
+/// ```
+/// use spectral::declare::Choice;
+///
 /// /// What happens at the edge.
 /// #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
 /// pub enum Edge {
@@ -16,6 +18,10 @@ use crate::error::{Error, Result, list};
 ///     /// The grid is a torus.
 ///     Periodic,
 /// }
+///
+/// assert_eq!(Edge::named("periodic")?, Edge::Periodic);
+/// assert_eq!(Edge::default().to_string(), "replicate");
+/// # Ok::<(), spectral::error::Error>(())
 /// ```
 ///
 /// The derive also writes `Display` and the conversions. A word is the variant in snake case, unless
