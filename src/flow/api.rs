@@ -211,7 +211,8 @@ pub mod space {
 
         /// Generates images from noise by integrating a model's velocity.
         ///
-        /// Returns [B, C, H, W] in [-1, 1], one image per label. The model is evaluated `steps` times for `euler`,
+        /// Returns [B, C, H, W] in [-1, 1], one image per label. They are float32 for a model in bfloat16 or float16 too,
+        /// since the state is: only the model's input and output have its dtype. The model is evaluated `steps` times for `euler`,
         /// twice as often for `heun` and four times as often for `rk4`, on twice the batch where guidance applies.
         /// Equal seeds start from equal noise on every device. No gradients are recorded.
         ///

@@ -120,7 +120,7 @@ pub fn log_likelihood(
     );
     let labels = labels.to_device(device)?;
     // Half precision is too coarse for the sums of a solver.
-    let dtype = if model.dtype() == DType::Float64 { DType::Float64 } else { DType::Float32 };
+    let dtype = sample::state_dtype(model);
     let images = images.detach()?.to_device(device)?.to_dtype(dtype)?;
     let probes = probes(options, &images)?;
     let batch = options.batch.map_or(if device.is_cuda() { 256 } else { 32 }, |batch| batch as i64);

@@ -201,6 +201,8 @@ struct Group<'a> {
 
 /// Samples images [B, C, H, W] in [-1, 1], one per label, by integrating the model's velocity from noise to data.
 ///
+/// The state, and the images, are float64 for a float64 model and float32 for every other.
+///
 /// Records no gradients. Stops between evaluations of the model if the context is interrupted.
 ///
 /// On several ranks, each computes a part of the groups of `batch` images, and all return all images, equal to those of
@@ -369,7 +371,7 @@ impl Group<'_> {
             norm: options.diffusion_norm,
             last: options.last_step,
         };
-        let draw = |step: usize| self.draw(step, count, self.start.dtype());
+        let draw = |step: usize| self.draw(step, count);
         let times = options.times();
         noise.run(&self.start, &times, &mut |x, t| self.at(x, t), &draw, &mut |made, x| {
             update(made as u64);
@@ -377,7 +379,7 @@ impl Group<'_> {
         })
     }
 
-    /// Steps of the discrete diffusion, in float32 at least, since rounding would add up over hundreds of them.
+    /// Steps of the discrete diffusion.
     fn discrete(&self, ddim: bool, count: i64, update: &mut dyn FnMut(u64)) -> Result<Tensor> {
         let options = self.options;
         let chain = Chain::new(options.steps, options.spacing)?;
@@ -385,22 +387,21 @@ impl Group<'_> {
             true => Rule::Ddim { eta: options.eta },
             false => Rule::Ddpm(Variance::of(options.variance, self.model)?),
         };
-        let dtype = if self.start.dtype() == DType::Float64 { DType::Float64 } else { DType::Float32 };
         let rows: Vec<usize> = (self.first..self.first + self.size as usize).collect();
-        let mut x = self.start.to_dtype(dtype)?;
+        let mut x = self.start.clone();
         for done in 0..chain.len() {
             self.context.check()?;
             let i = chain.len() - 1 - done;
             let output =
                 noise(self.model, options, (&x, &self.labels), chain.original(i), (chain.time(i), &rows))?;
-            x = chain.step(i, &x, &output, rule, options.clip_denoised, &|| self.draw(done, count, dtype))?;
+            x = chain.step(i, &x, &output, rule, options.clip_denoised, &|| self.draw(done, count))?;
             update(done as u64 + 1);
         }
-        x.to_dtype(self.start.dtype())
+        Ok(x)
     }
 
     /// Returns the noise of a step.
-    fn draw(&self, step: usize, count: i64, dtype: DType) -> Result<Tensor> {
+    fn draw(&self, step: usize, count: i64) -> Result<Tensor> {
         let (first, size, options) = (self.first as i64, self.size, self.options);
         let numbers = match &options.step_noise {
             Some(given) => given.select(0, step as i64)?.narrow(0, first, size)?,
@@ -409,7 +410,7 @@ impl Group<'_> {
                 draw(seeds, Some(step), (first, size, count), self.model.image_shape())?
             }
         };
-        numbers.to_device(self.start.device())?.to_dtype(dtype)
+        numbers.to_device(self.start.device())?.to_dtype(self.start.dtype())
     }
 }
 
@@ -451,11 +452,16 @@ pub(super) fn labels(model: &Model, given: Option<&Labels>) -> Result<Tensor> {
     }
 }
 
-/// Returns the state from which sampling starts, on the model's device and in its dtype.
+/// Returns the dtype of the state: rounding to 16 bits would add up over the steps.
+pub(super) fn state_dtype(model: &Model) -> DType {
+    if model.dtype() == DType::Float64 { DType::Float64 } else { DType::Float32 }
+}
+
+/// Returns the state from which sampling starts, on the model's device.
 fn starting_state(model: &Model, options: &SampleOptions, count: i64) -> Result<Tensor> {
     let [channels, height, width] = model.image_shape();
     let shape = [count, channels, height, width];
-    let own = |x: &Tensor| x.to_device(model.device())?.to_dtype(model.dtype());
+    let own = |x: &Tensor| x.to_device(model.device())?.to_dtype(state_dtype(model));
     for (what, given) in [("noise", &options.noise), ("a `start`", &options.start)] {
         let Some(given) = given else { continue };
         ensure!(

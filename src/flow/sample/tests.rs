@@ -610,3 +610,24 @@ fn what_makes_no_sense_for_a_diffusion_is_refused() {
     let short = SampleOptions { step_noise: noise, steps: 11, ..ddpm() };
     assert!(message(short).starts_with("`step_noise` must be [10, 2, C, H, W]"));
 }
+
+#[test]
+fn rounding_of_a_model_in_16_bits_does_not_add_up_over_the_steps() {
+    let wide = model();
+    let narrow = Config { dtype: DType::BFloat16, ..wide.config().unwrap().clone() };
+    let narrow = Model::new(narrow, 0, Device::Cpu).unwrap();
+    for ((_, to), (_, from)) in narrow.parameters().iter().zip(wide.parameters()) {
+        to.copy_(from).unwrap();
+        // Both have the same weights.
+        from.copy_(to).unwrap();
+    }
+    for (sampler, steps) in [(Solver::Euler, 250), (Solver::EulerMaruyama, 250), (Solver::Heun, 50)] {
+        let options = SampleOptions { sampler, steps, clamp: false, guidance: 1.5, ..of(&[0, 1]) };
+        let [wide, found] =
+            [&wide, &narrow].map(|model| sample(model, &options, &Context::default()).unwrap());
+        assert_eq!(found.dtype(), DType::Float32);
+        let size = |x: &Tensor| x.square().unwrap().mean(&[], false).unwrap().item().unwrap().sqrt();
+        let error = size(&found.sub(&wide).unwrap()) / size(&wide);
+        assert!(error < 0.02, "{sampler:?}: {error}");
+    }
+}

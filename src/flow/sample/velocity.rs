@@ -18,12 +18,9 @@ pub(super) fn velocity(
     (t, rows): (&[f64], &[usize]),
 ) -> Result<Tensor> {
     let of = |model: &Model, x: &Tensor, t: &Tensor, y: &Tensor| {
-        if options.path.predicts_velocity() {
-            return model.forward_unchecked(x, t, y);
-        }
         let (input, times) = options.path.input(x, t, model.time_scale())?;
-        let output = model.forward_unchecked(&input, &times, y)?;
-        options.path.velocity(output, x, t)?.to_dtype(x.dtype())
+        let output = model.forward_unchecked(&input.to_dtype(model.dtype())?, &times, y)?;
+        options.path.velocity(output.to_dtype(x.dtype())?, x, t)
     };
     let guided = combined(model, options, &of, (x, times, y), (t, rows))?;
     match &options.velocity {
