@@ -4,8 +4,7 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Config;
-use super::family::{POSITIONS, Position, ROPE};
+use super::family::{Family, POSITIONS, Position, ROPE};
 use super::parts::built::{Passing, Running, Steps};
 use super::parts::call::Seen;
 use super::parts::{Kept, Pass, Place};
@@ -42,6 +41,8 @@ pub struct Dit {
     outputs: i64,
     returned: i64,
     parts: Parts,
+    /// Diffusion steps per unit of the times of a forward pass, if code sees them and they are steps.
+    steps: Option<f64>,
 }
 
 /// Parts at the places outside of blocks.
@@ -166,6 +167,7 @@ impl Dit {
             outputs: outputs(config),
             returned: config.out_channels(),
             parts: Parts::new(builder, config)?,
+            steps: (config.family == Family::Dit && config.calls_code()).then_some(config.time_scale),
         })
     }
 
@@ -199,6 +201,11 @@ impl Dit {
         let label = self.label_embed.forward(y)?;
         let both = time.add(&label)?;
         let seen = |both: &Tensor| Passing {
+        // Gates and parts are written for times, and do the same in every family.
+        let t = &match self.steps {
+            Some(scale) => diffusion::times(&t.mul_scalar(scale)?)?,
+            None => t.clone(),
+        };
             seen: Arc::new(Seen {
                 x: x.clone(),
                 t: t.clone(),

@@ -3,7 +3,7 @@
 //! - [`config`]: the configuration of a DiT, with all checks; [`presets`](mod@presets): named sizes
 //! - [`family`]: families of public models
 //! - [`parts`]: user-defined modules at places of a DiT
-//! - [`mod@dit`]: the network and its forward pass; [`trace`]: the intermediate results of each block
+//! - [`mod@dit`]: the network and its forward pass; `diffusion`: steps of DiT's diffusion and their times; [`trace`]: the intermediate results of each block
 //! - [`options`]: models from a preset and overrides
 //! - [`custom`]: user-defined networks; [`design`]: the description of any model
 //! - [`handle`]: [`Model`], the network with its named parameters
@@ -18,6 +18,7 @@ pub(crate) mod api;
 pub mod config;
 pub mod custom;
 pub mod design;
+pub(crate) mod diffusion;
 pub mod dit;
 pub mod family;
 pub mod handle;

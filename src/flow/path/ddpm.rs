@@ -8,33 +8,11 @@ use super::predict::column;
 use crate::error::Result;
 use crate::torch::{DType, Tensor};
 
-/// Steps of the diffusion, and its first and last noise variance (Ho et al. 2020, section 4), as in DiT.
-pub(in crate::flow) const STEPS: i64 = 1000;
-pub(in crate::flow) const BETAS: (f64, f64) = (1e-4, 0.02);
+pub(super) use crate::model::diffusion::steps;
+pub(in crate::flow) use crate::model::diffusion::{BETAS, STEPS};
 
 /// Time of the straight path with the signal-to-noise ratio of the last step; before it, a velocity has no prediction.
 pub(super) const FIRST: f64 = 0.0063;
-
-/// Returns the log signal-to-noise ratios of all steps, the noisiest first, float64 [1, STEPS] on the device of `like`.
-fn ratios(like: &Tensor) -> Result<Tensor> {
-    // Made on the device, so that it can be recorded in a CUDA graph.
-    let index = Tensor::ones(&[STEPS], DType::Float64, like.device())?.cumsum(0)?.sub_scalar(1.0)?;
-    let step = (BETAS.1 - BETAS.0) / (STEPS - 1) as f64;
-    let kept = index.mul_scalar(-step)?.sub_scalar(BETAS.0)?.log1p()?.cumsum(0)?;
-    kept.sub(&kept.expm1()?.neg()?.log()?)?.flip(&[0])?.unsqueeze(0)
-}
-
-/// Returns the steps, from 0 to 999 with fractions, that have the signal-to-noise ratios of the straight path at times t
-/// `[B]`; float32 `[B]`.
-pub(super) fn steps(t: &Tensor) -> Result<Tensor> {
-    let t = t.to_dtype(DType::Float64)?.clamp(1e-9, 1.0 - 1e-9)?;
-    let own = t.log()?.sub(&t.rsub_scalar(1.0)?.log()?)?.mul_scalar(2.0)?.unsqueeze(1)?;
-    let all = ratios(&t)?;
-    let (low, high) = (all.narrow(1, 0, STEPS - 1)?, all.narrow(1, 1, STEPS - 1)?);
-    // Linear interpolation: the intervals below count 1 each, and that of the ratio a fraction.
-    let below = own.sub(&low)?.div(&high.sub(&low)?)?.clamp(0.0, 1.0)?.sum(&[1], false)?;
-    below.rsub_scalar((STEPS - 1) as f64)?.to_dtype(DType::Float32)
-}
 
 /// Returns points x [B, ..] of the straight path at times t `[B]` as points of the diffusion.
 pub(super) fn scaled(x: &Tensor, t: &Tensor) -> Result<Tensor> {

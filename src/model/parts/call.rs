@@ -137,7 +137,7 @@ impl Call {
         self.0.seen.x.clone()
     }
 
-    /// Returns the times, `[B]`.
+    /// Returns the times in [0, 1], `[B]`, also if the model takes diffusion steps.
     pub fn t(&self) -> Tensor {
         self.0.seen.t.clone()
     }
@@ -270,7 +270,10 @@ pub mod properties {
         /// ```
         fn x(call: Call) -> Tensor { Ok(call.x()) }
 
-        /// Times of the forward pass, [B] in [0, 1].
+        /// Times of the forward pass, [B] in [0, 1]: 0 is noise and 1 is data.
+        ///
+        /// For the diffusion steps of the family `dit` they are the times of the straight path with the same
+        /// signal-to-noise ratios.
         ///
         /// ```rhai
         /// let part = nn::part(|b| |v, c| v + c.t.reshape([-1, 1, 1, 1])).at("velocity");
