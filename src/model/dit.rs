@@ -9,7 +9,8 @@ use super::parts::built::{Passing, Running, Steps};
 use super::parts::call::Seen;
 use super::parts::{Kept, Pass, Place};
 use super::trace::{BlockTrace, Split};
-use crate::error::Result;
+use super::{Config, diffusion};
+use crate::error::{Error, Result};
 use crate::nn::embed::{TimeOptions, sincos_2d, sincos_2d_columns_first, unpatchify};
 use crate::nn::{
     Attention, AttentionOptions, Builder, Init, LabelEmbed, Linear, Mlp, MlpKind, ModulatedNorm, PatchEmbed,
@@ -40,9 +41,9 @@ pub struct Dit {
     /// Outputs of the network for each pixel, and how many of them a forward pass returns.
     outputs: i64,
     returned: i64,
-    parts: Parts,
     /// Diffusion steps per unit of the times of a forward pass, if code sees them and they are steps.
     steps: Option<f64>,
+    parts: Parts,
 }
 
 /// Parts at the places outside of blocks.
@@ -166,8 +167,8 @@ impl Dit {
             channels: config.in_channels,
             outputs: outputs(config),
             returned: config.out_channels(),
-            parts: Parts::new(builder, config)?,
             steps: (config.family == Family::Dit && config.calls_code()).then_some(config.time_scale),
+            parts: Parts::new(builder, config)?,
         })
     }
 
@@ -200,12 +201,12 @@ impl Dit {
         let time = self.time_embed.forward(t)?;
         let label = self.label_embed.forward(y)?;
         let both = time.add(&label)?;
-        let seen = |both: &Tensor| Passing {
         // Gates and parts are written for times, and do the same in every family.
         let t = &match self.steps {
             Some(scale) => diffusion::times(&t.mul_scalar(scale)?)?,
             None => t.clone(),
         };
+        let seen = |both: &Tensor| Passing {
             seen: Arc::new(Seen {
                 x: x.clone(),
                 t: t.clone(),
@@ -258,15 +259,49 @@ impl Dit {
         for span in &self.parts.spans {
             tokens = each(&self.blocks, next..span.blocks.start, tokens, run)?;
             let (all, inside, shared) = (Arc::clone(&self.blocks), span.blocks.clone(), run.clone());
-            let within = Arc::new(move |x: &Tensor| each(&all, inside.clone(), x.clone(), &shared));
+            let (grid, part) = (self.grid, span.part.what());
+            let within = Arc::new(move |x: &Tensor, tokens: Option<&Tensor>| {
+                let run = some_tokens(x, tokens, &all[inside.clone()], (&shared, grid));
+                each(&all, inside.clone(), x.clone(), &run.map_err(|e| e.context(format!("the {part}")))?)
+            });
             let Some(passing) = &run.parts else {
-                return Err(crate::error::Error::internal("a part around blocks was run without its call"));
+                return Err(Error::internal("a part around blocks was run without its call"));
             };
             tokens = span.part.run(&tokens, passing, Some(within), None)?;
             next = span.blocks.end;
         }
         each(&self.blocks, next..self.blocks.len(), tokens, run)
     }
+}
+
+/// Returns the state of blocks that run on tokens x [B, M, D] of a grid, whose indices are `tokens`.
+fn some_tokens(
+    x: &Tensor,
+    tokens: Option<&Tensor>,
+    blocks: &[Block],
+    (run, grid): (&Forward, i64),
+) -> Result<Forward> {
+    let (found, all) = (x.size(1)?, grid * grid);
+    if tokens.is_none() && found == all {
+        return Ok(run.clone());
+    }
+    if blocks.iter().any(Block::needs_grid) {
+        return Err(Error::argument(format!(
+            "a correction in the blocks inside needs all {all} tokens of the grid, found {found}"
+        ))
+        .hint("place the correction in other blocks with `.at(place, #{ blocks })`, or the part around other blocks"));
+    }
+    let rope = match (&run.rope, tokens) {
+        (Some(_), None) => {
+            return Err(Error::argument(format!(
+                "rotary positions need to know which {found} of the {all} tokens these are"
+            ))
+            .hint("pass their indices: `c.inner(x, indices)`"));
+        }
+        (Some(rope), Some(tokens)) => Some(rope.of(tokens, x)?),
+        (None, _) => None,
+    };
+    Ok(Forward { rope, ..run.clone() })
 }
 
 /// Runs blocks in sequence.
@@ -284,7 +319,7 @@ fn each(blocks: &Arc<Vec<Block>>, which: Range<usize>, tokens: Tensor, run: &For
                 let read = [modulation, t, time, time_label].map(Tensor::clone);
                 blocks[block].forward(tokens, &run.alone(read))
             }
-            _ => Err(crate::error::Error::internal("a block reads five tensors")),
+            _ => Err(Error::internal("a block reads five tensors")),
         })
     })
 }
@@ -401,6 +436,13 @@ impl Block {
         })
     }
 
+    /// Returns whether a correction here filters the whole grid.
+    fn needs_grid(&self) -> bool {
+        [&self.norm_attn, &self.attn_residual, &self.mlp_residual, &self.output]
+            .iter()
+            .any(|steps| steps.corrections().next().is_some())
+    }
+
     /// Computes the shift, scale and gate of attention, then those of the MLP; missing shifts are zeros.
     fn adaptive(&self, modulation: &Tensor) -> Result<[Tensor; 6]> {
         let mut all = parts(&self.ada_ln, modulation, if self.shift { 6 } else { 4 })?;
@@ -410,7 +452,7 @@ impl Block {
             all.insert(2, zeros.clone());
             all.insert(0, zeros);
         }
-        all.try_into().map_err(|_| crate::error::Error::internal("adaLN did not give six parts"))
+        all.try_into().map_err(|_| Error::internal("adaLN did not give six parts"))
     }
 
     fn forward(&self, x: &Tensor, run: &Forward) -> Result<Tensor> {
@@ -526,7 +568,7 @@ impl FinalLayer {
     fn forward(&self, x: &Tensor, modulation: &Tensor) -> Result<Tensor> {
         let adaptive = parts(&self.ada_ln, modulation, 2)?;
         let [shift, scale] = &adaptive[..] else {
-            return Err(crate::error::Error::internal("adaLN did not give two parts"));
+            return Err(Error::internal("adaLN did not give two parts"));
         };
         self.linear.forward(&self.norm.alone(x, shift, scale)?)
     }

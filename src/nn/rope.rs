@@ -34,6 +34,22 @@ impl Rope {
         let table = |values: &[f32]| {
             Tensor::from_f32(values, &[grid * grid, head])?.to_dtype(dtype)?.to_device(device)
         };
+    /// Returns the tables of some tokens of each image, with int64 indices [B, M] or `[M]`, for x [B, M, D].
+    pub fn of(&self, tokens: &Tensor, x: &Tensor) -> Result<Self> {
+        let (batch, count) = (x.size(0)?, x.size(1)?);
+        let shape = tokens.shape();
+        crate::ensure!(
+            tokens.dtype() == DType::Int64 && (shape == [batch, count] || shape == [count]),
+            "expected the indices of the tokens, int64 [{batch}, {count}] or [{count}], found {}",
+            tokens.signature()
+        );
+        let head = self.cos.size(1)?;
+        let groups = tokens.count() as i64 / count.max(1);
+        let index = tokens.to_device(self.cos.device())?.reshape(&[-1])?;
+        let pick = |table: &Tensor| table.index_select(0, &index)?.reshape(&[groups, 1, count, head]);
+        Ok(Self { cos: pick(&self.cos)?, sin: pick(&self.sin)? })
+    }
+
         Ok(Self { cos: table(&cos)?, sin: table(&sin)? })
     }
 

@@ -142,7 +142,8 @@ impl Running {
         error.context(format!("the {} at {}{block}{}", self.what(), self.place, self.run.written()))
     }
 
-    fn what(&self) -> String {
+    /// Returns the part with its name, for messages.
+    pub fn what(&self) -> String {
         self.part.name().map_or_else(|| "part".to_string(), |name| format!("part `{name}`"))
     }
 

@@ -77,8 +77,8 @@ pub(in crate::model) struct Seen {
     pub grid: i64,
 }
 
-/// Runs the blocks that a part at `span` surrounds.
-pub(in crate::model) type Within = Arc<dyn Fn(&Tensor) -> Result<Tensor> + Send + Sync>;
+/// Runs the blocks that a part at `span` surrounds, on tokens and, if they are not all, their indices.
+pub(in crate::model) type Within = Arc<dyn Fn(&Tensor, Option<&Tensor>) -> Result<Tensor> + Send + Sync>;
 
 /// One call of a part, with the tensors of the surrounding forward pass.
 #[derive(Clone)]
@@ -205,10 +205,10 @@ impl Call {
         &self.0.pass.kept
     }
 
-    /// Runs the blocks that a part at `span` surrounds; an error elsewhere.
-    pub fn inner(&self, x: &Tensor) -> Result<Tensor> {
+    /// Runs the blocks that a part at `span` surrounds, on the tokens with the given indices; an error elsewhere.
+    pub fn inner(&self, x: &Tensor, tokens: Option<&Tensor>) -> Result<Tensor> {
         match &self.0.at.within {
-            Some(within) => within(x),
+            Some(within) => within(x, tokens),
             None => Err(Error::argument("there are no blocks inside of this part")
                 .hint("`c.inner(x)` is for parts at `span`")),
         }
@@ -242,7 +242,9 @@ pub mod methods {
 
         /// Runs the blocks that a part at `span` surrounds, on tokens [B, M, D].
         ///
-        /// M may be smaller than the model's number of tokens if no part inside needs the grid.
+        /// M may be smaller than the model's number of tokens if no correction or other part inside needs the grid. With
+        /// rotary positions, as in LightningDiT, pass the indices of the tokens too, int64 [B, M] or [M]: row
+        /// `i / grid` and column `i % grid`.
         ///
         /// ```rhai
         /// // Half of the tokens take the way around the middle blocks.
@@ -252,8 +254,15 @@ pub mod methods {
         /// }).at("span", #{ blocks: 1..3 });
         /// let net = model::dit(#{ depth: 4, parts: [route] });
         /// assert_eq(net.forward(tensor::zeros([1, 1, 28, 28]), tensor::zeros([1]), tensor([3])).shape, [1, 1, 28, 28]);
+        /// // With rotary positions, blocks need to know which tokens these are.
+        /// let first = nn::part(|b| |x, c| {
+        ///     let kept = tensor::arange(100);
+        ///     tensor::cat([c.inner(x.narrow(1, 0, 100), kept), x.narrow(1, 100, 96)], 1)
+        /// }).at("span", #{ blocks: 1..3 });
+        /// let net = model::dit(#{ depth: 4, position: "rope", parts: [first] });
+        /// assert_eq(net.forward(tensor::zeros([1, 1, 28, 28]), tensor::zeros([1]), tensor([3])).shape, [1, 1, 28, 28]);
         /// ```
-        fn inner(call: Call, x: Tensor) -> Tensor { call.inner(&x) }
+        fn inner(call: Call, x: Tensor, tokens: Option<Tensor>) -> Tensor { call.inner(&x, tokens.as_ref()) }
     }
 }
 
