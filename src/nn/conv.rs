@@ -4,19 +4,38 @@ use super::{Builder, Init};
 use crate::error::Result;
 use crate::torch::Tensor;
 
+/// Windows of a convolution.
+#[derive(Debug, Clone, Copy)]
+pub struct Windows {
+    /// Height and width in pixels.
+    pub size: i64,
+    /// Pixels from one window to the next.
+    pub stride: i64,
+    /// Zeros added on each side of the image.
+    pub padding: i64,
+    /// Pixels from one entry of a window to the next.
+    pub dilation: i64,
+    /// Independent groups of channels; must divide both numbers of channels.
+    pub groups: i64,
+}
+
+impl Windows {
+    /// Returns windows of `size` pixels with stride 1 and zero padding that keeps the size of the image if `size` is odd.
+    pub fn new(size: i64) -> Self {
+        Self { size, stride: 1, padding: size / 2, dilation: 1, groups: 1 }
+    }
+}
+
 /// Convolution of [B, inputs, H, W] with square windows, weight [outputs, inputs, k, k] and bias `[outputs]`.
 #[derive(Debug, Clone)]
 pub struct Conv2d {
     weight: Tensor,
-    bias: Tensor,
-    stride: i64,
-    padding: i64,
-    groups: i64,
+    bias: Option<Tensor>,
+    windows: Windows,
 }
 
 impl Conv2d {
-    /// Creates `weight` and a `bias` of zeros under `name`. Windows of `size` pixels have stride 1, and zero
-    /// padding keeps the size of the image if `size` is odd.
+    /// Creates `weight` and a `bias` of zeros under `name`, for [`Windows::new`].
     pub fn new(
         builder: &mut Builder,
         name: impl ToString,
@@ -24,36 +43,34 @@ impl Conv2d {
         outputs: i64,
         size: i64,
     ) -> Result<Self> {
-        Self::grouped(builder, name, [inputs, outputs, size, 1], Init::XavierUniform)
+        Self::with(builder, name, [inputs, outputs], Windows::new(size), (Init::XavierUniform, true))
     }
 
-    /// Creates a convolution as [`Conv2d::new`] does, with weights drawn by `init` and channels in independent
-    /// groups. `groups` must divide both numbers of channels.
-    pub fn grouped(
+    /// Creates a convolution with weights drawn by `init` and, if `bias`, a bias of zeros.
+    pub fn with(
         builder: &mut Builder,
         name: impl ToString,
-        [inputs, outputs, size, groups]: [i64; 4],
-        init: Init,
+        [inputs, outputs]: [i64; 2],
+        windows: Windows,
+        (init, bias): (Init, bool),
     ) -> Result<Self> {
+        let Windows { size, groups, .. } = windows;
+        let init = if matches!(init, Init::Identity(_)) { Init::Identity(groups) } else { init };
         builder.within(name, |b| {
-            Ok(Self {
-                weight: b.parameter("weight", &[outputs, inputs / groups, size, size], init)?,
-                bias: b.parameter("bias", &[outputs], Init::Zeros)?,
-                stride: 1,
-                padding: size / 2,
-                groups,
-            })
+            let weight = b.parameter("weight", &[outputs, inputs / groups, size, size], init)?;
+            let bias = bias.then(|| b.parameter("bias", &[outputs], Init::Zeros)).transpose()?;
+            Ok(Self { weight, bias, windows })
         })
     }
 
     /// Returns the same convolution with stride `stride` and no padding.
     pub fn strided(self, stride: i64) -> Self {
-        Self { stride, padding: 0, ..self }
+        Self { windows: Windows { stride, padding: 0, ..self.windows }, ..self }
     }
 
     /// Convolves [B, inputs, H, W] to [B, outputs, H', W'].
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
-        x.conv2d(&self.weight, Some(&self.bias), &stride, &padding, &[1, 1], self.groups)
+        let Windows { stride, padding, dilation, groups, .. } = self.windows;
+        x.conv2d(&self.weight, self.bias.as_ref(), &[stride; 2], &[padding; 2], &[dilation; 2], groups)
     }
 }

@@ -169,7 +169,11 @@ impl PatchEmbed {
         builder.within(name, |b| {
             b.within("proj", |b| {
                 Ok(Self {
-                    weight: b.parameter("weight", &[hidden, channels, patch, patch], Init::XavierUniform)?,
+                    weight: b.parameter(
+                        "weight",
+                        &[hidden, channels, patch, patch],
+                        Init::XavierUniformOfMatrix,
+                    )?,
                     bias: b.parameter("bias", &[hidden], Init::Zeros)?,
                     patch,
                 })

@@ -7,8 +7,9 @@ use super::{
     TimestepEmbed,
 };
 use crate::declare::{Display, IntoValue, Map};
-use crate::error::Result;
-use crate::torch::Tensor;
+use crate::error::{Error, Result};
+use crate::torch::autograd::is_autocasting;
+use crate::torch::{Tensor, is_out_of_memory};
 use crate::{functions, scripted};
 
 /// Kinds of layers that scripts can create.
@@ -38,14 +39,58 @@ pub enum Kind {
     LabelEmbed(LabelEmbed),
 }
 
+/// Input that a layer takes, for messages.
+#[derive(Debug, Clone, Copy)]
+pub enum Input {
+    /// [.., size].
+    Last(i64),
+    /// [B, N, size].
+    Tokens(i64),
+    /// [B, channels, H, W], where patches fill height and width.
+    Images {
+        /// Channels.
+        channels: i64,
+        /// Side of a patch.
+        patch: i64,
+    },
+    /// Times `[B]` of any float dtype.
+    Times,
+    /// Integers of any shape.
+    Indices,
+}
+
+impl Input {
+    /// Returns what is wrong with the shape of an input.
+    fn wrong_shape(self, x: &Tensor) -> Option<Error> {
+        let (shape, rank) = (x.shape(), x.rank());
+        let (expected, fits) = match self {
+            Input::Last(size) => (format!("[.., {size}]"), shape.last() == Some(&size)),
+            Input::Tokens(size) => (format!("[B, N, {size}]"), rank == 3 && shape[2] == size),
+            Input::Images { channels, patch } => {
+                let sides = match patch {
+                    1 => String::new(),
+                    _ => format!(" with H and W divisible by {patch}"),
+                };
+                let fits = rank == 4 && shape[1] == channels && shape[2..].iter().all(|s| s % patch == 0);
+                (format!("[B, {channels}, H, W]{sides}"), fits)
+            }
+            Input::Times => ("[B]".to_string(), rank == 1),
+            Input::Indices => return None,
+        };
+        let found = x.signature();
+        (!fits).then(|| Error::argument(format!("expected an input {expected}, found a {found}")))
+    }
+}
+
 /// Layer with its parameters, returned by the methods of a builder. Clones share the parameters.
 #[derive(Debug, Clone)]
 pub struct Layer(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    what: &'static str,
+    what: String,
     kind: Kind,
+    input: Input,
     parameters: Vec<(String, Tensor)>,
 }
 
@@ -66,8 +111,28 @@ impl std::fmt::Display for Layer {
 
 impl Layer {
     /// Creates a layer of a kind, described in words by `what`, with the parameters that it created.
-    pub fn new(what: &'static str, kind: Kind, parameters: Vec<(String, Tensor)>) -> Self {
-        Self(Arc::new(Inner { what, kind, parameters }))
+    pub fn new(what: String, (kind, input): (Kind, Input), parameters: Vec<(String, Tensor)>) -> Self {
+        Self(Arc::new(Inner { what, kind, input, parameters }))
+    }
+
+    /// Returns the cause of an error in the words of the layer, if its input does not fit.
+    fn explain(&self, x: &Tensor, error: Error) -> Error {
+        if error.kind() == crate::error::Kind::Interrupted || is_out_of_memory(&error) {
+            return error;
+        }
+        if let Some(wrong) = self.0.input.wrong_shape(x) {
+            return wrong;
+        }
+        let own = self.0.parameters.first().map(|(_, parameter)| parameter.dtype());
+        match (self.0.input, own) {
+            (Input::Times | Input::Indices, _) | (_, None) => error,
+            (_, Some(own)) if own == x.dtype() || is_autocasting(x.device()) => error,
+            (_, Some(own)) => {
+                let (own, found) = (own.name(), x.dtype().name());
+                Error::argument(format!("expected an input of {own}, the dtype of the layer, found {found}"))
+                    .hint(format!("convert it: `.to(\"{own}\")`"))
+            }
+        }
     }
 
     /// Applies the layer to its input.
@@ -85,7 +150,7 @@ impl Layer {
             Kind::TimestepEmbed(layer) => layer.forward(x),
             Kind::LabelEmbed(layer) => layer.forward(x),
         }
-        .map_err(|e| e.context(self.0.what))
+        .map_err(|e| self.explain(x, e).context(&self.0.what))
     }
 
     /// Returns its parameters with their full names.

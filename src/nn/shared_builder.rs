@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::conv::Windows;
 use super::init::Distribution;
-use super::layer::Kind;
+use super::layer::{Input, Kind};
 use super::{
     Attention, AttentionOptions, Builder, Conv2d, Embedding, GroupNorm, Init, LabelEmbed, Layer, LayerNorm,
     Linear, Mlp, PatchEmbed, QkNorm, RmsNorm, TimestepEmbed,
@@ -110,11 +111,11 @@ impl SharedBuilder {
     fn layer(
         &self,
         name: &str,
-        what: &'static str,
+        (what, input): (&'static str, Input),
         make: impl FnOnce(&mut Builder) -> Result<Kind>,
     ) -> Result<Layer> {
         let (kind, made) = self.new_parameters(name, make)?;
-        Ok(Layer::new(what, kind, made))
+        Ok(Layer::new(format!("{what} `{name}`"), (kind, input), made))
     }
 
     fn new_parameters<T>(
@@ -139,7 +140,7 @@ impl SharedBuilder {
 
     /// Creates one parameter.
     pub fn parameter(&self, name: &str, shape: &[i64], init: Init) -> Result<Tensor> {
-        at_least_one("shape", shape)?;
+        at_least_one(shape)?;
         Ok(self.new_parameters(name, |b| b.parameter(name, shape, init))?.0)
     }
 }
@@ -148,86 +149,120 @@ impl SharedBuilder {
 impl SharedBuilder {
     /// Creates a linear map from `inputs` to `outputs` numbers, with a bias.
     pub fn linear(&self, name: &str, inputs: i64, outputs: i64, init: Init) -> Result<Layer> {
-        at_least_one("linear", &[inputs, outputs])?;
-        self.layer(name, "linear", |b| Ok(Kind::Linear(Linear::new(b, name, inputs, outputs, init)?)))
+        self.linear_with(name, [inputs, outputs], init, true)
     }
 
-    /// Creates a convolution of images with windows of `size` x `size` that keeps height and width.
+    /// Creates a linear map with or without a bias.
+    pub fn linear_with(
+        &self,
+        name: &str,
+        [inputs, outputs]: [i64; 2],
+        init: Init,
+        bias: bool,
+    ) -> Result<Layer> {
+        at_least_one(&[inputs, outputs])?;
+        let make = if bias { Linear::new } else { Linear::without_bias };
+        self.layer(name, ("linear", Input::Last(inputs)), |b| {
+            Ok(Kind::Linear(make(b, name, inputs, outputs, init)?))
+        })
+    }
+
+    /// Creates a convolution of images with windows of `size` x `size`.
     pub fn conv2d(
         &self,
         name: &str,
         inputs: i64,
         outputs: i64,
         size: i64,
-        groups: i64,
-        init: Init,
+        options: &ConvOptions,
     ) -> Result<Layer> {
-        at_least_one("conv2d", &[inputs, outputs, size])?;
-        ensure!(
-            size % 2 == 1 && size < 1024,
-            "the size of a window must be odd and below 1024, found {size}"
-        );
+        let ConvOptions { groups, stride, padding, dilation, bias, .. } = *options;
+        at_least_one(&[inputs, outputs, size])?;
+        ensure!(size < 1024, "the size of a window must be below 1024, found {size}");
+        if size % 2 == 0 && padding.is_none() {
+            return Err(Error::argument(format!(
+                "the size of a window must be odd to keep the size of the image, found {size}"
+            ))
+            .hint("give `padding`, the zeros on each side of the image"));
+        }
         divides("`groups`", groups, inputs)?;
         divides("`groups`", groups, outputs)?;
-        let sizes = [inputs, outputs, size, groups];
-        self.layer(name, "conv2d", |b| Ok(Kind::Conv2d(Conv2d::grouped(b, name, sizes, init)?)))
+        let padding = padding.unwrap_or(dilation * (size - 1) / 2);
+        let windows = Windows { size, stride, padding, dilation, groups };
+        let init = Init::of(options.init, options.std);
+        self.layer(name, ("conv2d", Input::Images { channels: inputs, patch: 1 }), |b| {
+            Ok(Kind::Conv2d(Conv2d::with(b, name, [inputs, outputs], windows, (init, bias))?))
+        })
     }
 
     /// Creates a layer norm over the last dimension, with or without weight and bias.
     pub fn norm(&self, name: &str, size: i64, affine: bool) -> Result<Layer> {
-        at_least_one("norm", &[size])?;
-        self.layer(name, "norm", |b| Ok(Kind::Norm(LayerNorm::new(b, name, size, affine)?)))
+        at_least_one(&[size])?;
+        self.layer(name, ("norm", Input::Last(size)), |b| {
+            Ok(Kind::Norm(LayerNorm::new(b, name, size, affine)?))
+        })
     }
 
     /// Creates an RMS norm over the last dimension.
     pub fn rms_norm(&self, name: &str, size: i64) -> Result<Layer> {
-        at_least_one("rms_norm", &[size])?;
-        self.layer(name, "rms_norm", |b| Ok(Kind::RmsNorm(RmsNorm::new(b, name, size)?)))
+        at_least_one(&[size])?;
+        self.layer(name, ("rms_norm", Input::Last(size)), |b| Ok(Kind::RmsNorm(RmsNorm::new(b, name, size)?)))
     }
 
     /// Creates a group norm of images.
     pub fn group_norm(&self, name: &str, groups: i64, channels: i64) -> Result<Layer> {
         divides("`groups`", groups, channels)?;
-        self.layer(name, "group_norm", |b| Ok(Kind::GroupNorm(GroupNorm::new(b, name, groups, channels)?)))
+        let input = Input::Images { channels, patch: 1 };
+        self.layer(name, ("group_norm", input), |b| {
+            Ok(Kind::GroupNorm(GroupNorm::new(b, name, groups, channels)?))
+        })
     }
 
     /// Creates an embedding table whose rows are selected by int64 indices.
     pub fn embedding(&self, name: &str, rows: i64, width: i64, init: Init) -> Result<Layer> {
-        at_least_one("embedding", &[rows, width])?;
-        self.layer(name, "embedding", |b| Ok(Kind::Embedding(Embedding::new(b, name, rows, width, init)?)))
+        at_least_one(&[rows, width])?;
+        self.layer(name, ("embedding", Input::Indices), |b| {
+            Ok(Kind::Embedding(Embedding::new(b, name, rows, width, init)?))
+        })
     }
 
     /// Creates DiT's self-attention over tokens.
     pub fn attention(&self, name: &str, width: i64, heads: i64) -> Result<Layer> {
         divides("the number of heads", heads, width)?;
         let options = AttentionOptions { heads, qkv_bias: true, qk_norm: QkNorm::Rms, eps: None };
-        self.layer(name, "attention", |b| Ok(Kind::Attention(Attention::new(b, name, width, options)?)))
+        self.layer(name, ("attention", Input::Tokens(width)), |b| {
+            Ok(Kind::Attention(Attention::new(b, name, width, options)?))
+        })
     }
 
     /// Creates DiT's MLP.
     pub fn mlp(&self, name: &str, width: i64, inner: i64) -> Result<Layer> {
-        at_least_one("mlp", &[width, inner])?;
-        self.layer(name, "mlp", |b| Ok(Kind::Mlp(Mlp::new(b, name, width, inner)?)))
+        at_least_one(&[width, inner])?;
+        self.layer(name, ("mlp", Input::Last(width)), |b| Ok(Kind::Mlp(Mlp::new(b, name, width, inner)?)))
     }
 
     /// Creates a patch embedding, which maps images to one token per patch.
     pub fn patch_embed(&self, name: &str, channels: i64, patch: i64, width: i64) -> Result<Layer> {
-        at_least_one("patch_embed", &[channels, patch, width])?;
-        self.layer(name, "patch_embed", |b| {
+        at_least_one(&[channels, patch, width])?;
+        self.layer(name, ("patch_embed", Input::Images { channels, patch }), |b| {
             Ok(Kind::PatchEmbed(PatchEmbed::new(b, name, channels, patch, width)?))
         })
     }
 
     /// Creates DiT's timestep embedding.
     pub fn timestep_embed(&self, name: &str, width: i64) -> Result<Layer> {
-        at_least_one("timestep_embed", &[width])?;
-        self.layer(name, "timestep_embed", |b| Ok(Kind::TimestepEmbed(TimestepEmbed::new(b, name, width)?)))
+        at_least_one(&[width])?;
+        self.layer(name, ("timestep_embed", Input::Times), |b| {
+            Ok(Kind::TimestepEmbed(TimestepEmbed::new(b, name, width)?))
+        })
     }
 
     /// Creates DiT's label embedding, with a last row for the null label.
     pub fn label_embed(&self, name: &str, classes: i64, width: i64) -> Result<Layer> {
-        at_least_one("label_embed", &[classes, width])?;
-        self.layer(name, "label_embed", |b| Ok(Kind::LabelEmbed(LabelEmbed::new(b, name, classes, width)?)))
+        at_least_one(&[classes, width])?;
+        self.layer(name, ("label_embed", Input::Indices), |b| {
+            Ok(Kind::LabelEmbed(LabelEmbed::new(b, name, classes, width)?))
+        })
     }
 }
 
@@ -241,10 +276,10 @@ fn checked_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-fn at_least_one(what: &str, sizes: &[i64]) -> Result<()> {
+fn at_least_one(sizes: &[i64]) -> Result<()> {
     match sizes.iter().find(|s| **s < 1) {
         None => Ok(()),
-        Some(wrong) => Err(Error::argument(format!("`{what}`: sizes must be at least 1, found {wrong}"))),
+        Some(wrong) => Err(Error::argument(format!("expected sizes of at least 1, found {wrong}"))),
     }
 }
 
@@ -265,6 +300,20 @@ pub struct InitOptions {
     pub std: f64,
 }
 
+/// Options of a linear map.
+#[derive(Debug, Clone, Options)]
+pub struct LinearOptions {
+    /// Distribution of the weights: `xavier_uniform` as in DiT, `zeros`, `ones`, `normal`, `kaiming_uniform` as
+    /// in PyTorch's layers, or `identity`; biases start at zero.
+    pub init: Distribution,
+    /// Standard deviation of `normal`.
+    #[option(default = 0.02, range = 0.0..=1000.0)]
+    pub std: f64,
+    /// Whether it has a bias.
+    #[option(default = true)]
+    pub bias: bool,
+}
+
 /// Options of a convolution.
 #[derive(Debug, Clone, Options)]
 pub struct ConvOptions {
@@ -276,6 +325,18 @@ pub struct ConvOptions {
     /// Number of independent groups of channels; as many as channels make the convolution depthwise.
     #[option(default = 1, range = 1..)]
     pub groups: i64,
+    /// Pixels from one window to the next.
+    #[option(default = 1, range = 1..=65536)]
+    pub stride: i64,
+    /// Zeros on each side of the image; by default as many as keep its height and width with a stride of 1.
+    #[option(range = 0..=65536)]
+    pub padding: Option<i64>,
+    /// Pixels from one entry of a window to the next.
+    #[option(default = 1, range = 1..=65536)]
+    pub dilation: i64,
+    /// Whether it has a bias.
+    #[option(default = true)]
+    pub bias: bool,
 }
 
 /// Options of a layer norm.
@@ -343,22 +404,26 @@ pub mod methods {
         /// let b = nn::builder();
         /// let gate = b.linear("gate", 8, 2, #{ init: "zeros" });
         /// assert_close(gate.forward(tensor::ones([5, 8])), tensor::zeros([5, 2]), 0.0);
+        /// assert_eq(b.linear("map", 8, 2, #{ bias: false }).parameters().keys(), ["map.weight"]);
         /// ```
-        fn linear(builder: SharedBuilder, name: String, inputs: i64, outputs: i64, options: InitOptions) -> Layer {
-            builder.linear(&name, inputs, outputs, Init::of(options.init, options.std))
+        fn linear(builder: SharedBuilder, name: String, inputs: i64, outputs: i64, options: LinearOptions) -> Layer {
+            builder.linear_with(&name, [inputs, outputs], Init::of(options.init, options.std), options.bias)
         }
 
-        /// Creates a convolution of images with odd windows of `size` x `size` that keeps their height and width.
+        /// Creates a convolution of images with windows of `size` x `size`.
         ///
-        /// The weights are [outputs, inputs / groups, size, size], and the image is padded with zeros.
+        /// The weights are [outputs, inputs / groups, size, size], and the image is padded with zeros. By default it keeps
+        /// height and width, for which `size` must be odd; `stride`, `padding` and `dilation` are those of PyTorch.
         ///
         /// ```rhai
         /// let b = nn::builder();
         /// let depthwise = b.conv2d("mix", 6, 6, 3, #{ groups: 6 });
         /// assert_eq(depthwise.forward(tensor::zeros([2, 6, 5, 7])).shape, [2, 6, 5, 7]);
+        /// let half = b.conv2d("half", 6, 12, 4, #{ stride: 2, padding: 1, bias: false });
+        /// assert_eq(half.forward(tensor::zeros([2, 6, 8, 8])).shape, [2, 12, 4, 4]);
         /// ```
         fn conv2d(builder: SharedBuilder, name: String, inputs: i64, outputs: i64, size: i64, options: ConvOptions) -> Layer {
-            builder.conv2d(&name, inputs, outputs, size, options.groups, Init::of(options.init, options.std))
+            builder.conv2d(&name, inputs, outputs, size, &options)
         }
 
         /// Creates a layer norm over the last dimension, epsilon 1e-6.
