@@ -221,23 +221,30 @@ pub fn sincos_2d_columns_first(hidden: i64, grid: i64) -> Result<Tensor> {
 }
 
 fn sincos(hidden: i64, grid: i64, columns_first: bool) -> Result<Tensor> {
-    let quarter = (hidden / 4) as usize;
+    let quarter = hidden / 4;
     let omega: Vec<f64> = (0..quarter).map(|i| 10000f64.powf(-(i as f64) / quarter as f64)).collect();
-    let mut values = Vec::with_capacity((grid * grid) as usize * quarter * 4);
-    for y in 0..grid {
-        for x in 0..grid {
-            let [first, second] = if columns_first { [x, y] } else { [y, x] };
-            for (place, wave) in [
-                (first, f64::sin as fn(f64) -> f64),
-                (first, f64::cos),
-                (second, f64::sin),
-                (second, f64::cos),
-            ] {
-                values.extend(omega.iter().map(|w| wave(place as f64 * w) as f32));
-            }
+    let mut side = Vec::new();
+    for place in 0..grid {
+        for wave in [f64::sin as fn(f64) -> f64, f64::cos] {
+            side.extend(omega.iter().map(|w| wave(place as f64 * w) as f32));
         }
     }
-    Tensor::from_f32(&values, &[grid * grid, hidden])
+    let side = Tensor::from_f32(&side, &[grid, 2 * quarter])?;
+    if columns_first {
+        let table = over_grid(&side, &side)?;
+        let [rows, columns] = [table.narrow(1, 0, 2 * quarter)?, table.narrow(1, 2 * quarter, 2 * quarter)?];
+        return Tensor::cat(&[columns, rows], 1);
+    }
+    over_grid(&side, &side)
+}
+
+/// Returns one row for each token of a grid in row-major order: that of its row in `rows` [grid, a], then that of its
+/// column in `columns` [grid, b]. libtorch makes the table, so that too large a grid is a lack of memory as any other.
+pub(super) fn over_grid(rows: &Tensor, columns: &Tensor) -> Result<Tensor> {
+    let (grid, a, b) = (rows.size(0)?, rows.size(1)?, columns.size(1)?);
+    let rows = rows.unsqueeze(1)?.expand(&[grid, grid, a])?;
+    let columns = columns.unsqueeze(0)?.expand(&[grid, grid, b])?;
+    Tensor::cat(&[rows, columns], 2)?.reshape(&[grid * grid, a + b])
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Rotary position embedding of a token grid.
 
+use super::embed::over_grid;
 use crate::error::Result;
 use crate::torch::{DType, Device, Tensor};
 
@@ -19,21 +20,20 @@ impl Rope {
         let half = head / 2;
         // In float32, as the tables of checkpoints were computed.
         let frequency = |i: i64| 1.0 / 10000f32.powf((2 * (i / 2)) as f32 / half as f32);
-        let (mut cos, mut sin) = (Vec::new(), Vec::new());
-        for row in 0..grid {
-            for column in 0..grid {
-                for position in [row, column] {
-                    for i in 0..half {
-                        let angle = f64::from(position as f32 * frequency(i));
-                        cos.push(angle.cos() as f32);
-                        sin.push(angle.sin() as f32);
-                    }
-                }
-            }
-        }
-        let table = |values: &[f32]| {
-            Tensor::from_f32(values, &[grid * grid, head])?.to_dtype(dtype)?.to_device(device)
+        let table = |wave: fn(f64) -> f64| {
+            let at = |position: i64, i: i64| wave(f64::from(position as f32 * frequency(i))) as f32;
+            let side: Vec<f32> = (0..grid).flat_map(|p| (0..half).map(move |i| at(p, i))).collect();
+            let side = Tensor::from_f32(&side, &[grid, half])?.to_dtype(dtype)?.to_device(device)?;
+            over_grid(&side, &side)
         };
+        Ok(Self { cos: table(f64::cos)?, sin: table(f64::sin)? })
+    }
+
+    /// Returns the cosines and sines of all tokens, both [N, head].
+    pub fn tables(&self) -> (&Tensor, &Tensor) {
+        (&self.cos, &self.sin)
+    }
+
     /// Returns the tables of some tokens of each image, with int64 indices [B, M] or `[M]`, for x [B, M, D].
     pub fn of(&self, tokens: &Tensor, x: &Tensor) -> Result<Self> {
         let (batch, count) = (x.size(0)?, x.size(1)?);
@@ -48,14 +48,6 @@ impl Rope {
         let index = tokens.to_device(self.cos.device())?.reshape(&[-1])?;
         let pick = |table: &Tensor| table.index_select(0, &index)?.reshape(&[groups, 1, count, head]);
         Ok(Self { cos: pick(&self.cos)?, sin: pick(&self.sin)? })
-    }
-
-        Ok(Self { cos: table(&cos)?, sin: table(&sin)? })
-    }
-
-    /// Returns the cosines and sines of all tokens, both [N, head].
-    pub fn tables(&self) -> (&Tensor, &Tensor) {
-        (&self.cos, &self.sin)
     }
 
     /// Rotates queries or keys [B, heads, N, head].
