@@ -17,7 +17,7 @@ use crate::nn::shared_builder::Facts;
 use crate::nn::{Builder, glob};
 use crate::scripted;
 use crate::torch::graph::{self, Graphs};
-use crate::torch::{DType, Device, Generator, Tensor, flops, no_grad};
+use crate::torch::{DType, Device, Generator, Tensor, autograd, flops, no_grad};
 
 /// A DiT, a SpectralDiT, or a user-defined network. Clones share the parameters; [`Model::copy`] does not.
 ///
@@ -288,6 +288,19 @@ impl Model {
             );
         }
         crate::ensure!(x.dtype().is_float(), "expected images of a float dtype, found {}", x.signature());
+        // Code of a custom network may convert its images, and autocast converts them anyway.
+        let own = self.dtype();
+        if x.dtype() != own
+            && matches!(self.0.network, Network::Dit(_))
+            && !autograd::is_autocasting(self.0.device)
+        {
+            return Err(Error::argument(format!(
+                "expected images of {}, the dtype of the model, found {}",
+                own.name(),
+                x.dtype().name()
+            ))
+            .hint(format!("convert them: `.to(\"{}\")`", own.name())));
+        }
         crate::ensure!(t.dtype().is_float(), "expected times of a float dtype, found {}", t.signature());
         crate::ensure!(y.dtype() == DType::Int64, "expected int64 labels, found {}", y.signature());
         for tensor in [x, t, y] {

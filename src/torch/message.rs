@@ -9,7 +9,7 @@ pub(super) const TOO_LARGE: &str =
 
 /// Parts of libtorch's message when the sizes of operands do not fit.
 const SIZES: [&str; 4] =
-    ["must match the size of tensor b", "mat1 and mat2", "Expected size", "expected size"];
+    ["must match the size of tensor b", "mat1 and mat2 shapes", "Expected size", "expected size"];
 
 /// Parts of libtorch's messages about integers below -2^62, which it keeps for sizes that are not yet known.
 const SYMBOLS: [&str; 2] =
@@ -84,6 +84,9 @@ pub(crate) fn torch_error(message: &str) -> Error {
         text = text.strip_prefix("torch.").unwrap_or(text);
     }
     let hint = hint(text);
+    if text.contains("derivative for aten::_scaled_dot_product") {
+        text = "libtorch's attention has no second derivatives";
+    }
     let text = in_our_words(strip_origin(&text.replace('\n', " ")));
     let text = lower_first(text.trim().trim_end_matches('.'));
     let whole = message.trim();
@@ -156,6 +159,24 @@ mod tests {
         assert_eq!(error.hint_text(), Some("convert integers first: `.to(\"float32\")`"));
         assert!(error.detail_text().unwrap().ends_with("Exception raised from infer at Reduce.cpp:1"));
         assert_eq!(torch_error("Sizes differ.").detail_text(), None);
+    }
+
+    #[test]
+    fn operands_of_different_dtypes_are_no_matter_of_sizes() {
+        let sizes = torch_error("mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)");
+        assert!(matches!(sizes.problem(), Problem::Sizes(_)));
+        let error = torch_error("mat1 and mat2 must have the same dtype, but got Float and BFloat16");
+        assert_eq!(error.message(), "mat1 and mat2 must have the same dtype, but got float32 and bfloat16");
+        assert_eq!(error.hint_text(), Some("convert one of them: `.to(\"float32\")`"));
+    }
+
+    #[test]
+    fn second_derivatives_of_attention_are_named() {
+        let raw =
+            "derivative for aten::_scaled_dot_product_flash_attention_for_cpu_backward is not implemented";
+        let error = torch_error(raw);
+        assert_eq!(error.message(), "libtorch's attention has no second derivatives");
+        assert!(error.hint_text().unwrap().contains("softmax(-1).matmul(v)"));
     }
 
     #[test]

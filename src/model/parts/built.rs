@@ -11,6 +11,7 @@ use crate::model::Config;
 use crate::nn::{Builder, SharedBuilder};
 use crate::spectral::correction::{Layer, add_gated, corrected};
 use crate::spectral::gate::Condition;
+use crate::torch::autograd::is_autocasting;
 use crate::torch::{Tensor, flops, fused};
 
 /// State that every part of one forward pass receives.
@@ -184,6 +185,15 @@ impl Running {
             "expected a tensor of shape {shape:?} like its input, found {:?}",
             found.shape()
         );
+        // The velocity is the result, which may have any dtype, and under autocast dtypes differ anyway.
+        let free = self.place == Place::Velocity || is_autocasting(like.device());
+        if found.dtype() != like.dtype() && !free {
+            let (expected, found) = (like.dtype().name(), found.dtype().name());
+            return Err(Error::argument(format!(
+                "expected a tensor of {expected} like its input, found {found}"
+            ))
+            .hint(format!("convert it: `.to(\"{expected}\")`")));
+        }
         Ok(found)
     }
 

@@ -328,3 +328,53 @@ fn the_plain_model_counted_is_the_plain_model_computed() {
     let (_, counted) = crate::torch::flops::count(|| model.forward(&one(&x), &one(&t), &one(&y))).unwrap();
     assert_eq!(counted, crate::model::accounting::Accounting::of_model(&model).unwrap().plain_flops);
 }
+
+/// A part around all blocks that runs them on the tokens of the last row and column of a 4 x 4 grid first.
+fn routed(indices: bool) -> Part {
+    let order: Vec<i64> = (0..16).rev().collect();
+    part(move |x, call| {
+        let tokens = Tensor::from_i64(&order, &[16])?;
+        let inner = call.inner(&x.index_select(1, &tokens)?, indices.then_some(&tokens))?;
+        inner.index_select(1, &tokens)
+    })
+}
+
+#[test]
+fn rotary_positions_follow_the_tokens_that_a_part_selects() {
+    let build = |parts: Vec<Part>| {
+        let config = Config { position: Some(crate::model::Position::Rope), ..config() }.with_parts(parts);
+        let model = Model::new(config, 0, Device::Cpu).unwrap();
+        randomize(&model);
+        model
+    };
+    let span = |part: Part| part.at(Place::named("span").unwrap(), None).unwrap();
+    let plain = forward(&build(Vec::new())).unwrap();
+    assert!(forward(&build(vec![span(routed(true))])).unwrap().allclose(&plain, 1e-4, 1e-4).unwrap());
+    assert!(!forward(&build(vec![span(routed(false))])).unwrap().allclose(&plain, 1e-3, 1e-3).unwrap());
+    let half = part(|x, call| {
+        let few = call.inner(&x.narrow(1, 0, 8)?, None)?;
+        Tensor::cat(&[few, x.narrow(1, 8, 8)?], 1)
+    });
+    let error = forward(&build(vec![span(half.clone())])).unwrap_err();
+    assert!(error.message().contains("which 8 of the 16 tokens"), "{error}");
+    assert_eq!(error.hint_text(), Some("pass their indices: `c.inner(x, indices)`"));
+    // Without rotary positions blocks take any tokens, unless they have a correction.
+    assert!(forward(&model(vec![span(half.clone())]).unwrap()).is_ok());
+    let low = filter::gaussian(filter::Gaussian { sigma: 1.0 }).unwrap();
+    let low = correction(&low, gate::constant(gate::Constant::default()).unwrap()).unwrap();
+    let config = config().with_parts(vec![span(half)]).with_corrections(vec![low]);
+    let error = forward(&Model::new(config, 0, Device::Cpu).unwrap()).unwrap_err();
+    assert!(error.message().contains("needs all 16 tokens of the grid, found 8"), "{error}");
+}
+
+#[test]
+fn a_part_that_changes_the_dtype_is_named() {
+    let wide = |place: &str| part(|x, _| x.to_dtype(DType::Float64)).at(Place::named(place).unwrap(), None);
+    let error = error(wide("mlp").unwrap());
+    assert!(
+        error.message().contains("expected a tensor of float32 like its input, found float64"),
+        "{error}"
+    );
+    assert!(error.message().contains("at mlp in block 0"), "{error}");
+    assert!(model(vec![wide("velocity").unwrap()]).and_then(|m| forward(&m)).is_ok());
+}
