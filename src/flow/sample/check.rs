@@ -58,6 +58,7 @@ pub(super) fn check(options: &SampleOptions, model: &Model) -> Result<()> {
         options.sampler
     );
     discrete(options)?;
+    without_effect(options, model)?;
     if !options.times.is_empty() {
         grid::check(&options.times)?;
         ensure!(
@@ -91,6 +92,52 @@ pub(super) fn check(options: &SampleOptions, model: &Model) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Checks that no option is given that the sampler does not read. Scales of 1 turn guidance off, so that
+/// `guidance_channels` may stay where `guidance` varies.
+fn without_effect(options: &SampleOptions, model: &Model) -> Result<()> {
+    let scheme = options.sampler.scheme();
+    let usual = SampleOptions::default();
+    if !matches!(scheme, Scheme::Stochastic(_)) {
+        for (name, given) in [
+            ("diffusion", options.diffusion != usual.diffusion),
+            ("diffusion_norm", options.diffusion_norm != usual.diffusion_norm),
+            ("last_step", options.last_step != usual.last_step),
+            ("last_step_size", options.last_step_size != usual.last_step_size),
+        ] {
+            ensure!(
+                !given,
+                "`{name}` is an option of the samplers `euler_maruyama` and `sde_heun`, found `{}`",
+                options.sampler
+            );
+        }
+    }
+    if !matches!(scheme, Scheme::Adaptive(_)) {
+        for (name, given) in [("rtol", options.rtol != usual.rtol), ("atol", options.atol != usual.atol)] {
+            ensure!(
+                !given,
+                "`{name}` is an option of the samplers `dopri5` and `adaptive_heun`, found `{}`",
+                options.sampler
+            );
+        }
+    }
+    let (first, last) = options.guidance_interval;
+    ensure!(
+        first <= last,
+        "`guidance_interval` must be [first, last], times that rise from noise, 0, to data, 1, found [{first}, {last}]"
+    );
+    let channels = model.image_shape()[0];
+    if let Some(guided) = options.guidance_channels {
+        ensure!(guided <= channels, "`guidance_channels` must be from 1 to {channels}, found {guided}");
+    }
+    let steps = options.times.len().saturating_sub(1);
+    ensure!(
+        options.times.is_empty() || options.steps == usual.steps || options.steps == steps,
+        "give either `times` or `steps`: the times have {steps} steps, found `steps: {}`",
+        options.steps
+    );
+    Ok(())
 }
 
 /// Checks the options of the samplers of the discrete diffusion, and that no other sampler has them.

@@ -631,3 +631,31 @@ fn rounding_of_a_model_in_16_bits_does_not_add_up_over_the_steps() {
         assert!(error < 0.02, "{sampler:?}: {error}");
     }
 }
+
+#[test]
+fn options_without_effect_are_refused() {
+    let message = |o: SampleOptions| run(&o).unwrap_err().message();
+    let stochastic = "is an option of the samplers `euler_maruyama` and `sde_heun`, found `euler`";
+    assert_eq!(
+        message(SampleOptions { diffusion: Diffusion::Linear, ..of(&[0]) }),
+        format!("`diffusion` {stochastic}")
+    );
+    assert_eq!(
+        message(SampleOptions { last_step: LastStep::Euler, ..of(&[0]) }),
+        format!("`last_step` {stochastic}")
+    );
+    assert_eq!(
+        message(SampleOptions { rtol: 0.1, ..of(&[0]) }),
+        "`rtol` is an option of the samplers `dopri5` and `adaptive_heun`, found `euler`"
+    );
+    let interval = SampleOptions { guidance: 2.0, guidance_interval: (0.7, 0.3), ..of(&[0]) };
+    assert!(message(interval).starts_with("`guidance_interval` must be [first, last]"));
+    let channels = SampleOptions { guidance: 2.0, guidance_channels: Some(2), ..of(&[0]) };
+    assert_eq!(message(channels), "`guidance_channels` must be from 1 to 1, found 2");
+    let times = SampleOptions { times: vec![0.0, 0.5, 1.0], steps: 4, ..of(&[0]) };
+    assert_eq!(
+        message(times.clone()),
+        "give either `times` or `steps`: the times have 2 steps, found `steps: 4`"
+    );
+    assert!(run(&SampleOptions { steps: 2, ..times }).is_ok());
+}
