@@ -5,6 +5,10 @@ use rhai::{LexError, ParseErrorType};
 use super::translate::lower;
 use crate::error::{Error, Kind, Problem};
 
+/// Hint for a loop over something else.
+pub(super) const LOOPS: &str =
+    "for a map write `for k in m.keys()`, for a table `for row in t.rows()`, and for a count `for i in 0..n`";
+
 /// Converts a parse error to a message and a hint.
 pub fn explain(error: &ParseErrorType) -> Error {
     use ParseErrorType as P;
@@ -34,7 +38,7 @@ pub fn explain(error: &ParseErrorType) -> Error {
         P::MismatchedType(expected, found) => {
             let error = say(format!("expected {expected}, found {found}"));
             match expected.as_str() {
-                "an iterable value" => error.hint("for a count write `for i in 0..n`"),
+                "an iterable value" => error.hint(LOOPS),
                 "a boolean expression" => error.hint("write a comparison, such as `x > 0`"),
                 _ => error,
             }

@@ -64,8 +64,8 @@ pub fn translate(error: &EvalAltResult, around: &Surroundings) -> (Error, &'stat
             (mismatch(expected, found), "type")
         }
         E::ErrorFor(_) => (
-            plain("`for` needs something to go through: an array, a range, a map or a string".to_string())
-                .hint("for a count write `for i in 0..n`; the rows of a table are `t.rows()`"),
+            plain("`for` needs something to go through: an array, a range or a string".to_string())
+                .hint(syntax::LOOPS),
             "type",
         ),
         E::ErrorArithmetic(text, _) => (arithmetic(text), "arithmetic"),
