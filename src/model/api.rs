@@ -7,6 +7,7 @@ use crate::functions;
 use crate::model::accounting::Accounting;
 use crate::model::{self, DitOptions, LoadOptions, Model, OpenOptions, Part, Pass, custom, parts, presets};
 use crate::nn::glob;
+use crate::torch::convert::Target;
 use crate::torch::{Device, Generator, Tensor, no_grad};
 
 crate::api! {
@@ -262,7 +263,8 @@ pub mod methods {
 
         /// Loads the weights of a safetensors file, or of a `.pt` or `.pth` file of PyTorch, into this model.
         ///
-        /// Every name, shape and dtype is checked first; on an error the model is unchanged. With a `prefix`, such
+        /// Every name, shape and dtype is checked first; on an error the model is unchanged. Floats of another dtype are
+        /// converted to that of the model, and a note says so. With a `prefix`, such
         /// as "ema.", only names that start with it are read; without one, it is found out, and `weights` selects
         /// between several. Tables that the model computes itself, such as the `pos_embed` of the family
         /// `spectraldit`, are ignored; a note says so if they differ.
@@ -288,24 +290,38 @@ pub mod methods {
         /// ```
         fn copy(model: Model) -> Model { model.copy() }
 
-        /// Returns a copy of the model on a device: "auto", "cpu", "cuda" or "cuda:N".
+        /// Returns a copy of the model on a device, "auto", "cpu", "cuda" or "cuda:N", or in a dtype, or on the device and in
+        /// the dtype of a tensor.
         ///
         /// ```rhai
-        /// assert_eq(model::dit(#{ depth: 1 }).to("cpu").device, "cpu");
+        /// let net = model::dit(#{ depth: 1 });
+        /// assert_eq(net.to("cpu").device, "cpu");
+        /// assert_eq(net.to("bfloat16").config.dtype, "bfloat16");
         /// ```
-        fn to(model: Model, device: Device) -> Model { model.to_device(device) }
+        fn to(model: Model, target: Target, second: Option<Target>) -> Model {
+            let (mut dtype, mut device) = (model.dtype(), model.device());
+            for target in [Some(target), second].into_iter().flatten() {
+                match target {
+                    Target::DType(other) => dtype = other,
+                    Target::Device(other) => device = other,
+                    Target::Like(other) => (dtype, device) = (other.dtype(), other.device()),
+                }
+            }
+            model.converted_copy(dtype, device)
+        }
     }
 }
 
 pub mod properties {
     use super::*;
     functions! { properties;
-        /// The configuration of the model, as a map.
+        /// The configuration of the model, as a map of all options with the values that the model uses.
         ///
         /// ```rhai
         /// assert_eq(model::dit(#{ depth: 3 }).config.depth, 3);
+        /// assert_eq(model::dit(#{ depth: 1, family: "lightningdit" }).config.position, "rope");
         /// ```
-        fn config(model: Model) -> Value { Ok(Value::Map(model.design().to_map())) }
+        fn config(model: Model) -> Value { Ok(Value::Map(model.design().shown())) }
 
         /// The number of parameters.
         ///

@@ -218,6 +218,18 @@ impl Config {
         }
     }
 
+    /// Returns the same configuration with the value of every option whose default depends on the family.
+    pub(super) fn resolved(&self) -> Self {
+        Self {
+            qk_norm: Some(self.qk_norm()),
+            norm: Some(self.norm()),
+            mlp: Some(self.mlp()),
+            position: Some(self.position()),
+            learn_sigma: Some(self.learn_sigma()),
+            ..self.clone()
+        }
+    }
+
     /// Returns the same configuration without options that are given and equal to the default of the family.
     pub(super) fn simplified(&self) -> Self {
         let usual =

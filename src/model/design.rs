@@ -4,7 +4,7 @@ use super::custom::{CustomNetwork, MAKE};
 use super::parts::Part;
 use super::{Config, accounting};
 use crate::context::Context;
-use crate::declare::{Map, Value};
+use crate::declare::{Map, Options, Value};
 use crate::error::{Error, Result};
 use crate::spectral::Correction;
 use crate::torch::DType;
@@ -49,6 +49,16 @@ impl Design {
             Design::Dit(config) => config.dtype,
             Design::Custom(custom) => custom.interface.dtype,
         }
+    }
+
+    /// Returns the same design with another element type of the parameters.
+    #[must_use]
+    pub fn with_dtype(mut self, dtype: DType) -> Self {
+        match &mut self {
+            Design::Dit(config) => config.dtype = dtype,
+            Design::Custom(custom) => custom.interface.dtype = dtype,
+        }
+        self
     }
 
     /// Checks all settings and returns an error for the first invalid one.
@@ -109,6 +119,14 @@ impl Design {
     pub fn to_map(&self) -> Map {
         match self {
             Design::Dit(config) => config.to_stored(),
+            Design::Custom(custom) => custom.to_map(),
+        }
+    }
+
+    /// Returns all fields by name, where those that depend on the family have the values that the model uses.
+    pub fn shown(&self) -> Map {
+        match self {
+            Design::Dit(config) => config.resolved().to_map(),
             Design::Custom(custom) => custom.to_map(),
         }
     }

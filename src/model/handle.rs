@@ -442,7 +442,12 @@ impl Model {
 
     /// Returns a copy on a device; unlike a tensor's, it shares nothing even if the device is the same.
     pub fn to_device(&self, device: Device) -> Result<Self> {
-        let copy = Self::blank(self.design().clone(), device)?;
+        self.converted_copy(self.dtype(), device)
+    }
+
+    /// Returns a copy with parameters of another dtype, on a device.
+    pub fn converted_copy(&self, dtype: DType, device: Device) -> Result<Self> {
+        let copy = Self::blank(self.design().clone().with_dtype(dtype), device)?;
         for ((_, target), (_, source)) in copy.parameters().iter().zip(self.parameters()) {
             target.copy_(source)?;
             if !source.requires_grad() {

@@ -26,8 +26,9 @@ pub enum Weights {
 /// Options of `model::open`.
 #[derive(Debug, Clone, Options)]
 pub struct OpenOptions {
-    /// Weights to load from a checkpoint: `ema`, the averaged ones, or `model`, the trained ones.
-    pub weights: Weights,
+    /// Weights to load from a checkpoint: `ema`, the averaged ones, or `model`, the trained ones. By default the averaged
+    /// ones or, if there are none, those that there are.
+    pub weights: Option<Weights>,
     /// Name of the average to load from a checkpoint that has several; by default the first one.
     pub average: String,
     /// Device of the model: "auto", "cpu", "cuda" or "cuda:N".
@@ -52,7 +53,7 @@ pub struct OpenOptions {
     /// Factor of the times of a public model before their features, see `model::dit`.
     #[option(range = 0.001..=100000.0)]
     pub time_scale: Option<f64>,
-    /// Element type of the parameters of a public model; by default that of the file.
+    /// Element type of the parameters; by default that of the file.
     pub dtype: Option<DType>,
     /// Patterns of names of other tensors in the file, such as "projectors.*", that are left out; without the prefix.
     #[option(default = OneOrMany(Vec::new()))]
@@ -87,6 +88,8 @@ pub fn open(path: impl AsRef<Path>, options: &OpenOptions, context: &Context) ->
 
 fn open_own(file: &mut TensorFile, design: Design, options: &OpenOptions) -> Result<Model> {
     refuse_public_options(options)?;
+    let dtype = options.dtype.unwrap_or(design.dtype());
+    let design = design.with_dtype(dtype);
     let of = |part: &str| format!("{part}.");
     if !options.average.is_empty() {
         let state = file.metadata.get("state");
@@ -94,14 +97,12 @@ fn open_own(file: &mut TensorFile, design: Design, options: &OpenOptions) -> Res
         let part = part_of_average(state.as_ref(), &options.average)?;
         return open_part(file, design, &of(&part), options);
     }
-    let there = |p: &&str| file.tensors.keys().any(|name| name.starts_with(&of(p)));
-    let parts: Vec<&str> = Weights::NAMES.iter().copied().filter(there).collect();
-    let prefix = match parts.as_slice() {
-        [] => String::new(),
-        [only] => of(only),
-        [first, ..] => of(parts.iter().find(|p| **p == options.weights.name()).unwrap_or(first)),
-    };
-    open_part(file, design, &prefix, options)
+    let prefixes = Weights::NAMES.iter().map(|part| of(part));
+    let prefixes: Vec<String> =
+        prefixes.filter(|p| file.tensors.keys().any(|name| name.starts_with(p))).collect();
+    let prefixes: Vec<&str> = prefixes.iter().map(String::as_str).collect();
+    let prefix = choose(&prefixes, options.weights)?.unwrap_or_default();
+    open_part(file, design, prefix, options)
 }
 
 /// Returns the part of a checkpoint that is the average of a name, given the stored state.
@@ -126,25 +127,25 @@ fn open_part(file: &mut TensorFile, design: Design, prefix: &str, options: &Open
     if design.calls_code() {
         // Code builds the network once only, so its parameters cannot be checked before they are read.
         let model = Model::blank(design, options.device)?;
-        let fit = Fit { prefix, any_dtype: false, ignore: &options.ignore };
+        let fit = Fit { prefix, any_dtype: options.dtype.is_some(), ignore: &options.ignore };
         let names = fit.check(&model, &file.tensors)?;
         let loaded = file.load(|name| names.contains(name), Device::Cpu)?;
-        model.assign(&loaded.tensors, prefix)?;
+        model.assign(&model.converted(loaded.tensors, prefix)?, prefix)?;
         return Ok(model);
     }
-    read(file, design, prefix, options, false)
+    read(file, design, prefix, options, options.dtype.is_some())
 }
 
-/// Reads the weights of a file into a new model; a public one may have other dtypes.
+/// Reads the weights of a file, which may have other dtypes if `any_dtype`, into a new model.
 fn read(
     file: &mut TensorFile,
     design: Design,
     prefix: &str,
     options: &OpenOptions,
-    public: bool,
+    any_dtype: bool,
 ) -> Result<Model> {
     let outline = Model::outline(design.clone())?;
-    let found = Fit { prefix, any_dtype: public, ignore: &options.ignore }.check(&outline, &file.tensors)?;
+    let found = Fit { prefix, any_dtype, ignore: &options.ignore }.check(&outline, &file.tensors)?;
     let loaded = file.load(|name| found.contains(name), Device::Cpu)?;
     let named = loaded.tensors.into_iter();
     let named = named.filter_map(|(name, t)| Some((name.strip_prefix(prefix)?.to_string(), t)));
@@ -159,7 +160,6 @@ fn refuse_public_options(options: &OpenOptions) -> Result<()> {
         ("image_size", options.image_size.is_some()),
         ("position", options.position.is_some()),
         ("time_scale", options.time_scale.is_some()),
-        ("dtype", options.dtype.is_some()),
     ];
     match given.iter().find(|(_, given)| *given) {
         None => Ok(()),
@@ -197,10 +197,10 @@ pub(super) fn below<'a>(tensors: &'a BTreeMap<String, About>, prefix: &str) -> B
 }
 
 /// Returns what precedes the names of the public models in a file.
-fn prefix_of(tensors: &BTreeMap<String, About>, weights: Weights) -> Result<String> {
+fn prefix_of(tensors: &BTreeMap<String, About>, weights: Option<Weights>) -> Result<String> {
     let last = format!("{}.proj.weight", PUBLIC.patches);
     let found: Vec<&str> = tensors.keys().filter_map(|name| name.strip_suffix(&last)).collect();
-    match choose(&found, weights) {
+    match choose(&found, weights)? {
         Some(prefix) => Ok(prefix.to_string()),
         None => {
             let some: Vec<&str> = tensors.keys().take(3).map(String::as_str).collect();
@@ -214,9 +214,24 @@ fn prefix_of(tensors: &BTreeMap<String, About>, weights: Weights) -> Result<Stri
     }
 }
 
-/// Returns the prefix of the given weights among those of a file: the averaged weights are below `ema`.
-pub(super) fn choose<'a>(prefixes: &[&'a str], weights: Weights) -> Option<&'a str> {
+/// Returns the prefix of the wanted weights among those of a file: the averaged weights are below `ema`. Weights without a
+/// prefix may be either.
+pub(super) fn choose<'a>(prefixes: &[&'a str], wanted: Option<Weights>) -> Result<Option<&'a str>> {
+    let weights = wanted.unwrap_or_default();
     let averaged = |prefix: &&&str| prefix.split('.').any(|part| part.starts_with("ema"));
-    let wanted = prefixes.iter().find(|prefix| averaged(prefix) == (weights == Weights::Ema));
-    wanted.or(prefixes.first()).copied()
+    if let Some(found) = prefixes.iter().find(|prefix| averaged(prefix) == (weights == Weights::Ema)) {
+        return Ok(Some(found));
+    }
+    let named: Vec<&str> = prefixes.iter().map(|prefix| prefix.trim_end_matches('.')).collect();
+    match named.first() {
+        Some(first) if wanted.is_some() && !first.is_empty() => {
+            let what = if weights == Weights::Ema { "averaged" } else { "trained" };
+            Err(Error::argument(format!(
+                "the file has no {what} weights, found {}",
+                crate::error::list(&named)
+            ))
+            .hint("leave `weights` out to take those that there are"))
+        }
+        _ => Ok(prefixes.first().copied()),
+    }
 }

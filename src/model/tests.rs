@@ -364,3 +364,70 @@ fn autocast_changes_velocities_and_gradients_by_its_rounding_alone() {
         assert!(error > 1e-5 && error < 0.05, "{error}");
     }
 }
+
+#[test]
+fn code_in_a_model_of_diffusion_steps_sees_times() {
+    let gate = gate::Schedule {
+        rule: crate::declare::Code::Live(crate::declare::Function::new(|given| {
+            let t = crate::declare::FromValue::from_value(&given[0]).map(|t: Tensor| t)?;
+            Ok(crate::declare::Value::List(vec![
+                crate::declare::IntoValue::into_value(t.clone()),
+                crate::declare::IntoValue::into_value(t),
+            ]))
+        })),
+    };
+    let low = filter::gaussian(filter::Gaussian { sigma: 1.0 }).unwrap();
+    let all = vec![correction(&low, Gate::new(gate).unwrap()).unwrap()];
+    let x = Tensor::ones(&[2, 1, 28, 28], DType::Float32, Device::Cpu).unwrap();
+    let y = Tensor::from_i64(&[1, 2], &[2]).unwrap();
+    let mut found = Vec::new();
+    for (family, time_scale, t) in [
+        (Family::Dit, 1.0, [0.0, 999.0]),
+        (Family::Dit, 1000.0, [0.0, 0.999]),
+        (Family::Sit, 1.0, [0.25, 1.0]),
+    ] {
+        let config = Config { family, time_scale, ..small() }.with_corrections(all.clone());
+        let model = Model::new(config, 0, Device::Cpu).unwrap();
+        let t = Tensor::from_f64(&t, &[2]).unwrap();
+        let trace = model.trace(&x, &t, &y).unwrap();
+        found.push(trace[0].corrections[0].gates.to_f64().unwrap());
+    }
+    for steps in &found[..2] {
+        assert!((steps[0] - 0.99).abs() < 1e-3 && (steps[2] - 0.0063).abs() < 1e-3, "{steps:?}");
+    }
+    assert_eq!(found[2], [0.25, 0.25, 1.0, 1.0]);
+}
+
+#[test]
+fn images_of_another_dtype_are_named() {
+    let model = Model::new(Config { dtype: DType::BFloat16, ..small() }, 0, Device::Cpu).unwrap();
+    let x = Tensor::ones(&[1, 1, 28, 28], DType::Float32, Device::Cpu).unwrap();
+    let (t, y) = (Tensor::from_f32(&[0.5], &[1]).unwrap(), Tensor::from_i64(&[1], &[1]).unwrap());
+    let error = model.forward(&x, &t, &y).unwrap_err();
+    assert_eq!(error.message(), "expected images of bfloat16, the dtype of the model, found float32");
+    assert_eq!(error.hint_text(), Some("convert them: `.to(\"bfloat16\")`"));
+    assert!(model.forward(&x.to_dtype(DType::BFloat16).unwrap(), &t, &y).is_ok());
+    // Autocast converts what it needs.
+    let wide = model.converted_copy(DType::Float32, Device::Cpu).unwrap();
+    assert!(autograd::autocast(Device::Cpu, || wide.forward(&x, &t, &y)).is_ok());
+}
+
+#[test]
+fn a_model_that_does_not_fit_into_memory_is_an_error() {
+    for family in [Family::SpectralDit, Family::LightningDit] {
+        let config = Config { family, image_size: 65536, patch_size: 1, hidden_size: 1024, ..small() };
+        let error = Model::new(config, 0, Device::Cpu).unwrap_err();
+        assert!(crate::torch::is_out_of_memory(&error), "{error}");
+    }
+}
+
+#[test]
+fn a_copy_in_another_dtype_has_the_same_weights() {
+    let model = Model::new(small(), 3, Device::Cpu).unwrap();
+    let narrow = model.converted_copy(DType::BFloat16, Device::Cpu).unwrap();
+    assert_eq!((narrow.dtype(), narrow.design().dtype()), (DType::BFloat16, DType::BFloat16));
+    for ((_, a), (_, b)) in model.parameters().iter().zip(narrow.parameters()) {
+        assert!(a.to_dtype(DType::BFloat16).unwrap().equal(b).unwrap());
+    }
+    assert!(model.converted_copy(DType::Int64, Device::Cpu).is_err());
+}

@@ -25,8 +25,9 @@ pub struct LoadOptions {
     /// found out: a file may have the names of the model alone, or several sets of weights, each below a prefix such as
     /// "model.", "ema." or "module.".
     pub prefix: String,
-    /// Weights to load from a file with several sets: `ema`, the averaged ones, or `model`, the trained ones.
-    pub weights: Weights,
+    /// Weights to load from a file with several sets: `ema`, the averaged ones, or `model`, the trained ones. By default the
+    /// averaged ones or, if there are none, those that there are.
+    pub weights: Option<Weights>,
     /// Patterns of names of other tensors in the file, such as "projectors.*", that are left out; without the prefix.
     #[option(default = OneOrMany(Vec::new()))]
     pub ignore: OneOrMany<String>,
@@ -68,16 +69,36 @@ impl Model {
         let path = path.as_ref();
         let mut file = TensorFile::open(path)?;
         let prefix = match options.prefix.as_str() {
-            "" => self.prefix_in(&file.tensors, options.weights).to_string(),
+            "" => self.prefix_in(&file.tensors, options.weights)?.to_string(),
             given => given.to_string(),
         };
-        let fit = Fit { prefix: &prefix, any_dtype: false, ignore: &options.ignore };
+        let fit = Fit { prefix: &prefix, any_dtype: true, ignore: &options.ignore };
         let names = fit.check(self, &file.tensors).map_err(|e| e.context(path.display()))?;
         let loaded = file.load(|name| names.contains(name), Device::Cpu)?;
-        self.assign(&loaded.tensors, &prefix).map_err(|e| e.context(path.display()))?;
         let mut notes = loaded.notes;
+        let other = loaded.tensors.values().map(Tensor::dtype).find(|dtype| *dtype != self.dtype());
+        let tensors = self.converted(loaded.tensors, &prefix)?;
+        self.assign(&tensors, &prefix).map_err(|e| e.context(path.display()))?;
+        notes.extend(other.map(|dtype| {
+            let (theirs, ours) = (dtype.name(), self.dtype().name());
+            format!("weights in {theirs} were converted to {ours}, the dtype of the model")
+        }));
         notes.extend(self.differences(&mut file, &prefix)?);
         Ok(notes.into_iter().map(|note| format!("{}: {note}", path.display())).collect())
+    }
+
+    /// Converts tensors of the names of parameters, preceded by `prefix`, to the dtypes of the parameters.
+    pub(super) fn converted(
+        &self,
+        mut tensors: BTreeMap<String, Tensor>,
+        prefix: &str,
+    ) -> Result<BTreeMap<String, Tensor>> {
+        for (name, parameter) in self.parameters() {
+            if let Some(tensor) = tensors.get_mut(&format!("{prefix}{name}")) {
+                *tensor = tensor.to_dtype(parameter.dtype())?;
+            }
+        }
+        Ok(tensors)
     }
 
     /// Describes how tables in a file, if it has them, differ from those that the model computes.
@@ -93,7 +114,11 @@ impl Model {
     }
 
     /// Returns what precedes the model's names in a file.
-    fn prefix_in<'a>(&self, tensors: &'a BTreeMap<String, About>, weights: Weights) -> &'a str {
+    fn prefix_in<'a>(
+        &self,
+        tensors: &'a BTreeMap<String, About>,
+        weights: Option<Weights>,
+    ) -> Result<&'a str> {
         let first = match self.config() {
             // The names of other families are looked for too, so that the error is about the family.
             Some(config) => {
@@ -105,13 +130,13 @@ impl Model {
             let prefixes = tensors.keys().filter_map(|name| name.strip_suffix(&first));
             let prefixes: Vec<&str> = prefixes.filter(|p| p.is_empty() || p.ends_with('.')).collect();
             if prefixes.contains(&"") {
-                return "";
+                return Ok("");
             }
-            if let Some(chosen) = choose(&prefixes, weights) {
-                return chosen;
+            if let Some(chosen) = choose(&prefixes, weights)? {
+                return Ok(chosen);
             }
         }
-        ""
+        Ok("")
     }
 
     /// Copies weights by name; the names are the model's, preceded by `prefix`.
@@ -176,7 +201,7 @@ impl Fit<'_> {
                 })));
             }
             let fits = match self.any_dtype {
-                true => about.dtype.is_float(),
+                true => about.dtype.is_float() || about.dtype == parameter.dtype(),
                 false => about.dtype == parameter.dtype(),
             };
             if !fits {

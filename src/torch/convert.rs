@@ -9,7 +9,7 @@ use crate::torch::{DType, Device, Tensor};
 crate::api! { functions: [properties, questions, dtypes, devices, values] }
 
 /// Argument of `x.to(..)`.
-enum Target {
+pub(crate) enum Target {
     DType(DType),
     Device(Device),
     Like(Tensor),

@@ -240,12 +240,12 @@ fn a_training_file_has_two_sets_of_weights() {
     let fixture = fixture("sit_plain");
     let weight = |model: &Model| model.parameters()[1].1.detach().unwrap();
     for (weights, factor) in [(Weights::Ema, 1.0), (Weights::Model, 0.5)] {
-        let options = OpenOptions { weights, ..fixture.options() };
+        let options = OpenOptions { weights: Some(weights), ..fixture.options() };
         let opened = open(&path, &options, &Context::default()).unwrap();
         let expected = weight(&original).mul_scalar(factor).unwrap();
         assert!(weight(&opened).equal(&expected).unwrap());
         let loaded = Model::new(original.config().unwrap().clone(), 3, Device::Cpu).unwrap();
-        loaded.load(&path, &LoadOptions { weights, ..Default::default() }).unwrap();
+        loaded.load(&path, &LoadOptions { weights: Some(weights), ..Default::default() }).unwrap();
         assert!(weight(&loaded).equal(&expected).unwrap());
     }
 }

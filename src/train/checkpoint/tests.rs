@@ -320,7 +320,7 @@ fn both_weights_of_a_checkpoint_open_as_models() {
         weights(
             &crate::model::open::open(
                 &path,
-                &OpenOptions { weights: part, ..Default::default() },
+                &OpenOptions { weights: Some(part), ..Default::default() },
                 &crate::context::Context::default(),
             )
             .unwrap(),
