@@ -224,7 +224,7 @@ impl Spec {
             let words: Vec<String> = words.collect();
             notes.push(format!("one of {}", words.join(", ")));
         }
-        if kind != Kind::Optional && word(&self.default) != "" {
+        if kind != Kind::Optional && !word(&self.default).is_empty() {
             notes.push(format!("default {}", word(&self.default)));
         }
         let notes = if notes.is_empty() { String::new() } else { format!(" [{}]", notes.join("; ")) };
