@@ -34,4 +34,6 @@ pub use norm::{GroupNorm, LayerNorm, ModulatedNorm, RmsNorm, TokenNorm};
 pub use params::Builder;
 pub use rope::Rope;
 pub use shared_builder::space::builder;
-pub use shared_builder::{BuilderOptions, SharedBuilder};
+pub use shared_builder::{
+    BuilderOptions, ConvOptions, InitOptions, LinearOptions, NormOptions, SharedBuilder,
+};

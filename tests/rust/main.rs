@@ -232,7 +232,8 @@ fn values_out_of_range_have_the_messages_of_scripts() {
     let images =
         told(eval::fid(Tensor::zeros(&[3], DType::Float32, Device::Cpu).unwrap(), ones(), ()).unwrap_err());
     assert!(images.contains("`eval::fid`"), "{images}");
-    let groups = nn::builder(()).and_then(|b| b.conv2d("c", 4, 4, 3, 0, Init::Zeros).map(|_| ()));
+    let options = nn::ConvOptions { groups: 0, ..nn::ConvOptions::default() };
+    let groups = nn::builder(()).and_then(|b| b.conv2d("c", 4, 4, 3, &options).map(|_| ()));
     assert_eq!(told(groups.unwrap_err()), "`groups` must be at least 1, found 0");
     let closure = function(|r: f64| if r > 0.5 { Err(Error::argument("no")) } else { Ok(r) });
     assert!(told(filter::response(closure).unwrap_err()).contains("no"));
