@@ -166,6 +166,7 @@ fn functions_that_sort_and_choose_entries_may_fail_and_must_answer_with_a_bool_o
          assert_eq([[1, 2, 3].some(large), [1, 2, 3].all(large), [].all(large)], [true, false, true]);
          assert_eq([[1, 2, 3].find(large), [1, 2].find(large), [1, 5, 7].find(large, -1)], [3, (), 7]);
          assert_eq([[1, 2, 3].index_of(large), [1, 2].index_of(large), [1, 3].index_of(3)], [2, -1, 1]);
+         assert_eq([(1..4).map(|i| i * i), (1..=2).map(|n, i| n * 10 + i), (3..3).map(large)], [[1, 4, 9], [10, 21], []]);
          let a = [1, 2, 3, 4];
          assert_eq([a.retain(large), a], [[1, 2], [3, 4]]);
          assert_eq([a.drain(|x| x == 3), a, a.drain(0..1), a], [[3], [4], [4], []]);
@@ -187,6 +188,7 @@ fn functions_that_sort_and_choose_entries_may_fail_and_must_answer_with_a_bool_o
         ("[2, 1].filter(|x| x % 2)", "filter: expected a function that returns a bool, found int"),
         ("[tensor(1)].all(|x| x > 0)", "all: expected a function that returns a bool, found tensor"),
         ("#{ a: 1 }.filter(|k| k)", "filter: expected a function that returns a bool, found string"),
+        ("(0..1000000000000).map(|i| i)", "has more than 10000000 entries"),
         ("[3, \"x\"].sort()", "elements of different types cannot be sorted"),
     ] {
         let (message, ..) = refused(script);

@@ -76,7 +76,11 @@ impl Model {
         let names = fit.check(self, &file.tensors).map_err(|e| e.context(path.display()))?;
         let loaded = file.load(|name| names.contains(name), Device::Cpu)?;
         let mut notes = loaded.notes;
-        let other = loaded.tensors.values().map(Tensor::dtype).find(|dtype| *dtype != self.dtype());
+        let other = loaded
+            .tensors
+            .values()
+            .map(Tensor::dtype)
+            .find(|dtype| dtype.is_float() && *dtype != self.dtype());
         let tensors = self.converted(loaded.tensors, &prefix)?;
         self.assign(&tensors, &prefix).map_err(|e| e.context(path.display()))?;
         notes.extend(other.map(|dtype| {

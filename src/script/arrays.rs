@@ -1,14 +1,16 @@
-//! Functions of arrays and maps that ask a function of the script about their entries.
+//! Functions of arrays, maps and ranges that call a function of the script for their entries.
 //!
 //! rhai's own take every result that is not a bool for `false`, and `sort` and `dedup` lose the errors of their
 //! function.
 
 use std::mem;
+use std::ops::{Range, RangeInclusive};
 
 use rhai::{Array, Dynamic, Engine, EvalAltResult, FnPtr, Map, NativeCallContext};
 
 use super::failure::{At, raise_in};
 use super::names;
+use crate::declare::Value;
 use crate::error::Error;
 
 type Done<T> = Result<T, Box<EvalAltResult>>;
@@ -74,6 +76,10 @@ pub fn register(engine: &mut Engine) {
         let found = first(&call, "find", array, &test, start, true)?;
         Ok(found.map_or(Dynamic::UNIT, |i| array[i].clone()))
     });
+    engine.register_fn("map", |call: Call, range: Range<i64>, change: FnPtr| mapped(&call, range, &change));
+    engine.register_fn("map", |call: Call, range: RangeInclusive<i64>, change: FnPtr| {
+        mapped(&call, *range.start()..range.end().saturating_add(1), &change)
+    });
     engine.register_fn("filter", |call: Call, map: &mut Map, test: FnPtr| -> Done<Map> {
         Ok(divide(&call, "filter", map.clone(), &test)?.0)
     });
@@ -87,6 +93,17 @@ pub fn register(engine: &mut Engine) {
         *map = kept;
         Ok(removed)
     });
+}
+
+/// Returns what the function makes of each number of a range.
+fn mapped(call: &Call, range: Range<i64>, change: &FnPtr) -> Done<Array> {
+    let numbers = Value::entries(range.start, range.end);
+    let numbers = numbers.map_err(|error| raise_in(error, "map", At::of(call)))?;
+    let number = |i: i64| {
+        let index = [(i - range.start).into()];
+        change.call_raw_with_extra_args("map", call, Some(&mut i.into()), [], index, Some(0))
+    };
+    numbers.map(number).collect()
 }
 
 fn index(found: Option<usize>) -> Done<i64> {
