@@ -61,7 +61,7 @@ fn a_question_mark_explains_and_its_example_runs() {
 fn two_question_marks_show_the_source_of_the_library() {
     let terminal = Setup::default().size(24, 100).env("PAGER", "head -3").start(&[]);
     terminal.ready();
-    terminal.enter("??sweep::run");
+    terminal.enter("??sweep::tune");
     terminal.wait_for("std-lib/sweep.rhai");
     terminal.enter("??tensor::zeros");
     terminal.wait_for("native code");
