@@ -312,9 +312,7 @@ void sp_start() {
   c10::AutogradState::get_tls_state().set_multithreading_enabled(false);
 }
 // The launcher is installed last, and once per process; the flag belongs to the thread.
-int sp_is_started() {
-  return sp::has_launcher() && !c10::AutogradState::get_tls_state().get_multithreading_enabled();
-}
+int sp_is_started() { return sp::has_launcher() && !c10::AutogradState::get_tls_state().get_multithreading_enabled(); }
 
 // ------------------------------------------------------------------ any ATen operator by name
 // `names[i]` is null for a positional argument; missing arguments take the defaults of the schema.
