@@ -68,7 +68,7 @@ pub(super) fn refuse_unlike<'a>(mut rows: impl Iterator<Item = &'a Map>, by: &[S
     for row in rows {
         let wrong = unlike(keys.iter().map(|key| (*key, &first[*key])), row);
         if !wrong.is_empty() {
-            return Err(Error::argument(format!("not comparable: {}", wrong.join("; "))).hint(LIKE));
+            return Err(not_comparable(&wrong).hint(LIKE));
         }
     }
     Ok(())
@@ -94,8 +94,8 @@ const MEASURED: [&str; 16] = [
     "threshold",
 ];
 
-/// Returns the entries that have another value in `theirs`, in words.
-fn unlike<'a>(mine: impl Iterator<Item = (&'a String, &'a Value)>, theirs: &Map) -> Vec<String> {
+/// Returns the entries that have another value in `theirs`, with both values in words.
+fn unlike<'a>(mine: impl Iterator<Item = (&'a String, &'a Value)>, theirs: &Map) -> Vec<(&'a str, String)> {
     let word = |value: &Value| match value {
         Value::Unit => "not recorded".to_string(),
         other => format!("{other:?}"),
@@ -103,9 +103,15 @@ fn unlike<'a>(mine: impl Iterator<Item = (&'a String, &'a Value)>, theirs: &Map)
     mine.filter_map(|(key, value)| {
         let found = theirs.get(key).unwrap_or(&Value::Unit);
         let same = crate::table::key(value) == crate::table::key(found);
-        (!same).then(|| format!("{key} {} and {}", word(value), word(found)))
+        (!same).then(|| (key.as_str(), format!("{key} {} and {}", word(value), word(found))))
     })
     .collect()
+}
+
+/// Returns the error that names all entries that differ.
+fn not_comparable(wrong: &[(&str, String)]) -> Error {
+    let texts: Vec<&str> = wrong.iter().map(|(_, text)| text.as_str()).collect();
+    Error::argument(format!("not comparable: {}", texts.join("; ")))
 }
 
 impl Comparison {
@@ -268,10 +274,11 @@ impl Comparison {
         let may = |key: &str| options.differ.iter().any(|setting| setting.name() == key);
         let wrong = unlike(mine.iter().filter(|(key, _)| !may(key)), &theirs);
         if !wrong.is_empty() {
-            let on_purpose =
-                wrong.iter().any(|text| Sampling::NAMES.iter().any(|name| text.starts_with(name)));
-            return Err(Error::argument(format!("not comparable: {}", wrong.join("; "))).hint(match on_purpose {
-                true => "what differs on purpose is named in option `differ`; everything else must be the same",
+            let on_purpose = wrong.iter().any(|(key, _)| Sampling::NAMES.contains(key));
+            return Err(not_comparable(&wrong).hint(match on_purpose {
+                true => {
+                    "what differs on purpose is named in option `differ`; everything else must be the same"
+                }
                 false => LIKE,
             }));
         }

@@ -47,14 +47,11 @@ pub fn register(engine: &mut Engine) {
         Ok(split(&call, "filter", array.clone(), &test)?.0)
     });
     engine.register_fn("retain", |call: Call, array: &mut Array, test: FnPtr| -> Done<Array> {
-        let (kept, removed) = split(&call, "retain", array.clone(), &test)?;
-        *array = kept;
-        Ok(removed)
+        Ok(replaced(array, split(&call, "retain", array.clone(), &test)?))
     });
     engine.register_fn("drain", |call: Call, array: &mut Array, test: FnPtr| -> Done<Array> {
         let (removed, kept) = split(&call, "drain", array.clone(), &test)?;
-        *array = kept;
-        Ok(removed)
+        Ok(replaced(array, (kept, removed)))
     });
     engine.register_fn("some", |call: Call, array: &mut Array, test: FnPtr| -> Done<bool> {
         Ok(first(&call, "some", array, &test, 0, true)?.is_some())
@@ -84,15 +81,18 @@ pub fn register(engine: &mut Engine) {
         Ok(divide(&call, "filter", map.clone(), &test)?.0)
     });
     engine.register_fn("retain", |call: Call, map: &mut Map, test: FnPtr| -> Done<Map> {
-        let (kept, removed) = divide(&call, "retain", map.clone(), &test)?;
-        *map = kept;
-        Ok(removed)
+        Ok(replaced(map, divide(&call, "retain", map.clone(), &test)?))
     });
     engine.register_fn("drain", |call: Call, map: &mut Map, test: FnPtr| -> Done<Map> {
         let (removed, kept) = divide(&call, "drain", map.clone(), &test)?;
-        *map = kept;
-        Ok(removed)
+        Ok(replaced(map, (kept, removed)))
     });
+}
+
+/// Keeps the first of two parts in a place, and returns the other.
+fn replaced<T>(place: &mut T, (kept, removed): (T, T)) -> T {
+    *place = kept;
+    removed
 }
 
 /// Returns what the function makes of each number of a range.

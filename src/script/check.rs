@@ -267,7 +267,7 @@ impl Checker<'_> {
         }
         self.words(script, call, known, &path, method);
         self.kinds(script, call, known, &path, method);
-        if let Some(Expr::Map(map, _)) = call.args.last() {
+        if let Some(entries) = call.args.last().and_then(map) {
             // Options come last, so a map that is not the last parameter is data.
             let last = |k: &&Known| fits(k) && k.arity.1 == count;
             let takes_map = |k: &&Known| k.may_take(count - 1, "map");
@@ -275,7 +275,7 @@ impl Checker<'_> {
             if fitting.len() < known.iter().filter(fits).filter(takes_map).count() {
                 return;
             }
-            for (key, value) in &map.0 {
+            for (key, value) in entries {
                 self.option(script, &fitting, &path, key.name.as_str(), value, key.pos);
                 self.received(script, &fitting, key.name.as_str(), value, body);
             }
@@ -355,13 +355,13 @@ impl Checker<'_> {
 
     /// Checks the option keys of a std-lib function, whose map need not come last.
     fn library(&mut self, script: &Script, call: &FnCallExpr, path: &str) {
-        let maps = || call.args.iter().any(|a| matches!(a, Expr::Map(..)));
+        let maps = || call.args.iter().any(|a| map(a).is_some());
         if !super::std_lib::LIBRARIES.iter().any(|l| path.starts_with(&format!("{}::", l.name))) || !maps() {
             return;
         }
         let Some(entry) = super::std_lib::entries().into_iter().find(|e| e.path == path) else { return };
-        let Some(Expr::Map(map, _)) = entry.options_at.and_then(|i| call.args.get(i)) else { return };
-        for (key, _) in &map.0 {
+        let Some(entries) = entry.options_at.and_then(|i| call.args.get(i)).and_then(map) else { return };
+        for (key, _) in entries {
             if !entry.options.iter().any(|o| o.name == key.name.as_str()) {
                 let known = entry.options.iter().map(|o| o.name.as_str());
                 let error = Error::unknown_option(&key.name, known).in_function(path, false);
@@ -428,12 +428,7 @@ impl Checker<'_> {
             let known = field.receives.iter().map(|(known, _)| *known);
             if !known.clone().any(|known| known == name) {
                 let message = format!("the map that the function in `{key}` receives has no entry `{name}`");
-                let keys: Vec<String> = known.clone().map(|known| format!("`{known}`")).collect();
-                let error = match nearest(&name, known) {
-                    Some(near) => Error::argument(message).hint(format!("did you mean `{near}`?")),
-                    None => Error::argument(message).hint(format!("it has {}", keys.join(", "))),
-                };
-                self.report(Some((script.name, at)), error);
+                self.report(Some((script.name, at)), Error::argument(message).did_you_mean(&name, known));
             }
         }
     }

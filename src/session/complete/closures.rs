@@ -64,11 +64,10 @@ pub fn declares(tokens: &[Token<'_>], at: usize) -> bool {
 
 /// Returns the map that a closure receives which is the value of an option, or of a variable with the name of one.
 fn received(before: &[Token], catalog: &Catalog, around: &Surroundings) -> Option<Known> {
-    let code: Vec<&Token> = before.iter().filter(|t| t.kind != Kind::Comment).collect();
-    let [.., key, sign] = code.as_slice() else { return None };
+    let left: Vec<Token> = before.iter().filter(|t| t.kind != Kind::Comment).cloned().collect();
+    let [.., key, sign] = left.as_slice() else { return None };
     let receives = match sign.text {
         ":" => {
-            let left: Vec<Token> = code.iter().map(|t| (*t).clone()).collect();
             let open = super::innermost(&left)?;
             super::options_of(&left, open, catalog, around)?
                 .into_iter()

@@ -294,46 +294,48 @@ impl Checkpoint {
     /// ignored.
     pub fn restore(&self, parts: &PartsOptions) -> Result<Map> {
         self.check(parts).map_err(|e| e.context(self.path.display()))?;
-        let others = parts.others.0.iter().map(|(name, own)| Ok((self.other(name)?, own)));
-        let others: Vec<(Self, &PartsOptions)> = others.collect::<Result<_>>()?;
-        uninterrupted(|| {
-            for (saved, own) in others {
-                saved.restore(own)?;
+        uninterrupted(|| self.apply(parts))?;
+        Ok(self.values())
+    }
+
+    /// Changes the parts, which were checked.
+    fn apply(&self, parts: &PartsOptions) -> Result<()> {
+        for (name, own) in &parts.others.0 {
+            self.other(name)?.apply(own)?;
+        }
+        if let Some(model) = &parts.model {
+            model.assign(&self.of("model"), "")?;
+        }
+        if let Some(ema) = &parts.ema {
+            ema.restore(&self.of("ema"), &self.of(MASTERS), "", count(&self.map("ema"), "updates"))?;
+        }
+        for (i, (average, saved)) in parts.averages.into_iter().zip(self.averages()).enumerate() {
+            let [part, masters] = of_average(i).map(|name| self.of(&name));
+            average.restore(&part, &masters, "", count(&saved, "updates"))?;
+        }
+        if let Some(optimizer) = &parts.optimizer {
+            optimizer.load_state(&self.of("optimizer"))?;
+            optimizer.set_rates(&self.rates()?);
+        }
+        if let Some(loader) = &parts.loader {
+            loader.restore(&self.map("loader"))?;
+        }
+        if let (Some(generator), Some(state)) = (&parts.generator, self.tensors.get("random.generator")) {
+            generator.restore(state)?;
+        }
+        let saved = self.of(TENSORS);
+        for (name, tensor) in &parts.tensors.0 {
+            if let Some(saved) = saved.get(name) {
+                tensor.copy_(saved)?;
             }
-            if let Some(model) = &parts.model {
-                model.assign(&self.of("model"), "")?;
+        }
+        // The state of another device's generator cannot be used.
+        for device in parts.devices() {
+            if let Some(state) = self.tensors.get(&format!("random.{device}")) {
+                rng::restore_default(device, state)?;
             }
-            if let Some(ema) = &parts.ema {
-                ema.restore(&self.of("ema"), &self.of(MASTERS), "", count(&self.map("ema"), "updates"))?;
-            }
-            for (i, (average, saved)) in parts.averages.into_iter().zip(self.averages()).enumerate() {
-                let [part, masters] = of_average(i).map(|name| self.of(&name));
-                average.restore(&part, &masters, "", count(&saved, "updates"))?;
-            }
-            if let Some(optimizer) = &parts.optimizer {
-                optimizer.load_state(&self.of("optimizer"))?;
-                optimizer.set_rates(&self.rates()?);
-            }
-            if let Some(loader) = &parts.loader {
-                loader.restore(&self.map("loader"))?;
-            }
-            if let (Some(generator), Some(state)) = (&parts.generator, self.tensors.get("random.generator")) {
-                generator.restore(state)?;
-            }
-            let saved = self.of(TENSORS);
-            for (name, tensor) in &parts.tensors.0 {
-                if let Some(saved) = saved.get(name) {
-                    tensor.copy_(saved)?;
-                }
-            }
-            // The state of another device's generator cannot be used.
-            for device in parts.devices() {
-                if let Some(state) = self.tensors.get(&format!("random.{device}")) {
-                    rng::restore_default(device, state)?;
-                }
-            }
-            Ok(self.values())
-        })
+        }
+        Ok(())
     }
 
     /// Returns an error if something does not fit, and changes nothing.
