@@ -211,10 +211,10 @@ pub mod space {
 
         /// Generates images from noise by integrating a model's velocity.
         ///
-        /// Returns [B, C, H, W] in [-1, 1], one image per label. They are float32 for a model in bfloat16 or float16 too,
-        /// since the state is: only the model's input and output have its dtype. The model is evaluated `steps` times for `euler`,
-        /// twice as often for `heun` and four times as often for `rk4`, on twice the batch where guidance applies.
-        /// Equal seeds start from equal noise on every device. No gradients are recorded.
+        /// Returns [B, C, H, W] in [-1, 1], one image per label. They are float32 for a model in bfloat16 or float16
+        /// too, since the state is: only the model's input and output have its dtype. The model is evaluated `steps`
+        /// times for `euler`, twice as often for `heun` and four times as often for `rk4`, on twice the batch where
+        /// guidance applies. Equal seeds start from equal noise on every device. No gradients are recorded.
         ///
         /// `dopri5` and `adaptive_heun` choose the steps of each image, and a note says how many evaluations they took.
         /// `euler_maruyama` and `sde_heun` solve the stochastic equation with the same distributions (SiT, equation 9);

@@ -3,7 +3,8 @@
 //! - [`config`]: the configuration of a DiT, with all checks; [`presets`](mod@presets): named sizes
 //! - [`family`]: families of public models
 //! - [`parts`]: user-defined modules at places of a DiT
-//! - [`mod@dit`]: the network and its forward pass; `diffusion`: steps of DiT's diffusion and their times; [`trace`]: the intermediate results of each block
+//! - [`mod@dit`]: the network and its forward pass; `diffusion`: steps of DiT's diffusion and their times;
+//!   [`trace`]: the intermediate results of each block
 //! - [`options`]: models from a preset and overrides
 //! - [`custom`]: user-defined networks; [`design`]: the description of any model
 //! - [`handle`]: [`Model`], the network with its named parameters

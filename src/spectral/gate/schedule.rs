@@ -11,10 +11,11 @@ use crate::torch::Tensor;
 functions! { in "gate";
     /// Computes the coefficients with a function of the time; nothing is learned.
     ///
-    /// The function takes the times t [B] in [0, 1], where 0 is noise and 1 is data, and returns one coefficient per band, the lowest first: an
-    /// array of numbers or tensors [B], or a tensor [B, k] or [B, k, D]. It is called in every block of every
-    /// forward pass, and is stored with the model if it was written in a file. A model of the family `dit` takes
-    /// diffusion steps; t is then the time of the straight path with the step's signal-to-noise ratio.
+    /// The function takes the times t [B] in [0, 1], where 0 is noise and 1 is data, and returns one coefficient per
+    /// band, the lowest first: an array of numbers or tensors [B], or a tensor [B, k] or [B, k, D]. It is called in
+    /// every block of every forward pass, and is stored with the model if it was written in a file. A model of the
+    /// family `dit` takes diffusion steps; t is then the time of the straight path with the step's signal-to-noise
+    /// ratio.
     ///
     /// ```rhai
     /// // Low frequencies early, high ones late.
