@@ -153,6 +153,38 @@ train::fit(net, images, #{ loss: |s| { let kept = s.kept.h; (s.v - s.target).mea
 }
 
 #[test]
+fn functions_that_options_call_with_another_number_of_arguments_are_found_before_the_call() {
+    let script = r#"
+let images = data::from_tensors(tensor::rand([16, 1, 4, 4]) * 2 - 1, tensor::arange(16) % 2);
+let small = #{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 };
+let net = model::dit(small);
+let low = 0.5;
+let of_two = |x, y| low;
+try { train::fit(net, images, #{ steps: 3, score: of_two }); } catch (e) { print(e); }
+flow::sample(net, #{ steps: 2, labels: [0], velocity: |v, x, t, y| v * low, keep: |x, t| x });
+try { flow::sample(net, #{ steps: 2, labels: [0], velocity: |v| v * low }); } catch (e) { print(e); }
+train::fit(net, images, #{ steps: 3, timesteps: |n| 1.0, on_step: || 1.0, loss: of_two, schedule: |step| 1.0 });
+"#;
+    let folder = folder(script, &[]);
+    let ran = spectral(folder.path(), &["check", "script.rhai"], "");
+    let findings: Vec<&str> = ran.err.lines().filter(|l| l.starts_with("error: ")).collect();
+    assert_snapshot!(findings.join("\n"), @r"
+    error: flow::sample: option `velocity`: expected a function `|v, x, t|` or `|v, x, t, y|`, found one that takes 1 value
+    error: train::fit: option `timesteps`: expected a function `|n, g|`, found one that takes 1 value
+    error: train::fit: option `on_step`: expected a function `|s|`, found one that takes 0 values
+    ");
+    let ran = spectral(folder.path(), &["run", "script.rhai"], "");
+    let score = "expected a function `|s|`, found one that takes 2 values, line 6 of script.rhai";
+    assert!(ran.out.starts_with(&format!("train::fit: option `score`: {score}")), "{}", ran.out);
+    assert!(
+        ran.out.contains("option `velocity`: expected a function `|v, x, t|` or `|v, x, t, y|`"),
+        "{}",
+        ran.out
+    );
+    assert!(ran.err.contains("`loss`: expected a function `|s|`"), "{}", ran.err);
+}
+
+#[test]
 fn check_warns_about_a_division_that_is_a_comment() {
     let folder = folder("fn half(n) {\n    n // 2\n}\nprint(half(5)); // 5 steps\n", &[]);
     let ran = spectral(folder.path(), &["check", "script.rhai"], "");

@@ -17,6 +17,7 @@ use syn::{Attribute, DeriveInput, Expr, ExprLit, Lit, Meta, parse_macro_input};
 /// - `default = EXPR`: the value of an option that is not given; without it, that of the type's `Default`
 /// - `range = 1..`, `range = 0.0..=1.0` or `range = 0.0..1.0`: the permitted numbers
 /// - `receives = KEYS`: keys and types of the map that the function in this option receives
+/// - `takes = ["x, t", "x, t, y"]`: the arguments of the function in this option, one list for each number of them
 /// - `flatten`: the field is an option struct, whose options stand among these
 /// - `omit`: files leave the option out while it has its default, as files did that are older than the option
 /// - `changeable`: the call that resumes a run may give the option another value

@@ -30,6 +30,7 @@ struct Item<'a> {
     shown: Option<LitStr>,
     alias: Option<LitStr>,
     receives: Option<Expr>,
+    takes: Option<Expr>,
 }
 
 /// Returns the code of the derive.
@@ -157,6 +158,7 @@ fn list(whole: &Whole, items: &[Item]) -> TokenStream {
                 changeable: false,
                 alias: "",
                 receives: &[],
+                takes: &[],
             }
         }
     });
@@ -325,6 +327,7 @@ impl<'a> Item<'a> {
             shown: None,
             alias: None,
             receives: None,
+            takes: None,
         };
         for attribute in field.attrs.iter().filter(|a| a.path().is_ident("option")) {
             attribute.parse_nested_meta(|meta| {
@@ -345,9 +348,11 @@ impl<'a> Item<'a> {
                     item.alias = Some(meta.value()?.parse()?);
                 } else if is("receives") {
                     item.receives = Some(meta.value()?.parse()?);
+                } else if is("takes") {
+                    item.takes = Some(meta.value()?.parse()?);
                 } else {
                     return Err(meta.error(
-                        "expected `default`, `range`, `flatten`, `omit`, `changeable`, `shown`, `alias` or `receives`",
+                        "expected `default`, `range`, `flatten`, `omit`, `changeable`, `shown`, `alias`, `receives` or `takes`",
                     ));
                 }
                 Ok(())
@@ -390,6 +395,7 @@ impl<'a> Item<'a> {
         let shown = self.shown.as_ref().map_or(String::new(), LitStr::value);
         let alias = self.alias.as_ref().map_or(String::new(), LitStr::value);
         let receives = self.receives.as_ref().map_or(quote! { &[] }, |keys| quote! { #keys });
+        let takes = self.takes.as_ref().map_or(quote! { &[] }, |lists| quote! { &#lists });
         let default = match (&self.default, &whole.preset) {
             (None, Some(_)) => quote! { || __spectral::declare::Value::Unit },
             _ => {
@@ -414,6 +420,7 @@ impl<'a> Item<'a> {
                 changeable: #changeable,
                 alias: #alias,
                 receives: #receives,
+                takes: #takes,
             }
         }
     }

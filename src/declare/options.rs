@@ -73,12 +73,41 @@ pub struct Field {
     pub alias: &'static str,
     /// Keys and types of the map that a function in this option receives; empty for all others.
     pub receives: &'static [(&'static str, &'static str)],
+    /// Arguments that a function in this option is called with, `x, t`: one entry for each number of arguments that
+    /// it may take; empty for all others.
+    pub takes: &'static [&'static str],
 }
 
 impl Field {
     /// Returns whether a key of an option map means this option.
     pub fn is_called(&self, key: &str) -> bool {
         self.name == key || (!self.alias.is_empty() && self.alias == key)
+    }
+
+    /// Fails if a function in this option takes a number of arguments that it is never given; `place` ends
+    /// the message.
+    pub fn check_count(&self, count: usize, place: &str) -> Result<()> {
+        let words = |list: &str| list.split(',').count();
+        if self.takes.is_empty() || self.takes.iter().any(|list| words(list) == count) {
+            return Ok(());
+        }
+        let forms: Vec<String> = self.takes.iter().map(|list| format!("`|{list}|`")).collect();
+        let values = if count == 1 { "value" } else { "values" };
+        let error = Error::argument(format!(
+            "expected a function {}, found one that takes {count} {values}{place}",
+            forms.join(" or ")
+        ));
+        Err(error.within(Subject::Option(self.name.to_string())))
+    }
+
+    /// Checks how many arguments the function in an entry of an option map takes, if that is known.
+    fn check_function(&self, value: &Value) -> Result<()> {
+        match value {
+            Value::Function(function) => {
+                function.takes().map_or(Ok(()), |count| self.check_count(count, &function.written()))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -120,6 +149,10 @@ pub trait Options: Sized + Default {
     /// Reads a map; unknown names, wrong types and values out of range are errors.
     fn from_map(map: &Map) -> Result<Self> {
         refuse_unknown(map, Self::FIELDS)?;
+        for (key, value) in map {
+            let field = Self::FIELDS.iter().find(|f| f.is_called(key));
+            field.map_or(Ok(()), |field| field.check_function(value))?;
+        }
         let mut options = Self::default();
         options.set(map)?;
         Options::check(&options)?;
@@ -248,6 +281,7 @@ pub const NONE: Field = Field {
     changeable: false,
     alias: "",
     receives: &[],
+    takes: &[],
 };
 
 #[cfg(test)]

@@ -277,7 +277,7 @@ impl Checker<'_> {
             }
             for (key, value) in entries {
                 self.option(script, &fitting, &path, key.name.as_str(), value, key.pos);
-                self.received(script, &fitting, key.name.as_str(), value, body);
+                self.received(script, &fitting, &path, key.name.as_str(), value, body);
             }
         }
         self.library(script, call, &path);
@@ -418,12 +418,27 @@ impl Checker<'_> {
         self.field(script, &fields, path, key, value, at);
     }
 
-    /// Checks the keys that the function in an option reads from the map that it receives.
-    fn received(&mut self, script: &Script, fitting: &[&Known], key: &str, value: &Expr, body: &Body) {
+    /// Checks the arguments of the function in an option, and the keys that it reads from the map that it receives.
+    fn received(
+        &mut self,
+        script: &Script,
+        fitting: &[&Known],
+        path: &str,
+        key: &str,
+        value: &Expr,
+        body: &Body,
+    ) {
         let fields = fitting.iter().filter_map(|k| k.declaration).flat_map(|d| d.fields());
-        let Some(field) = fields.filter(|f| f.is_called(key)).find(|f| !f.receives.is_empty()) else {
+        let Some(field) = fields.filter(|f| f.is_called(key)).find(|f| !f.takes.is_empty()) else {
             return;
         };
+        let count = body.functions.taken_by(value);
+        if let Some(Err(error)) = count.map(|count| field.check_count(count, "")) {
+            return self.report(Some((script.name, value.position())), error.in_function(path, false));
+        }
+        if field.receives.is_empty() {
+            return;
+        }
         for (name, at) in body.functions.read_by(value) {
             let known = field.receives.iter().map(|(known, _)| *known);
             if !known.clone().any(|known| known == name) {

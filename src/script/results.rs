@@ -64,6 +64,12 @@ impl<'a> Functions<'a> {
         found
     }
 
+    /// Returns the number of arguments that a closure takes.
+    pub fn taken_by(&self, closure: &Expr) -> Option<usize> {
+        let Some(Known::Closure(name, captured)) = self.value(closure, &Scope::new()) else { return None };
+        Some(self.0.get(name.as_str())?.params.len() - captured)
+    }
+
     /// Returns the properties that a closure reads from its first parameter.
     pub fn read_by(&self, closure: &Expr) -> Vec<(String, Position)> {
         let closure = self.value(closure, &Scope::new());

@@ -44,6 +44,7 @@ pub struct FitOptions {
     pub warmup: usize,
     /// Schedule after the warm-up: `constant`; `cosine`, which falls towards `min_lr_ratio` and would reach it one step
     /// after the last; or a function `|step| factor` that returns the factor of all learning rates for a step, from 0.
+    #[option(takes = ["step"])]
     pub schedule: Schedule,
     /// Lowest learning rate of the cosine schedule, as a fraction of `lr`.
     #[option(default = 0.1, range = 0.0..=1.0)]
@@ -67,6 +68,7 @@ pub struct FitOptions {
     /// Distribution of the times: `"uniform"` (the default), `"logit_normal"`, `"mode"`, `"cosmap"`, `"edm"`, a
     /// timestep sampler with options, or a function `|n, g| t`, which returns n times in [0, 1] drawn from the
     /// generator g.
+    #[option(takes = ["n, g"])]
     pub timesteps: Option<Times>,
     /// Path from noise to data, to be passed to `flow::sample` as well: its noise, points and times, and what
     /// the model predicts. See `flow::path`.
@@ -76,7 +78,7 @@ pub struct FitOptions {
     /// dropping), `model`, whose parts run in this step, `ema`, the main average, `path`, `step` (from 0),
     /// `kept`, which holds what layers of the model kept in the forward pass, and `also`. With `accumulate`, the losses
     /// of the parts are averaged.
-    #[option(receives = received::LOSS)]
+    #[option(receives = received::LOSS, takes = ["s"])]
     pub loss: Loss,
     /// Parts with parameters that are trained together with the model, for use in a loss:
     /// `nn::part(make, #{ name: "project" })` is called in it as `s.also.project.call(x)`. They are saved in
@@ -110,7 +112,7 @@ pub struct FitOptions {
     /// Function called with `#{ step, loss, model, ema, averages }` at each checkpoint. It returns a number, and the
     /// checkpoint with the lowest one is the best; NaN never is. By default the score is `loss`, the mean since the
     /// previous checkpoint.
-    #[option(changeable, receives = received::SCORE)]
+    #[option(changeable, receives = received::SCORE, takes = ["s"])]
     pub score: Option<Function>,
     /// Whether to resume the run in `out`; `false` removes its checkpoints, snapshots and weights, and starts over.
     #[option(default = true, changeable)]
@@ -142,7 +144,7 @@ pub struct FitOptions {
     /// Function called after each step with `#{ step, loss, lr, grad_norm, seconds, indices }`, where `indices`
     /// are the positions of the images in the data set. If it returns `false`, the run ends; when the call is made
     /// again, the function is asked again about the last step, and the run goes on unless it returns `false`.
-    #[option(changeable, receives = received::STEP)]
+    #[option(changeable, receives = received::STEP, takes = ["s"])]
     pub on_step: Option<Function>,
 }
 

@@ -36,13 +36,16 @@ pub struct PathOptions {
     /// Function that returns the noise of a pair: `|z, x1| noise` from standard normal numbers z and the clean
     /// images, both [B, C, H, W]. In `flow::sample` there are no images, and `x1` is `()`. By default the noise
     /// is z.
+    #[option(takes = ["z, x1"])]
     pub noise: Option<Function>,
     /// Function that returns the point at each time: `|x1, noise, t| #{ x_t, target }` with t `[B]`, where
     /// `target` is the velocity there. By default the path is straight: `x_t = (1 - t) noise + t x1` and
     /// `target = x1 - noise`.
+    #[option(takes = ["x1, noise, t"])]
     pub mix: Option<Function>,
     /// Distribution of the training times: a timestep sampler, its name, or `|n, g| t`, which returns n times
     /// in [0, 1] drawn from the generator g. By default the option `timesteps` of `train::fit` decides.
+    #[option(takes = ["n, g"])]
     pub times: Option<Times>,
     /// Meaning of the network's output: "v" is the velocity, "x" the clean image, "noise" the noise, "score" the
     /// gradient of the log density, and "ddpm" the noise that a public DiT predicts at steps of a diffusion. Losses

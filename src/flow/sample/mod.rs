@@ -111,12 +111,15 @@ pub struct SampleOptions {
     /// within `guidance_interval`. A function with one argument more also receives the labels `[B]`. With `ddpm` and
     /// `ddim` it combines predicted noises, and t is the time of the straight path with the step's signal-to-noise
     /// ratio, as for `guidance_interval`.
+    #[option(takes = ["cond, uncond, x, t", "cond, uncond, x, t, y"])]
     pub guide: Option<Function>,
     /// Function that changes the velocity of each evaluation, after guidance: `|v, x, t| v`, or
     /// `|v, x, t, y| v` with the labels.
+    #[option(takes = ["v, x, t", "v, x, t, y"])]
     pub velocity: Option<Function>,
     /// Function that changes the state after each step, as for inpainting: `|x, t| x`, where t is the time
     /// after the step. With it all images are computed at once, unless `batch` is given.
+    #[option(takes = ["x, t"])]
     pub keep: Option<Function>,
     /// State [B, C, H, W] to start from instead of noise, such as an image mixed with noise (SDEdit, Meng et
     /// al. 2022).

@@ -15,6 +15,7 @@ pub struct NetworkOptions {
     pub interface: Interface,
     /// Function called with a builder when the model is made. It returns the function `|x, t, y| v` of every
     /// forward pass, or one of four arguments, the last of which keeps tensors: `|x, t, y, c|`.
+    #[option(takes = ["b"])]
     pub make: Option<Function>,
     /// Determines the weights, together with their names and shapes.
     #[option(default = 0)]
