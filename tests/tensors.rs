@@ -75,6 +75,94 @@ fn recording_goes_on_after_a_failing_closure() {
 }
 
 #[test]
+fn attention_can_be_differentiated_twice() {
+    // The gradient of the squared gradients, against attention written out in operators.
+    let code = r#"
+        for dtype in ["float32", "float64"] { for kind in ["plain", "causal", "mask", "fewer keys"] {
+            tensor::seed(1);
+            let keys = if kind == "fewer keys" { 3 } else { 5 };
+            let draw = |n| tensor::randn([2, 3, n, 4], #{ dtype: dtype });
+            let inputs = [draw.call(5), draw.call(keys), draw.call(keys)];
+            for x in inputs { x.requires_grad_(); }
+            let q = inputs[0];
+            let k = inputs[1];
+            let v = inputs[2];
+            let bias = tensor::zeros([5, keys], #{ dtype: dtype });
+            if kind == "causal" { bias = bias.masked_fill(tensor::ones([5, 5]).triu(1) > 0.5, -1e30); }
+            if kind == "mask" { bias = tensor::randn([5, 5], #{ dtype: dtype }); }
+            let fused = switch kind {
+                "causal" => q.attention(k, v, #{ causal: true }),
+                "mask" => q.attention(k, v, #{ mask: bias }),
+                _ => q.attention(k, v),
+            };
+            let written = (q.matmul(k.transpose(-1, -2)) / 2.0 + bias).softmax(-1).matmul(v);
+            let twice = |out| {
+                let first = grad((out ** 3).sum(), inputs, #{ create_graph: true });
+                let sizes = first.map(|g| g.square().sum());
+                grad(sizes[0] + sizes[1] + sizes[2], inputs)
+            };
+            let found = twice.call(fused);
+            let expected = twice.call(written);
+            for i in 0..3 {
+                let allowed = if dtype == "float64" { 1e-12 } else { 1e-4 };
+                let error = ((found[i] - expected[i]).abs().max() / expected[i].abs().max()).item();
+                assert(error < allowed, `${dtype}, ${kind}, input ${i}: ${error}`);
+            }
+        } }"#;
+    shown(code);
+}
+
+#[test]
+fn derivatives_along_a_tangent_are_those_of_finite_differences() {
+    let code = r#"
+        for family in ["spectraldit", "sit", "lightningdit"] {
+            let net = model::dit(#{
+                image_size: 8, patch_size: 2, in_channels: 1, num_classes: 2, depth: 2, hidden_size: 32, num_heads: 2,
+                family: family, corrections: correction(filter::gaussian(#{ sigma: 1.0 }), gate::time()),
+            }).to("float64");
+            tensor::seed(2);
+            no_grad(|| { for p in net.parameters().values() { p.copy_(tensor::randn(p.shape) * 0.2); } });
+            let draw = || tensor::randn([3, 1, 8, 8], #{ dtype: "float64" });
+            let x = draw.call();
+            let v = draw.call();
+            let t = tensor([0.2, 0.5, 0.7], #{ dtype: "float64" });
+            let y = tensor([0, 1, 0]);
+            let f = |x, t| net.forward(x, t, y);
+            let both = jvp(f, [x, t], [v, tensor::ones_like(t)]);
+            // Times are embedded in float32, too coarse for differences of times.
+            let e = 1e-5;
+            let expected = no_grad(|| (f.call(x + v * e, t) - f.call(x - v * e, t)) / (2 * e));
+            let error = (jvp(f, [x, t], [v, ()])[1] - expected).abs().max() / expected.abs().max();
+            assert(error.item() < 1e-6, `${family}: ${error}`);
+            // A weighted sum of the derivative is the gradient of the weighted output along the tangents.
+            let w = draw.call();
+            x.requires_grad_();
+            t.requires_grad_();
+            let slope = grad((f.call(x, t) * w).sum(), [x, t]);
+            let expected = ((slope[0] * v).sum() + slope[1].sum()).item();
+            assert_close((both[1] * w).sum().item() / expected, 1.0, 1e-5);
+            assert(both[0].requires_grad && !both[1].requires_grad);
+            assert_eq(both[0].detach(), no_grad(|| f.call(x, t)));
+        }"#;
+    shown(code);
+    // An input that is computed from another one moves alone, and what does not depend on a moving input stays.
+    let code = r#"
+        let a = tensor([2.0], #{ requires_grad: true });
+        let b = a * 3;
+        let one = tensor([1.0]);
+        let both = jvp(|a, b| a * b, [a, b], [one, ()]);
+        let none = jvp(|a| b * 5, a, one);
+        let curve = jvp(|a| a ** 3, a, one, #{ create_graph: true })[1];
+        let off = no_grad(|| jvp(|a| a * 2, a, one));
+        [both[1].item(), grad(both[0], a).item(), none[1].item(), grad(curve, a).item(), off[0].requires_grad]"#;
+    assert_eq!(shown(code), "[6.0, 12.0, 0.0, 12.0, false]");
+    let error = refused("jvp(|x| x * 2, tensor([1.0, 2.0]), tensor([1.0]))");
+    assert!(error.contains("tangent 0 must be a tensor [2] float32 as its input"), "{error}");
+    let error = refused("jvp(|x, y| x * y, [tensor([1.0]), tensor([1.0])], tensor([1.0]))");
+    assert!(error.contains("a tangent or `()` for each input, found 1 and 2 in `inputs`"), "{error}");
+}
+
+#[test]
 fn parameters_change_inside_no_grad_only() {
     let code = "let w = tensor([1.0]).requires_grad_(); no_grad(|| w.sub_(0.5)); w.item()";
     assert_eq!(shown(code), "0.5");

@@ -5,6 +5,7 @@ pub(crate) mod api;
 use std::ptr::null_mut;
 
 use super::ffi::{self, check, raw, raws};
+use super::ops::single;
 use super::{Tensor, checked};
 use crate::error::{Error, Result};
 
@@ -97,6 +98,49 @@ pub fn grad(
     Ok(results.into_iter().map(|p| (!p.is_null()).then(|| unsafe { ffi::owned(p) })).collect())
 }
 
+/// Returns the output of a function of tensors, and its derivative at `inputs` along `tangents`: the product of its
+/// Jacobian with them. An input without a tangent does not move.
+///
+/// Two backward passes compute it, the second through the first, so every operator with second derivatives is
+/// permitted. The output keeps its graph if gradients are being recorded, the derivative if `create_graph` is set.
+pub fn jvp(
+    function: impl FnOnce(&[Tensor]) -> Result<Tensor>,
+    inputs: &[Tensor],
+    tangents: &[Option<Tensor>],
+    create_graph: bool,
+) -> Result<(Tensor, Tensor)> {
+    let records = is_recording();
+    let (output, derivative) = enable_grad(|| -> Result<_> {
+        // An alias has no past, so an input that is computed from another one moves alone.
+        let given = inputs.iter().zip(tangents).map(|(x, tangent)| match (tangent, x.requires_grad()) {
+            (None, _) => Ok(x.clone()),
+            (Some(_), true) => single(x.raw().f_alias()),
+            (Some(_), false) => x.detach()?.set_requires_grad(true),
+        });
+        let given = given.collect::<Result<Vec<_>>>()?;
+        let output = function(&given)?;
+        let moved = given.iter().zip(tangents).filter_map(|(x, t)| Some((x.clone(), t.clone()?)));
+        let (moved, tangents): (Vec<_>, Vec<_>) = moved.unzip();
+        let zeros = || single(output.raw().f_zeros_like());
+        if !output.requires_grad() || moved.is_empty() {
+            return Ok((output.clone(), zeros()?));
+        }
+        // The gradient is linear in the weights of the output, and its derivative by them is what is asked for.
+        let weights = zeros()?.set_requires_grad(true)?;
+        let gradients = grad(&[output.clone()], &moved, Some(&[weights.clone()]), true, true)?;
+        let along = gradients.into_iter().zip(tangents).filter_map(|(g, t)| Some((g?, t)));
+        let (gradients, along): (Vec<_>, Vec<_>) = along.filter(|(g, _)| g.requires_grad()).unzip();
+        if gradients.is_empty() {
+            return Ok((output.clone(), zeros()?));
+        }
+        let found = grad(&gradients, &[weights], Some(&along), true, create_graph)?;
+        let derivative = found.into_iter().next().flatten().map_or_else(zeros, Ok)?;
+        Ok((output.clone(), derivative))
+    })?;
+    let output = if records { output } else { output.detach()? };
+    Ok((output, if create_graph { derivative } else { derivative.detach()? }))
+}
+
 impl Tensor {
     /// Computes the gradients of this tensor and adds them to the `grad` of every leaf. The tensor must be a scalar
     /// unless `gradient` is given.
@@ -142,7 +186,7 @@ impl Tensor {
 
     /// Returns the same values, detached from the graph.
     pub fn detach(&self) -> Result<Tensor> {
-        checked(self.raw().f_detach()).map(Tensor::wrap)
+        single(self.raw().f_detach())
     }
 }
 

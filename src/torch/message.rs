@@ -84,9 +84,6 @@ pub(crate) fn torch_error(message: &str) -> Error {
         text = text.strip_prefix("torch.").unwrap_or(text);
     }
     let hint = hint(text);
-    if text.contains("derivative for aten::_scaled_dot_product") {
-        text = "libtorch's attention has no second derivatives";
-    }
     let text = in_our_words(strip_origin(&text.replace('\n', " ")));
     let text = lower_first(text.trim().trim_end_matches('.'));
     let whole = message.trim();
@@ -168,15 +165,6 @@ mod tests {
         let error = torch_error("mat1 and mat2 must have the same dtype, but got Float and BFloat16");
         assert_eq!(error.message(), "mat1 and mat2 must have the same dtype, but got float32 and bfloat16");
         assert_eq!(error.hint_text(), Some("convert one of them: `.to(\"float32\")`"));
-    }
-
-    #[test]
-    fn second_derivatives_of_attention_are_named() {
-        let raw =
-            "derivative for aten::_scaled_dot_product_flash_attention_for_cpu_backward is not implemented";
-        let error = torch_error(raw);
-        assert_eq!(error.message(), "libtorch's attention has no second derivatives");
-        assert!(error.hint_text().unwrap().contains("softmax(-1).matmul(v)"));
     }
 
     #[test]

@@ -7,8 +7,6 @@ use super::message::TOO_LARGE;
 /// Hint for integers and bools where libtorch computes with floats.
 const TO_FLOATS: &str = "convert integers first: `.to(\"float32\")`";
 const ONE_OF_THEM: &str = "convert one of them: `.to(\"float32\")`";
-const SECOND: &str = "write it out: `(q.matmul(k.transpose(-1, -2)) / q.size(-1) ** 0.5).softmax(-1).matmul(v)`; a float32 DiT on \
-                      the CPU has them without `position: \"rope\"` and `qk_norm: \"layer\"`";
 const INDICES: &str = "convert the indices: `.to(\"int64\")`";
 const MASK: &str = "a comparison such as `x > 0` makes a mask; or convert: `.to(\"bool\")`";
 const IN_NO_GRAD: &str = "change parameters inside `no_grad(|| ..)`";
@@ -24,7 +22,6 @@ const HINTS: &[(&str, &str)] = &[
     ("either float or double dtype", TO_FLOATS),
     ("Unsupported dtype", "convert first: `.to(\"float32\")`"),
     ("nly Tensors of floating point", "make it of floats first: `.to(\"float32\")`"),
-    ("derivative for aten::_scaled_dot_product", SECOND),
     ("same dtype", ONE_OF_THEM),
     ("expected scalar type", ONE_OF_THEM),
     ("self.dtype to be equal to src.dtype", ONE_OF_THEM),
