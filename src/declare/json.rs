@@ -31,14 +31,20 @@ impl Value {
     /// Returns the error of a value that [`Value::to_json_text`] refuses, which names the first part that cannot be
     /// stored; `expected` describes what can.
     pub fn not_stored(&self, expected: &str) -> Error {
-        let found = match refused(self, 0, String::new()) {
+        let error = match refused(self, 0, String::new()) {
             Some((Some(found), path)) if !path.is_empty() => {
-                format!("{found} at `{}`", path.trim_start_matches('.'))
+                let path = path.trim_start_matches('.');
+                Error::argument(format!("expected {expected}, found {found} at `{path}`"))
             }
-            Some((None, _)) => format!("data nested more than {DEEPEST} deep"),
-            _ => return self.mismatch(expected),
+            Some((None, _)) => {
+                Error::argument(format!("expected {expected}, found data nested more than {DEEPEST} deep"))
+            }
+            _ => self.mismatch(expected),
         };
-        Error::argument(format!("expected {expected}, found {found}"))
+        match error.message().contains("found a tensor") {
+            true => error.hint("`.item()` is the number of a tensor of one element, `.tolist()` an array"),
+            false => error,
+        }
     }
 
     /// Reads JSON, including Python's special floats; the error says what is wrong and in which line.

@@ -91,7 +91,8 @@ pub mod rows {
     functions! { methods;
         /// Appends a row given as a map.
         ///
-        /// A key that is not a column is an error; a column without a key gets `()`. A table cannot hold itself.
+        /// A key that is not a column is an error; a column without a key gets `()`. A tensor of one element, such as a
+        /// loss, is held as its number. A table cannot hold itself.
         ///
         /// ```rhai
         /// let t = table::empty(["x", "y"]);

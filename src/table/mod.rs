@@ -81,7 +81,7 @@ impl Data {
         for name in row.keys() {
             self.index(name)?;
         }
-        self.rows.push(self.columns.iter().map(|c| row.remove(c).unwrap_or(Value::Unit)).collect());
+        self.rows.push(self.columns.iter().map(|c| row.remove(c).map_or(Value::Unit, stored)).collect());
         Ok(())
     }
 }
@@ -196,7 +196,7 @@ impl Table {
     /// Returns the table with a new or replaced column, computed from each row.
     pub fn compute(&self, name: &str, value: impl Fn(Map) -> Result<Value>) -> Result<Self> {
         let mut data = self.data();
-        let computed: Vec<Value> = (0..data.rows.len()).map(|i| value(data.row(i))).collect::<Result<_>>()?;
+        let computed: Vec<Value> = (0..data.rows.len()).map(|i| value(data.row(i)).map(stored)).collect::<Result<_>>()?;
         match data.columns.iter().position(|c| c == name) {
             Some(at) => data.rows.iter_mut().zip(computed).for_each(|(row, v)| row[at] = v),
             None => {
@@ -293,21 +293,44 @@ impl Table {
     }
 }
 
+/// Returns a value as a cell holds it: a tensor of one element, such as a loss, becomes its number. Its graph would
+/// keep memory, and it would be neither sorted nor averaged.
+fn stored(value: Value) -> Value {
+    match &value {
+        Value::Object(object) => object.number().unwrap_or(value),
+        _ => value,
+    }
+}
+
 /// Returns the number in a cell, if it is one.
 pub(crate) fn number(value: &Value) -> Option<f64> {
     match value {
         Value::Int(i) => Some(*i as f64),
         Value::Float(x) => Some(*x),
+        Value::Object(object) => number(&object.number()?),
         _ => None,
     }
 }
 
-/// Returns the key that makes two cells the same group; equal integers and floats have equal keys.
+/// Returns the key that makes two cells the same group. Equal integers and floats have equal keys, and so do handles
+/// with equal data, such as two filters with the same options. Other handles are only equal to themselves.
 pub(crate) fn key(value: &Value) -> String {
+    let list = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>().join(", ");
     match value {
         // Larger integers are not exact as floats, and two of them may round to the same one.
         Value::Int(i) if i.unsigned_abs() <= 1 << 53 => format!("{:?}", *i as f64),
         Value::Int(i) => i.to_string(),
+        Value::List(items) => format!("[{}]", list(&mut items.iter().map(key))),
+        Value::Map(map) => format!("{{{}}}", list(&mut map.iter().map(|(k, v)| format!("{k:?}: {}", key(v))))),
+        Value::Object(object) => match (object.number(), object.to_data()) {
+            (Some(number), _) => key(&number),
+            (None, Some(data)) => format!("{} {}", object.type_name(), key(&data)),
+            (None, None) => format!("{} at {:p}", object.type_name(), Arc::as_ptr(object)),
+        },
+        Value::Function(function) => match function.to_data() {
+            Ok(code) => format!("function {}", key(&code)),
+            Err(_) => format!("function at {:p}", function.address()),
+        },
         other => format!("{other:?}"),
     }
 }
@@ -397,6 +420,31 @@ mod tests {
         assert_eq!(format!("{:?}", sorted.column("a").unwrap()), "[9007199254740992, 9007199254740993]");
         assert_ne!(key(&large[0]), key(&large[1]));
         assert_eq!(key(&Value::Int(3)), key(&Value::Float(3.0)));
+    }
+
+    #[test]
+    fn handles_are_told_apart_by_their_data() {
+        use crate::spectral::filter;
+        let narrow = || filter::gaussian(filter::Gaussian { sigma: 1.0 }).unwrap().into_value();
+        let wide = filter::gaussian(filter::Gaussian { sigma: 2.0 }).unwrap().into_value();
+        assert_eq!(key(&narrow()), key(&narrow()));
+        assert_ne!(key(&narrow()), key(&wide));
+        let list = |value: Value| Value::List(vec![value]);
+        assert_ne!(key(&list(narrow())), key(&list(wide)));
+        let function = || Value::Function(crate::declare::Function::new(|_| Ok(Value::Unit)));
+        let one = function();
+        assert!(key(&one) == key(&one.clone()) && key(&one) != key(&function()));
+    }
+
+    #[test]
+    fn a_tensor_of_one_element_is_its_number() {
+        let one = |x: f64| crate::torch::Tensor::from_f64(&[x], &[]).unwrap().into_value();
+        let rows = [3.0, 10.0, 2.0].map(|x| map(&[("a", one(x)), ("g", Value::Int(1))])).to_vec();
+        let table = Table::from_rows(rows, &FromRowsOptions::default()).unwrap();
+        let sorted = table.sort("a", &SortOptions::default()).unwrap();
+        assert_eq!(format!("{:?}", sorted.column("a").unwrap()), "[2.0, 3.0, 10.0]");
+        let computed = table.compute("b", |_| Ok(one(0.5))).unwrap();
+        assert_eq!(format!("{:?}", computed.column("b").unwrap()), "[0.5, 0.5, 0.5]");
     }
 
     #[test]
