@@ -72,6 +72,12 @@ pub trait Progress: Send + Sync {
 pub trait Bar: Send {
     /// Reports that `done` of the total units are finished; `note` is a short remark such as `loss 0.123`.
     fn update(&mut self, done: u64, note: &str);
+
+    /// Reports that `done` units were finished earlier, as when a run is resumed: rates and the remaining time count
+    /// only what follows.
+    fn resume(&mut self, done: u64) {
+        let _ = done;
+    }
 }
 
 struct Silent;

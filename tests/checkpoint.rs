@@ -52,6 +52,8 @@ run.averages["0.9"].save("second.safetensors");
     assert_eq!(export("0.9").code, Some(0), "{}", export("0.9").err);
     let same = of(folder.path(), &["diff", "net.safetensors", "second.safetensors"]);
     assert_eq!(same.out, "no difference\n", "{}", same.err);
+    let itself = of(folder.path(), &["export", file, &format!("a/../{file}")]);
+    assert!(itself.err.contains("would overwrite the one that is read"), "{}", itself.err);
     let missing = export("0.99");
     assert_eq!(missing.code, Some(1));
     assert!(missing.err.contains("has no average called \"0.99\""), "{}", missing.err);

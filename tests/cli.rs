@@ -28,6 +28,15 @@ fn a_script_prints_to_standard_output_and_ends_with_0() {
 
 #[test]
 fn a_script_chooses_its_exit_code() {
+    for code in ["300", "-1", "1.5"] {
+        let folder = folder(&format!("exit({code});"), &[]);
+        let ran = spectral(folder.path(), &["run", "script.rhai"], "");
+        assert!(
+            ran.code == Some(1) && ran.err.contains("expected a code from 0 to 255, found"),
+            "{}",
+            ran.err
+        );
+    }
     let folder = folder("fn stop() { try { exit(7) } catch { } } stop(); print(\"not reached\")", &[]);
     let ran = spectral(folder.path(), &["run", "script.rhai"], "");
     assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (Some(7), "", ""));

@@ -236,10 +236,14 @@ impl Dataset {
 /// Returns labels as int64 on the CPU; a wrong shape or type, or a negative label, is an error.
 pub(crate) fn check_labels(labels: &Tensor, count: i64) -> Result<Tensor> {
     if labels.shape() != [count] {
-        return Err(Error::argument(format!(
+        let error = Error::argument(format!(
             "expected {count} labels, one per image, found shape {:?}",
             labels.shape()
-        )));
+        ));
+        return Err(match labels.shape()[..] {
+            [rows, columns] if rows == count => error.hint(super::labels::advice(columns)),
+            _ => error,
+        });
     }
     if labels.dtype().is_float() || labels.dtype().is_complex() || labels.dtype() == DType::Bool {
         return Err(Error::argument(format!("expected integer labels, found {}", labels.dtype().name()))

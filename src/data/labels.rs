@@ -28,6 +28,14 @@ pub fn in_file<'a>(
     }
 }
 
+/// Returns how labels with a second dimension of this size become numbers of classes.
+pub fn advice(columns: i64) -> &'static str {
+    match columns {
+        1 => "store the numbers of the classes as [N]: `labels.squeeze(1)`",
+        _ => "store the numbers of the classes; of one row per image they are `labels.argmax(1)`",
+    }
+}
+
 /// Converts labels to int64; floats must be whole numbers.
 fn class_numbers(labels: &Tensor, count: i64) -> Result<Tensor> {
     let wrong = |hint: &str| {
@@ -35,9 +43,7 @@ fn class_numbers(labels: &Tensor, count: i64) -> Result<Tensor> {
         Error::argument(text).hint(hint)
     };
     if labels.rank() == 2 && labels.shape()[0] == count {
-        return Err(wrong(
-            "store the numbers of the classes; of one row per image they are `labels.argmax(1)`",
-        ));
+        return Err(wrong(advice(labels.shape()[1])));
     }
     if labels.shape() != [count] {
         return Err(wrong("option `labels` names another array, and `\"\"` means that there are no labels"));

@@ -190,9 +190,14 @@ pub fn luma(images: &Tensor) -> Result<Tensor> {
             let weights = weights.to_dtype(images.dtype())?.to_device(images.device())?;
             images.mul(&weights)?.sum(&[1], true)
         }
-        other => Err(Error::argument(format!("expected images of 1 or 3 channels, found {other}"))
-            .hint("latents must be decoded to images first")),
+        other => Err(not_images(other)),
     }
+}
+
+/// Returns the error of images with a number of channels that pictures do not have.
+pub fn not_images(channels: i64) -> Error {
+    Error::argument(format!("expected images of 1 or 3 channels, found {channels}"))
+        .hint("latents must be decoded to images first, and channels come before height and width")
 }
 
 impl From<Dataset> for Images {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::images::not_images;
 use super::{Images, Statistics};
 use crate::context::Context;
 use crate::data::dataset::check_labels;
@@ -66,6 +67,33 @@ fn labels_of(images: &Images, given: Option<&Tensor>) -> Result<Option<(Vec<i64>
     Ok(Some((labels, names)))
 }
 
+/// Returns a folder name for each class: a name without characters that a file name cannot have, and with the number
+/// of the class where it would be empty, hidden, or that of another class.
+fn folder_names(classes: &[String]) -> Vec<String> {
+    let mut made: Vec<String> = Vec::with_capacity(classes.len());
+    for (number, class) in classes.iter().enumerate() {
+        let plain = |c: char| if c.is_control() || "/\\:*?\"<>|".contains(c) { '_' } else { c };
+        let mut name: String = class.trim().chars().map(plain).collect();
+        // Not all file systems tell upper from lower case.
+        let taken = |name: &str| {
+            name.is_empty() || name.starts_with('.') || made.iter().any(|m| m.eq_ignore_ascii_case(name))
+        };
+        while taken(&name) {
+            name = format!("{}_{number}", name.trim_start_matches('.'));
+        }
+        made.push(name);
+    }
+    made
+}
+
+/// Returns height and width of images that a file can hold.
+fn size_of(images: &Images) -> Result<[i64; 2]> {
+    match images.shape() {
+        [1 | 3, height, width] => Ok([height, width]),
+        [channels, ..] => Err(not_images(channels)),
+    }
+}
+
 /// Writes images as PNG files `000000.png`, .. into a new or empty folder, in groups; gray is repeated.
 pub fn save_images(folder: &Path, images: &Images, options: &SaveImagesOptions, cx: &Context) -> Result<()> {
     options.check()?;
@@ -80,20 +108,18 @@ pub fn save_images(folder: &Path, images: &Images, options: &SaveImagesOptions, 
     let places = match (options.by_class, labels) {
         (false, _) => None,
         (true, Some((labels, names))) => {
-            // A name may hold characters that no file name can have.
-            let name = |name: &String| folder.join(name.replace(['/', '\\', '\0'], "_"));
-            Some((labels, names.iter().map(name).collect::<Vec<_>>()))
+            Some((labels, folder_names(&names).iter().map(|name| folder.join(name)).collect::<Vec<_>>()))
         }
         (true, None) => {
             return Err(Error::argument("option `by_class` needs labels, and the images have none")
                 .hint("pass `labels: y`, or a data set of several classes"));
         }
     };
+    let [height, width] = size_of(images)?;
     for place in places.iter().flat_map(|(_, folders)| folders) {
         files::make_dir(place)?;
     }
     files::make_dir(folder)?;
-    let [_, height, width] = images.shape();
     let pixels = (height * width * 3) as usize;
     let rounding = options.rounding.of(images);
     let mut number = 0;
@@ -116,7 +142,7 @@ pub fn save_images(folder: &Path, images: &Images, options: &SaveImagesOptions, 
 /// `arr_1`.
 pub fn save_samples(path: &Path, images: &Images, options: &SaveSamplesOptions, cx: &Context) -> Result<()> {
     options.check()?;
-    let [_, height, width] = images.shape();
+    let [height, width] = size_of(images)?;
     let about = About { shape: vec![images.count(), height, width, 3], dtype: DType::UInt8 };
     let rounding = options.rounding.of(images);
     let labels = labels_of(images, options.labels.as_ref())?;
@@ -144,4 +170,16 @@ fn bytes(images: &Tensor, rounding: Rounding) -> Result<Tensor> {
     };
     let bytes = scaled.clamp(0.0, 255.0)?.to_dtype(DType::UInt8)?;
     bytes.permute(&[0, 2, 3, 1])?.expand(&[-1, -1, -1, 3])?.contiguous()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::folder_names;
+
+    #[test]
+    fn every_class_has_a_folder_of_its_own_inside_of_the_folder() {
+        let classes = ["a/b", "a_b", "A_B", "..", "", ".git", "ü x", "c:\\d", "a_b_1"].map(str::to_string);
+        let expected = ["a_b", "a_b_1", "A_B_2", "_3", "_4", "git_5", "ü x", "c__d", "a_b_1_8"];
+        assert_eq!(folder_names(&classes), expected);
+    }
 }

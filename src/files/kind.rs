@@ -52,7 +52,8 @@ pub enum Kind {
 /// First bytes that identify one type.
 const STARTS: [(&[u8], Kind); 20] = [
     (b"\x93NUMPY", Kind::Npy),
-    (b"PK\x05\x06", Kind::Zip),
+    // An archive without entries, as `numpy.savez` writes without arrays.
+    (b"PK\x05\x06", Kind::Npz),
     (b"\x1f\x8b", Kind::Gzip),
     (b"\x28\xb5\x2f\xfd", Kind::Compressed),
     (b"\xfd7zXZ\x00", Kind::Compressed),

@@ -317,7 +317,18 @@ fn distance(x: &Tensor, y: &Tensor) -> Result<(f64, String)> {
     Ok((largest, format!("at most {largest:.3e} apart, where the largest is {scale:.3e}")))
 }
 
+/// Fails if both paths are one file, which would be lost.
+fn refuse_overwriting(file: &Path, out: &Path) -> Result<()> {
+    match (file.canonicalize(), out.canonicalize()) {
+        (Ok(a), Ok(b)) if a == b => {
+            Err(Error::file(out, "the file would overwrite the one that is read").hint("name another file"))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn export(file: &Path, out: &Path, weights: &str, average: Option<&str>) -> Result<()> {
+    refuse_overwriting(file, out)?;
     let saved = Checkpoint::read(file)?;
     let part = match average {
         Some(name) => model::part_of_average(Value::Map(saved.state.clone()).to_json().as_ref(), name)
@@ -352,6 +363,7 @@ fn part_of(saved: &Checkpoint, file: &Path, weights: &str) -> Result<String> {
 }
 
 fn import(file: &Path, out: &Path, preset: &str, options: &str, load: &LoadOptions) -> Result<()> {
+    refuse_overwriting(file, out)?;
     let json =
         serde_json::from_str(options).map_err(|e| Error::usage(format!("--options is not JSON: {e}")))?;
     let Value::Map(mut map) = Value::from_json(&json)? else {

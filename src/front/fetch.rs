@@ -107,6 +107,13 @@ fn download(
     progress: &dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<Outcome> {
+    if !wanted.url.starts_with("http://") && !wanted.url.starts_with("https://") {
+        return Err(Error::usage(format!(
+            "expected an address that begins with http:// or https://, found {}",
+            wanted.url
+        ))
+        .hint("a file that is on this machine can be copied to the data folder"));
+    }
     if target.exists() {
         let found = hash(target, interrupt)?;
         return match found == wanted.sha256 {
@@ -119,8 +126,10 @@ fn download(
     files::make_dir(target.parent().unwrap_or(Path::new("")))?;
     let mut bar = progress.start(&format!("{} (kB)", name.display()), wanted.size.div_ceil(1000));
     name.push(".part");
-    let part = target.with_file_name(name);
-    let mut failures = 0;
+    let part = target.with_file_name(&name);
+    name.push(".lock");
+    let (_claim, mut failures) = (Claim::of(target.with_file_name(name))?, 0);
+    bar.resume(length(&part) / 1000);
     loop {
         let before = length(&part);
         if before >= wanted.size {
@@ -153,6 +162,25 @@ fn download(
         File::open(&part).and_then(|file| file.sync_all()).and_then(|()| std::fs::rename(&part, target));
     done.map_err(|e| files::failed(target, &e))?;
     Ok(Outcome::Fetched)
+}
+
+/// A lock whose file disappears with it, so that one program at a time downloads a file.
+struct Claim {
+    path: PathBuf,
+    _held: files::Lock,
+}
+
+impl Claim {
+    fn of(path: PathBuf) -> Result<Self> {
+        Ok(Self { _held: files::lock(&path)?, path })
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // A file that stays is locked and removed by the next download.
+        let _ = files::remove(&self.path);
+    }
 }
 
 /// Reason why a download stopped.
@@ -212,6 +240,16 @@ fn continued(
                 .into());
         }
     };
+    let stated = response.headers().get("content-length").and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    if let Some(size) = stated.map(|rest| at + rest).filter(|size| *size < wanted.size) {
+        let _ = files::remove(part);
+        return Err(Error::new(
+            Kind::File,
+            format!("{}: expected {} bytes, but the server has {size}", wanted.url, wanted.size),
+        )
+        .hint("it has a different file: pass another address with --from")
+        .into());
+    }
     let failed = |e: std::io::Error| files::failed(part, &e);
     let mut file = OpenOptions::new().create(true).write(true).truncate(false).open(part).map_err(failed)?;
     file.set_len(at).map_err(failed)?;
@@ -383,6 +421,14 @@ mod tests {
         let (url, _) = server([content(), vec![0]].concat(), &[Act::Whole]);
         assert!(get(&url, &target).unwrap_err().message().contains("the server sends more"));
         assert_eq!(files::list(place.path()).unwrap(), [""; 0]);
+        let (url, _) = server(content()[..70_000].to_vec(), &[Act::Whole]);
+        assert!(get(&url, &target).unwrap_err().message().contains("but the server has 70000"));
+        assert_eq!(files::list(place.path()).unwrap(), [""; 0]);
+        assert!(get("file:///set.tar.gz", &target).unwrap_err().message().contains("http:// or https://"));
+        let held = files::lock(place.path().join("set.tar.gz.part.lock")).unwrap();
+        let (url, _) = server(content(), &[Act::Whole]);
+        assert!(get(&url, &target).unwrap_err().message().contains("is working in this folder"));
+        drop(held);
         std::fs::write(&target, "something else").unwrap();
         let error = get(&url, &target).unwrap_err();
         assert!(error.hint_text().unwrap().contains("remove it"), "{error}");

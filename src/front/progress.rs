@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 use std::io::IsTerminal;
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
@@ -57,18 +59,26 @@ impl Progress for Shown {
     fn start(&self, label: &str, total: u64) -> Box<dyn Bar> {
         match &self.bars {
             Some(bars) => {
-                let bar = bars.add(bar(label, total));
+                let before = Arc::new(AtomicU64::new(0));
+                let bar = bars.add(bar(label, total, &before));
                 bar.tick();
-                Box::new(Drawn { bar })
+                Box::new(Drawn { bar, before })
             }
             None => Box::new(Lines::new(label, total)),
         }
     }
 }
 
-fn bar(label: &str, total: u64) -> ProgressBar {
-    let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-        let _ = out.write_str(&rate(state.per_sec()));
+/// Makes a bar; what was done `before` it started does not count in its rate.
+fn bar(label: &str, total: u64, before: &Arc<AtomicU64>) -> ProgressBar {
+    let before = Arc::clone(before);
+    let rate = move |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        let own = state.pos().saturating_sub(before.load(Ordering::Relaxed));
+        let per_second = match state.is_finished() {
+            true => own as f64 / state.elapsed().as_secs_f64().max(1e-9),
+            false => state.per_sec(),
+        };
+        let _ = out.write_str(&rate(per_second));
     };
     let left = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
         let text = match state.pos() {
@@ -86,12 +96,19 @@ fn bar(label: &str, total: u64) -> ProgressBar {
 
 struct Drawn {
     bar: ProgressBar,
+    before: Arc<AtomicU64>,
 }
 
 impl Bar for Drawn {
     fn update(&mut self, done: u64, note: &str) {
         self.bar.set_position(done);
         self.bar.set_message(note.to_string());
+    }
+
+    fn resume(&mut self, done: u64) {
+        self.before.store(done, Ordering::Relaxed);
+        self.bar.set_position(done);
+        self.bar.reset_eta();
     }
 }
 
@@ -105,6 +122,7 @@ impl Drop for Drawn {
 struct Lines {
     label: String,
     total: u64,
+    before: u64,
     done: u64,
     note: String,
     started: Instant,
@@ -115,11 +133,21 @@ struct Lines {
 impl Lines {
     fn new(label: &str, total: u64) -> Self {
         let (label, now) = (label.to_string(), Instant::now());
-        Self { label, total, done: 0, note: String::new(), started: now, shown: now, shown_done: None }
+        Self {
+            label,
+            total,
+            before: 0,
+            done: 0,
+            note: String::new(),
+            started: now,
+            shown: now,
+            shown_done: None,
+        }
     }
 
     fn show(&mut self) {
-        terminal::err(&line(&self.label, self.done, self.total, self.started.elapsed(), &self.note));
+        let done = self.before..self.done;
+        terminal::err(&line(&self.label, done, self.total, self.started.elapsed(), &self.note));
         (self.shown, self.shown_done) = (Instant::now(), Some(self.done));
     }
 }
@@ -132,6 +160,10 @@ impl Bar for Lines {
             self.show();
         }
     }
+
+    fn resume(&mut self, done: u64) {
+        (self.before, self.done, self.shown_done) = (done, done, Some(done));
+    }
 }
 
 impl Drop for Lines {
@@ -142,17 +174,19 @@ impl Drop for Lines {
     }
 }
 
-/// Formats a progress line, such as `train 120/400  3.1/s  loss 0.52  1m30s left`.
-pub fn line(label: &str, done: u64, total: u64, elapsed: Duration, note: &str) -> String {
+/// Formats a progress line, such as `train 120/400  3.1/s  loss 0.52  1m30s left`. `units` are those done in the time
+/// `elapsed`; the ones before it were done earlier.
+pub fn line(label: &str, units: Range<u64>, total: u64, elapsed: Duration, note: &str) -> String {
+    let done = units.end;
     let mut out = format!("{label} {done}/{total}");
-    let per_second = done as f64 / elapsed.as_secs_f64().max(1e-9);
+    let per_second = done.saturating_sub(units.start) as f64 / elapsed.as_secs_f64().max(1e-9);
     let _ = write!(out, "  {}", rate(per_second));
     if !note.is_empty() {
         let _ = write!(out, "  {note}");
     }
     if done >= total {
         let _ = write!(out, "  in {}", duration(elapsed));
-    } else if done > 0 {
+    } else if done > units.start {
         let left = Duration::from_secs_f64((total - done) as f64 / per_second);
         let _ = write!(out, "  {} left", duration(left));
     }
@@ -184,10 +218,21 @@ mod tests {
 
     #[test]
     fn a_plain_line_says_what_is_left() {
-        let text = line("train", 100, 400, Duration::from_secs(30), "loss 0.52");
+        let text = line("train", 0..100, 400, Duration::from_secs(30), "loss 0.52");
         assert_eq!(text, "train 100/400  3.3/s  loss 0.52  1m30s left");
-        let text = line("train", 400, 400, Duration::from_secs(120), "");
+        let text = line("train", 0..400, 400, Duration::from_secs(120), "");
         assert_eq!(text, "train 400/400  3.3/s  in 2m00s");
+    }
+
+    #[test]
+    fn what_was_done_before_a_run_was_resumed_counts_in_no_rate() {
+        let text = line("train", 1500..1510, 1700, Duration::from_secs(5), "");
+        assert_eq!(text, "train 1510/1700  2.0/s  1m35s left");
+        assert_eq!(line("train", 1500..1500, 1700, Duration::from_secs(5), ""), "train 1500/1700  -/s");
+        let mut lines = Lines::new("train", 1700);
+        lines.resume(1500);
+        lines.update(1501, "");
+        assert_eq!((lines.before, lines.done), (1500, 1501));
     }
 
     #[test]

@@ -188,17 +188,20 @@ fn compare_as_the_processor_does(engine: &mut Engine) {
 /// Registers an `exit` that ends the script from any depth; rhai's own cannot be told from a result.
 fn register_exit(engine: &mut Engine) {
     type Ended = Result<(), Box<EvalAltResult>>;
-    let end = |context: &NativeCallContext, code: i64| -> Ended {
-        let exit = Exit(u8::try_from(code).unwrap_or(1));
+    let refused = |context: &NativeCallContext, found: String| -> Ended {
+        let error = Error::argument(format!("exit: expected a code from 0 to 255, found {found}"))
+            .hint("`throw \"..\"` ends the script with a message and code 1");
+        Err(raise(error, At::of(context)))
+    };
+    let end = move |context: &NativeCallContext, code: i64| -> Ended {
+        let Ok(code) = u8::try_from(code) else { return refused(context, code.to_string()) };
+        let exit = Exit(code);
         Err(EvalAltResult::ErrorTerminated(Dynamic::from(exit), context.call_position()).into())
     };
     engine.register_fn("exit", move |context: NativeCallContext| -> Ended { end(&context, 0) });
     engine.register_fn("exit", move |context: NativeCallContext, code: i64| -> Ended { end(&context, code) });
-    engine.register_fn("exit", |context: NativeCallContext, other: Dynamic| -> Ended {
-        let found = names::word(other.type_name());
-        let error = Error::argument(format!("exit: expected a code from 0 to 255, found {found}"))
-            .hint("`throw \"..\"` ends the script with a message and code 1");
-        Err(raise(error, At::of(&context)))
+    engine.register_fn("exit", move |context: NativeCallContext, other: Dynamic| -> Ended {
+        refused(&context, names::word(other.type_name()).to_string())
     });
 }
 

@@ -232,6 +232,12 @@ fn text_of(file: &Path, bytes: Vec<u8>) -> Result<String> {
             .hint("scripts are text in UTF-8")
     })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let notebook = file.extension().is_some_and(|e| e.eq_ignore_ascii_case("ipynb"));
+    if notebook && text.trim_start().starts_with('{') {
+        return Err(Error::file(file, "is a notebook, expected a script").hint(
+            "open it in Jupyter, or convert it: `jupyter nbconvert --to script` with `kernels/jupyter/nbconvert_rhai.py`",
+        ));
+    }
     Ok(match text.strip_prefix("#!") {
         // Without the space `#!/bin` would be a comment of the documentation, `///bin`.
         Some(rest) => format!("// {rest}"),

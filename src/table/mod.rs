@@ -196,7 +196,8 @@ impl Table {
     /// Returns the table with a new or replaced column, computed from each row.
     pub fn compute(&self, name: &str, value: impl Fn(Map) -> Result<Value>) -> Result<Self> {
         let mut data = self.data();
-        let computed: Vec<Value> = (0..data.rows.len()).map(|i| value(data.row(i)).map(stored)).collect::<Result<_>>()?;
+        let computed: Vec<Value> =
+            (0..data.rows.len()).map(|i| value(data.row(i)).map(stored)).collect::<Result<_>>()?;
         match data.columns.iter().position(|c| c == name) {
             Some(at) => data.rows.iter_mut().zip(computed).for_each(|(row, v)| row[at] = v),
             None => {
@@ -321,7 +322,9 @@ pub(crate) fn key(value: &Value) -> String {
         Value::Int(i) if i.unsigned_abs() <= 1 << 53 => format!("{:?}", *i as f64),
         Value::Int(i) => i.to_string(),
         Value::List(items) => format!("[{}]", list(&mut items.iter().map(key))),
-        Value::Map(map) => format!("{{{}}}", list(&mut map.iter().map(|(k, v)| format!("{k:?}: {}", key(v))))),
+        Value::Map(map) => {
+            format!("{{{}}}", list(&mut map.iter().map(|(k, v)| format!("{k:?}: {}", key(v)))))
+        }
         Value::Object(object) => match (object.number(), object.to_data()) {
             (Some(number), _) => key(&number),
             (None, Some(data)) => format!("{} {}", object.type_name(), key(&data)),

@@ -246,6 +246,7 @@ impl<'a> Training<'a> {
     pub(super) fn run(&mut self, context: &Context) -> Result<()> {
         let FitOptions { steps, log_every, checkpoint_every, .. } = *self.options;
         self.decide_again(context)?;
+        self.bar.resume(self.done() as u64);
         while self.done() < steps && !self.ended {
             self.check(context)?;
             let step = self.done();

@@ -26,6 +26,7 @@ impl Progress for Bars {
             id: uuid::Uuid::new_v4().to_string(),
             label: label.to_string(),
             total,
+            before: 0,
             done: 0,
             note: String::new(),
             started: Instant::now(),
@@ -42,6 +43,7 @@ struct Moving {
     id: String,
     label: String,
     total: u64,
+    before: u64,
     done: u64,
     note: String,
     started: Instant,
@@ -52,7 +54,7 @@ struct Moving {
 
 impl Moving {
     fn bundle(&self) -> Bundle {
-        let text = line(&self.label, self.done, self.total, self.started.elapsed(), &self.note);
+        let text = line(&self.label, self.before..self.done, self.total, self.started.elapsed(), &self.note);
         let (done, total) = (self.done.min(self.total), self.total.max(1));
         let filled = (done * LENGTH / total) as usize;
         let plain = format!("{}{} {text}", "█".repeat(filled), "░".repeat(LENGTH as usize - filled));
@@ -80,6 +82,10 @@ impl Bar for Moving {
             self.show();
         }
     }
+
+    fn resume(&mut self, done: u64) {
+        (self.before, self.done, self.pending) = (done, done, true);
+    }
 }
 
 impl Drop for Moving {
@@ -104,6 +110,7 @@ mod tests {
             id: String::new(),
             label: "a <b>".to_string(),
             total: 48,
+            before: 0,
             done: 12,
             note: String::new(),
             started: Instant::now(),
