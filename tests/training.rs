@@ -246,3 +246,24 @@ fn what_functions_of_the_script_give_is_checked_where_they_stand() {
         &["the closure in line 12 of script.rhai takes 1 value, but was given 4"],
     );
 }
+
+#[test]
+fn a_loss_receives_the_positions_of_its_images() {
+    works(
+        r#"
+        let images = data::from_tensors(tensor::rand([12, 1, 4, 4], #{ seed: 3 }) * 2 - 1, tensor::arange(12) % 2);
+        let pixels = images.images();
+        let seen = [];
+        let loss = |s| {
+            assert_eq(pixels[s.indices], s.x1);
+            seen.push(s.indices.tolist());
+            (s.v - s.target).square().mean()
+        };
+        train::fit(tiny(), images, #{ steps: 3, batch: 6, accumulate: 2, loss: loss });
+        assert_eq(seen.map(|s| s.len()), [3, 3, 3, 3, 3, 3]);
+        let first = seen[0] + seen[1] + seen[2] + seen[3];
+        first.sort();
+        assert_eq(first, (0..12).map(|i| i));
+        "#,
+    );
+}

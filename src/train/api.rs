@@ -144,6 +144,18 @@ pub mod properties {
             Ok(run.averages().iter().map(|(name, model)| (name.clone(), model.clone().into_value())).collect())
         }
 
+        /// The functions of the parts of `also`, with their trained parameters, by name.
+        ///
+        /// ```rhai
+        /// let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });
+        /// let images = data::from_tensors(tensor::zeros([4, 1, 4, 4]), tensor::zeros([4], #{ dtype: "int64" }));
+        /// let scale = nn::part(|b| { let w = b.param("w", [1], "ones"); |v| v * w }, #{ name: "scale" });
+        /// let loss = |s| (s.also.scale.call(s.v) - s.target).square().mean();
+        /// let run = train::fit(model, images, #{ steps: 2, batch: 4, also: scale, loss: loss });
+        /// assert_eq(run.also.scale.call(tensor::zeros([1, 1, 4, 4])), tensor::zeros([1, 1, 4, 4]));
+        /// ```
+        fn also(run: Run) -> Map { Ok(run.also().clone()) }
+
         /// The mean loss of the last tenth of the steps (at least one step).
         ///
         /// ```rhai

@@ -75,7 +75,7 @@ pub struct FitOptions {
     pub path: Path,
     /// Loss to minimize: a loss such as `loss::spectral(..)`, or a function `|s| scalar` of a map s with `v`,
     /// the velocity that the model predicts, its `target`, `x_t`, `x1`, `noise`, `t`, `y` (labels after
-    /// dropping), `model`, whose parts run in this step, `ema`, the main average, `path`, `step` (from 0),
+    /// dropping), `indices` (positions of the images in the data set, int64 `[B]` on the CPU), `model`, whose parts run in this step, `ema`, the main average, `path`, `step` (from 0),
     /// `kept`, which holds what layers of the model kept in the forward pass, and `also`. With `accumulate`, the losses
     /// of the parts are averaged.
     #[option(receives = received::LOSS, takes = ["s"])]

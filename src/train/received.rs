@@ -9,6 +9,7 @@ pub const LOSS: &[(&str, &str)] = &[
     ("noise", "tensor"),
     ("t", "tensor"),
     ("y", "tensor"),
+    ("indices", "tensor"),
     ("model", "model"),
     ("ema", "model"),
     ("path", "path"),

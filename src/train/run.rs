@@ -19,6 +19,8 @@ pub(super) struct Record {
     pub model: Model,
     /// Averages by name, the main one first.
     pub averages: Vec<(String, Model)>,
+    /// Functions of the parts that were trained for the loss, by name.
+    pub also: Map,
     pub losses: Vec<f64>,
     pub history: Vec<Row>,
     pub seconds: f64,
@@ -79,6 +81,11 @@ impl Run {
     /// Returns models with the averaged weights and the names of the averages, the main one first.
     pub fn averages(&self) -> &[(String, Model)] {
         &self.0.averages
+    }
+
+    /// Returns the functions of the parts of `also`, with their trained parameters, by name.
+    pub fn also(&self) -> &Map {
+        &self.0.also
     }
 
     /// Returns the loss of every step.

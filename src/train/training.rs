@@ -440,7 +440,8 @@ impl<'a> Training<'a> {
         let labels = self.model.drop_labels(&batch.labels, Some(&generator))?.narrow(0, first, loaded)?;
         // Otherwise their memory is freed before the forward pass.
         let ends = matches!(loss, Loss::Function(_)).then_some([images, noise]);
-        let drawn = Drawn { x_t, t, labels, target, first, ends };
+        let indices = batch.indices.narrow(0, first, loaded)?;
+        let drawn = Drawn { x_t, t, labels, target, indices, first, ends };
         let (own, count) = self.ranks.share(self.options.batch);
         match count as i64 == loaded {
             true => Ok(drawn),
@@ -459,10 +460,10 @@ impl<'a> Training<'a> {
             self.optimizer.zero_grad()?;
             return Ok((self.backward(drawn, step, context)?, None));
         };
-        let Drawn { x_t, t, labels, target, first, .. } = drawn;
+        let Drawn { x_t, t, labels, target, indices, first, .. } = drawn;
         let made = recorded.run(&[x_t, t, labels, target].map(Tensor::clone), &|v| {
             let [x_t, t, labels, target] = [0, 1, 2, 3].map(|i| v[i].clone());
-            let part = Drawn { x_t, t, labels, target, first: *first, ends: None };
+            let part = Drawn { x_t, t, labels, target, indices: indices.clone(), first: *first, ends: None };
             self.backward(&part, step, context)?.packed()
         });
         self.recorded = Some(recorded);
@@ -660,6 +661,7 @@ impl<'a> Training<'a> {
         Ok(Run::new(Record {
             model: self.model.clone(),
             averages: self.averages.iter().map(|a| (a.name().to_string(), a.model())).collect(),
+            also: self.also.functions().clone(),
             seconds: self.seconds(),
             images: self.losses.len() * self.options.batch,
             losses: self.losses,

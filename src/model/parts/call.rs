@@ -375,7 +375,8 @@ pub mod properties {
 
         /// Seed of the training step, for random numbers of a part; `()` outside of training.
         ///
-        /// It depends on the seed of the run and the step alone, so a resumed run draws the same numbers. A batch may be
+        /// It depends on the seed of the run and the step alone, so a resumed run draws the same numbers. All blocks and
+        /// parts have the same seed: add `c.block` for other numbers in each block. A batch may be
         /// computed in parts (`accumulate`) or on several ranks: draw the numbers of all `c.batch` images and take
         /// those from `c.row` on, so that they do not depend on it.
         ///
@@ -383,7 +384,7 @@ pub mod properties {
         /// // A dropout of whole images.
         /// let drop = nn::part(|b| |r, c| {
         ///     if c.step == () { return r; }
-        ///     let all = tensor::rand([c.batch, 1, 1], #{ seed: c.seed });
+        ///     let all = tensor::rand([c.batch, 1, 1], #{ seed: c.seed + c.block });
         ///     r * (all.narrow(0, c.row, r.size(0)) < 0.9).to(r.device)
         /// }).at("mlp");
         /// let net = model::dit(#{ depth: 1, hidden_size: 16, num_heads: 2, parts: [drop] });

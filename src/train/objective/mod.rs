@@ -14,6 +14,8 @@ pub(super) struct Drawn {
     pub t: Tensor,
     pub labels: Tensor,
     pub target: Tensor,
+    /// Positions of the images in the data set, on the CPU.
+    pub indices: Tensor,
     /// Index of the first sample in the whole batch.
     pub first: i64,
     /// Images and noise, if the loss uses them.
@@ -30,6 +32,7 @@ impl Drawn {
             t: of(&self.t)?,
             labels: of(&self.labels)?,
             target: of(&self.target)?,
+            indices: of(&self.indices)?,
             first: self.first + start,
             ends,
         })
@@ -71,6 +74,7 @@ impl Training<'_> {
             ("x_t".to_string(), drawn.x_t.clone().into_value()),
             ("t".to_string(), drawn.t.clone().into_value()),
             ("y".to_string(), drawn.labels.clone().into_value()),
+            ("indices".to_string(), drawn.indices.clone().into_value()),
             // Its parts run in the training step, as those that gave `v`.
             ("model".to_string(), self.model.in_step(pass).into_value()),
             ("ema".to_string(), self.averages.first().map_or(Value::Unit, |a| a.model().into_value())),
