@@ -7,10 +7,10 @@ use super::{Around, Instead, grammar, write};
 use crate::error::{Error, Problem, Subject};
 
 /// Python functions and what replaces them.
-const BUILTINS: [(&str, &str); 24] = [
+const BUILTINS: [(&str, &str); 25] = [
     ("str", "write `x.to_string()`, or `${x}` in a text between backquotes"),
     ("repr", "write `x.to_debug()`"),
-    ("int", "write `x.to_int()`"),
+    ("int", "write `x.to_int()` for a number, `x.parse_int()` for a text"),
     ("float", "write `x.to_float()`"),
     ("list", "write `[..]`; a tensor becomes an array with `x.to_array()`"),
     ("tuple", "write `[..]`"),
@@ -30,6 +30,7 @@ const BUILTINS: [(&str, &str); 24] = [
     ("cuda", "write `x.to(\"cuda\")`"),
     ("cpu", "write `x.to(\"cpu\")`"),
     ("numpy", "write `x.to_array()`"),
+    ("format", "write a text between backquotes with `${x}`"),
     ("items", "write `for k in m.keys() { let v = m[k]; .. }`"),
     ("state_dict", "write `model.parameters()`, or `model.save(path)` for a file"),
 ];

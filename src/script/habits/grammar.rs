@@ -324,6 +324,10 @@ fn keyword(line: &Line, names: &Names) -> Instead {
     if root < open - 1 && modules::MODULES.contains(&line.part(root).as_str()) {
         return modules::module(line, root, names);
     }
+    if line.is(open - 1, "print") {
+        let advice = "`print` has no options: it ends with a line break, and `\\n` in a text begins a new line";
+        return Some((Some("`print` takes one value".to_string()), advice.to_string()));
+    }
     let message = "options stand in a map, and other arguments in their order";
     match arguments::rewritten(line, open, names) {
         Some((start, end, code)) => write(message, line.with(start, end, &code)),
@@ -394,6 +398,19 @@ fn slices(line: &Line) -> Instead {
         let ends: Vec<&str> = text.split(':').map(str::trim).collect();
         match ends.as_slice() {
             [start, end] => indices.push(format!("{start}..{end}")),
+            ["", "", "-1"] => {
+                let hint = line.with(open, close + 1, &format!(".flip([{number}])"));
+                return Some((
+                    Some("a range is written with dots, `x[1..3]`".to_string()),
+                    format!("a range has no step: write `{hint}`"),
+                ));
+            }
+            [_, _, step] if step.starts_with('-') => {
+                return Some((
+                    Some("a range is written with dots, `x[1..3]`".to_string()),
+                    format!("a range has no step, and a negative one needs `x.flip([{number}])` first"),
+                ));
+            }
             [start, end, step] if !step.is_empty() => {
                 let bound = |b: &str| if b.is_empty() { "()".to_string() } else { b.to_string() };
                 let code = format!(".slice({number}, {}, {}, {step})", bound(start), bound(end));
@@ -476,7 +493,18 @@ fn maps(line: &Line) -> Instead {
             && (line.is_text(i + 1) || line.is_word(i + 1) || line.is(i + 1, "}"))
             && (line.is(i + 2, ":") || line.is(i + 1, "}") && line.is(i.saturating_sub(1), "="))
     })?;
-    write("a map starts with `#{`", line.with(open, open + 1, "#{"))
+    let Some(close) = line.closing(open) else {
+        return write("a map starts with `#{`", line.with(open, open + 1, "#{"));
+    };
+    // Keys in single quotes would be characters.
+    let mut inside = line.text(open + 1, close);
+    for key in (open + 1..close).filter(|i| line.is_text(*i) && line.is(i + 1, ":")) {
+        let name = line.part(key);
+        if let Some(plain) = name.strip_prefix('\'').and_then(|n| n.strip_suffix('\'')) {
+            inside = inside.replace(&name, &format!("\"{plain}\""));
+        }
+    }
+    write("a map starts with `#{`", line.with(open, close + 1, &format!("#{{{inside}}}")))
 }
 
 /// Explains `(1, 2)`, and `a, b = f()`.
@@ -485,7 +513,13 @@ fn tuples(line: &Line) -> Instead {
     let equal = line.find_level(start, &["="]);
     if let Some(equal) = equal.filter(|e| line.is(start + 1, ",") && *e > start + 1) {
         let names: Vec<String> = (start..equal).filter(|i| line.is_word(*i)).map(|i| line.part(i)).collect();
-        let value = ours(line.text(equal + 1, line.parts.len()).trim_end_matches(';'));
+        let end = line.parts.len() - usize::from(line.is(line.parts.len() - 1, ";"));
+        let next = |at: usize| line.find_level(at, &[","]).filter(|comma| *comma < end);
+        let commas: Vec<usize> = std::iter::successors(next(equal + 1), |at| next(at + 1)).collect();
+        let mut value = ours(&line.text(equal + 1, end));
+        if commas.len() + 1 == names.len() {
+            value = format!("[{value}]");
+        }
         let each: Vec<String> =
             names.iter().enumerate().map(|(i, n)| format!("let {n} = both[{i}];")).collect();
         return write(

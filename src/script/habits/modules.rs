@@ -106,6 +106,7 @@ pub fn module(line: &Line, at: usize, names: &Names) -> Instead {
     let given = arguments(line, open).unwrap_or_default();
     let translated = match root.as_str() {
         "math" => of_math(&name, &given),
+        "time" if matches!(name.as_str(), "time" | "perf_counter" | "monotonic") => Some("time::now()".to_string()),
         _ => called(&root, &inner, &name, given.clone(), names),
     };
     if let Some(code) = translated {
@@ -156,7 +157,18 @@ fn called(root: &str, inner: &str, name: &str, mut given: Vec<Given>, names: &Na
         ("embedding", [indices, weight]) if unnamed => {
             return Some(format!("{}.embedding({indices})", receiver(weight)?));
         }
-        ("save", [value, path]) if unnamed => return Some(format!("tensor::save({path}, {value})")),
+        ("save", [value, path]) if unnamed && !path.starts_with('"') => {
+            return Some(format!("tensor::save({path}, {value})"));
+        }
+        ("save", [value, path]) if unnamed => {
+            // Python's format is read here, but not written.
+            let path = path.replace(".pth", ".safetensors").replace(".pt", ".safetensors");
+            return Some(match value.strip_suffix(".state_dict()") {
+                Some(model) => format!("{model}.save({path})"),
+                None if value.starts_with("#{") => format!("tensor::save({path}, {value})"),
+                None => format!("tensor::save({path}, #{{ x: {value} }})"),
+            });
+        }
         ("einsum", [equation, tensors @ ..]) if unnamed && !tensors.is_empty() => {
             return Some(match tensors {
                 [list] if list.starts_with('[') => format!("tensor::einsum({equation}, {list})"),
