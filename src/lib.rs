@@ -1,4 +1,4 @@
-//! A scripting laboratory for diffusion transformers.
+//! A scripting environment for research on diffusion transformers.
 //!
 //! Modules, each importing only from those above it:
 //!

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use spectral::front;
 
-/// A scripting laboratory for diffusion transformers.
+/// A scripting environment for research on diffusion transformers.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true, disable_help_subcommand = true)]
 struct Cli {

@@ -199,7 +199,7 @@ pub mod properties {
         /// ```
         fn name(set: Dataset) -> String { Ok(set.name().to_string()) }
 
-        /// Split of the source: `train` or `test`.
+        /// Split of the source, such as `train`, `test` or `all`.
         ///
         /// ```rhai
         /// assert_eq(data::fashion_mnist().split, "train");
@@ -211,7 +211,7 @@ pub mod properties {
 pub mod methods {
     use super::*;
     functions! { methods;
-        /// Returns all images, [N, C, H, W] float32 in [-1, 1].
+        /// Returns all images, [N, C, H, W] float32 in [-1, 1]; latents have any range.
         ///
         /// Bytes are converted at each call: keep the result if it is used often.
         ///
@@ -271,7 +271,7 @@ pub mod methods {
 pub mod loaders {
     use super::*;
     functions! { methods;
-        /// Returns the next batch: a map of `images` [B, C, H, W] float32 in [-1, 1], `labels` [B] int64 and `len`.
+        /// Returns the next batch: a map of `images` [B, C, H, W] float32, `labels` [B] int64 and `len`.
         ///
         /// A batch always has the full size: if a pass ends within it, the next pass fills it up. `indices` [B]
         /// int64 gives the positions of the images in the data set.

@@ -36,7 +36,7 @@ fn hexadecimal(text: &str) -> Option<[u8; 3]> {
 
 impl FromValue for Background {
     fn label() -> String {
-        "string or array of int".to_string()
+        "string or array of ints".to_string()
     }
     fn from_value(value: &Value) -> Result<Self> {
         let expected =

@@ -121,7 +121,7 @@ impl Dataset {
         &self.0.name
     }
 
-    /// Returns the split: `train` or `test`.
+    /// Returns the split, such as `train`, `test` or `all`.
     pub fn split(&self) -> &str {
         &self.0.split
     }

@@ -62,7 +62,7 @@ pub fn metric_names() -> Vec<&'static str> {
     FAMILIES.iter().flat_map(|f| f.metrics).map(|m| m.name).collect()
 }
 
-/// Compares `made` (generated) images with `real` ones; both must have the same channels and size.
+/// Compares generated images (`made`) with real ones; both must have the same channels and size.
 pub fn compare(real: &Images, made: &Images, options: &CompareOptions, cx: &Context) -> Result<Comparison> {
     options.check()?;
     let mut wanted = wanted(&options.metrics)?;
@@ -118,7 +118,7 @@ pub fn compare(real: &Images, made: &Images, options: &CompareOptions, cx: &Cont
     let has = |name: &str| wanted.iter().any(|(_, metrics)| metrics.iter().any(|m| m.name == name));
     if kid_blocks == 1 && (has("kid") || has("kid_std")) {
         notes.push(format!(
-            "KID is of one block of {} real and {} generated images: its scatter, kid_std, is unknown",
+            "KID is of one block of {} real and {} generated images: it has no standard deviation, kid_std",
             real.count().min(options.kid_size),
             made.count().min(options.kid_size)
         ));

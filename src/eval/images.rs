@@ -364,6 +364,34 @@ impl FromValue for Input {
     }
 }
 
+/// Input of metrics that need every sample: mean and covariance are not enough.
+#[derive(Debug, Clone)]
+pub struct Samples(pub Input);
+
+macro_rules! samples {
+    ($($given:ty),*) => {$(
+        /// See [`Input`].
+        impl TryFrom<$given> for Samples {
+            type Error = Error;
+
+            fn try_from(given: $given) -> Result<Self> {
+                Ok(Self(Input::try_from(given)?))
+            }
+        }
+    )*};
+}
+
+samples!(Input, Statistics, Dataset, &Dataset, &Path, Tensor, &Tensor);
+
+impl FromValue for Samples {
+    fn label() -> String {
+        Images::label()
+    }
+    fn from_value(value: &Value) -> Result<Self> {
+        Input::from_value(value).map(Self)
+    }
+}
+
 /// Returns features [N, D] as float64 on the CPU, without gradient history; values that are not finite are an error.
 pub fn vectors(tensor: &Tensor) -> Result<Tensor> {
     recorded_vectors(&tensor.detach()?)

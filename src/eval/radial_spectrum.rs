@@ -13,7 +13,7 @@ pub const FAMILY: Family = Family {
         name: "radial_spectrum_gap",
         summary: "mean absolute difference of the logarithms of both radial power spectra",
         better: Better::Lower,
-        unit: "nepers of power (natural logarithm), from 0",
+        unit: "difference of natural logarithms of power, from 0",
         source: "azimuthally averaged spectrum as in Durall et al. 2020, arXiv:2003.01826",
     }],
     needs: Needs::Pixels,

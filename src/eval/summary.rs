@@ -42,7 +42,7 @@ impl TryFrom<&[Comparison]> for Rows {
 
 impl FromValue for Rows {
     fn label() -> String {
-        "table, array of map or array of comparison".to_string()
+        "table, array of maps or array of comparisons".to_string()
     }
     fn from_value(value: &Value) -> Result<Self> {
         if let Some(table) = value.downcast::<Table>() {
@@ -343,7 +343,7 @@ fn number(row: &Map, column: &str) -> Result<Option<f64>> {
 fn too_few(n: usize) -> String {
     match n {
         0 => "no values".to_string(),
-        1 => "one value: nothing is known of its scatter".to_string(),
+        1 => "one value: no standard deviation".to_string(),
         n if n < FEW => format!("n = {n} is too small: the interval is too narrow, and no test can say much"),
         _ => String::new(),
     }
@@ -389,7 +389,7 @@ fn t_of(differences: &[f64], largest: f64) -> Option<f64> {
 }
 
 /// Returns the two-sided p of `t`: the regularized incomplete beta function of `n / (n + t^2)` with `n / 2` and `1 / 2`
-/// (Abramowitz and Stegun 1964, 26.7.1), which has all digits also where p is small.
+/// (Abramowitz and Stegun 1964, 26.7.1), which has all digits even where p is small.
 fn two_sided(t: f64, degrees: usize) -> f64 {
     let (n, square) = (degrees as f64, t * t);
     let (beyond, within) = (1.0 / (1.0 + square / n), 1.0 / (1.0 + n / square));

@@ -163,7 +163,7 @@ pub mod folders {
 pub mod locks {
     use super::*;
     functions! { script in "files";
-        /// Locks a file that one program at a time can hold, or fails at once.
+        /// Acquires an exclusive lock on a file, or fails at once if it is held.
         ///
         /// The lock is released when the value is dropped, and when the program ends for any reason. The file
         /// itself stays. `train::fit` holds a lock in its folder, `sweep::run` one for each point that it works on.
@@ -189,8 +189,8 @@ pub mod locks {
             Ok(files::try_lock(&path)?.map(|held| Lock { _held: Arc::new(held), path }))
         }
 
-        /// Claims a path among all processes that share its folder, also on other machines; returns `()` if another
-        /// one has it.
+        /// Claims a path among all processes that share its folder, including those on other machines; returns `()`
+        /// if another one has it.
         ///
         /// The claim ends with the value, or with the process: at once for processes of the same machine, and after
         /// a minute for others. It is a lock on a file and, beside it, a file `.owner` with machine and process,

@@ -4,7 +4,7 @@ use crate::declare::{Function, IntoValue, Options, record};
 use crate::error::{Error, Result};
 use crate::flow::likelihood::{Likelihood, LikelihoodOptions};
 use crate::flow::ode::adaptive::Tolerance;
-use crate::flow::ode::{Scheme, Solver};
+use crate::flow::ode::{OdeSolver, Scheme, Solver};
 use crate::flow::path::{Given, Predict};
 use crate::flow::sample::Labels;
 use crate::flow::variational::{DiffusionLoss, DiffusionLossOptions};
@@ -35,7 +35,7 @@ pub struct IntegrateOptions {
     pub steps: usize,
     /// Solver: `euler` evaluates the velocity once per step, `heun` twice, `rk4` four times. `dopri5` and `adaptive_heun`
     /// choose the steps of each row by `rtol` and `atol`; the velocity is then called with the rows that have not arrived.
-    pub sampler: Solver,
+    pub sampler: OdeSolver,
     /// Permitted error of a step of an adaptive solver, relative to the state.
     #[option(default = 1e-3, range = 1e-12..=1.0)]
     pub rtol: f64,
@@ -79,7 +79,7 @@ fn integrate_function(
         let answer = velocity.call(&[x.clone().into_value(), times.to_dtype(dtype)?.into_value()])?;
         answer.downcast::<Tensor>().ok_or_else(|| answer.mismatch("a tensor from the velocity function"))
     };
-    let run = || match options.sampler.scheme() {
+    let run = || match Solver::from(options.sampler).scheme() {
         Scheme::Fixed(method) => {
             let mut bar = context.bar("integrate", options.steps as u64);
             let mut field = |x: &Tensor, t: f64| call(x, Tensor::full(&[count], t, dtype, x.device())?);
@@ -94,11 +94,9 @@ fn integrate_function(
             };
             Ok(method.integrate(&mut field, start, (options.from, options.to), tolerance, |_| ())?.0)
         }
-        Scheme::Stochastic(_) | Scheme::Discrete { .. } => Err(Error::argument(format!(
-            "`flow::integrate` follows a velocity without noise, found the sampler `{}`",
-            options.sampler
-        ))
-        .hint("`flow::sample` has the samplers of stochastic equations and of diffusions")),
+        Scheme::Stochastic(_) | Scheme::Discrete { .. } => {
+            Err(Error::internal(format!("the solver `{}` does not follow a velocity alone", options.sampler)))
+        }
     };
     if options.record { run() } else { no_grad(run) }
 }
@@ -106,7 +104,8 @@ fn integrate_function(
 pub mod space {
     use super::*;
     functions! { in "flow";
-        /// Creates the path that training and sampling share: noise, points, times, and what the network predicts.
+        /// Creates the path that training and sampling share: noise, interpolation, training times and prediction
+        /// target.
         ///
         /// Pass it as `path` to `train::fit` and to `flow::sample`. Without options it is the straight path with
         /// standard normal noise and a network that predicts the velocity, which is the default of both.
@@ -178,8 +177,8 @@ pub mod space {
         /// `loss`, the mean of their sums. This is the loss of the public code, its `LossType.MSE`, and with all 1000 steps its
         /// `RESCALED_MSE` too. `train::fit` trains a DiT on the straight path instead.
         ///
-        /// The first step counts the code length of 8-bit images, as in the public code, also for latents. Source: Ho et
-        /// al. 2020, equations 12 and 13; Nichol and Dhariwal 2021, section 3.1.
+        /// The first step counts the code length of 8-bit images, as in the public code, even for latents. Source:
+        /// Ho et al. 2020, equations 12 and 13; Nichol and Dhariwal 2021, section 3.1.
         ///
         /// ```rhai
         /// let sizes = #{ image_size: 8, in_channels: 4, patch_size: 2, num_classes: 5, depth: 1, hidden_size: 48, num_heads: 3 };
@@ -328,7 +327,7 @@ pub mod methods {
         /// ```
         fn density(sampler: Timesteps, t: Tensor) -> Tensor { sampler.density(&t) }
 
-        /// Converts an output of the network to a velocity, by what the path says it predicts.
+        /// Converts an output of the network to a velocity, according to the path's `predict`.
         ///
         /// `x` is the state [B, ..] and `t` is [B]. If the path predicts the velocity, the output is returned as it
         /// is.

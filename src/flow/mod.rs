@@ -29,7 +29,7 @@ pub use api::{DrawOptions, IntegrateOptions, PairOptions};
 pub use guidance::GuidanceOptions;
 pub use likelihood::{Likelihood, LikelihoodOptions};
 pub use losses::Loss;
-pub use ode::Solver;
+pub use ode::{OdeSolver, Solver};
 pub use path::Times;
 pub use path::{Interpolant, Pair, Path, PathOptions, Predict};
 pub use sample::{Diffusion, Labels, LastStep, SampleOptions, Spacing, Variance};

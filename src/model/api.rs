@@ -68,7 +68,7 @@ pub mod namespace {
         /// Checkpoints can be opened too; `weights` selects which of their weights to load.
         ///
         /// The file of a public model, `.pt`, `.pth` or `.safetensors`, is a state dictionary or a training file with
-        /// `model`, `ema`, `opt` and `args`. The sizes of the model are found out from its shapes. Files in bfloat16
+        /// `model`, `ema`, `opt` and `args`. The sizes of the model are inferred from its shapes. Files in bfloat16
         /// and float16 give models of that dtype.
         ///
         /// ```rhai
@@ -102,8 +102,8 @@ pub mod methods {
         /// the null label. No label is dropped here; training does so with `drop_labels`. Parts run as in sampling, with
         /// `c.step` `()`, except for the model `s.model` of a loss, whose parts run in the training step.
         ///
-        /// A model of the family `dit` takes diffusion steps from 0, data, to 1000, noise, and returns the noise and,
-        /// with `learn_sigma`, the variance of the public DiT: [B, 2 C, H, W].
+        /// A model of the family `dit` takes diffusion steps from 0, nearly data, to 999, noise, integer or fractional.
+        /// It returns the noise and, with `learn_sigma`, the variance of the public DiT: [B, 2 C, H, W].
         ///
         /// ```rhai
         /// let net = model::dit(#{ depth: 1 });
@@ -150,7 +150,7 @@ pub mod methods {
             model.attach(&parts.0, options.seed)
         }
 
-        /// Freezes the parameters whose names match a pattern, one pattern or an array.
+        /// Freezes the parameters whose names match a pattern, or any of an array of patterns.
         ///
         /// `*` matches any characters, dots included, and `?` matches one. Optimizers and `train::fit` do not
         /// change frozen parameters. A pattern that matches no parameter is an error.
@@ -163,7 +163,7 @@ pub mod methods {
         /// ```
         fn freeze(model: Model, patterns: OneOrMany<String>) -> () { model.freeze(&patterns.0) }
 
-        /// Unfreezes the parameters whose names match a pattern, one pattern or an array.
+        /// Unfreezes the parameters whose names match a pattern, or any of an array of patterns.
         ///
         /// ```rhai
         /// let net = model::dit(#{ depth: 1 });
@@ -173,11 +173,12 @@ pub mod methods {
         /// ```
         fn unfreeze(model: Model, patterns: OneOrMany<String>) -> () { model.unfreeze(&patterns.0) }
 
-        /// Returns whether parts and corrections leave the output unchanged as they are.
+        /// Returns whether parts and corrections, with their current parameters, leave the output unchanged bit for
+        /// bit.
         ///
         /// The check gives all other weights random values, in a copy, and compares the output with that of the
         /// plain DiT of the same weights, bit for bit. If it is true, training starts from where the plain DiT
-        /// does.
+        /// does. A part at `qk` always gives false: attention then runs in other operators, which round differently.
         ///
         /// ```rhai
         /// assert(model::dit(#{ depth: 2, corrections: correction(filter::box(), gate::time()) }).starts_plain());
@@ -265,7 +266,7 @@ pub mod methods {
         ///
         /// Every name, shape and dtype is checked first; on an error the model is unchanged. Floats of another dtype are
         /// converted to that of the model, and a note says so. With a `prefix`, such
-        /// as "ema.", only names that start with it are read; without one, it is found out, and `weights` selects
+        /// as "ema.", only names that start with it are read; without one, it is detected, and `weights` selects
         /// between several. Tables that the model computes itself, such as the `pos_embed` of the family
         /// `spectraldit`, are ignored; a note says so if they differ.
         ///

@@ -26,8 +26,8 @@ pub enum Weights {
 /// Options of `model::open`.
 #[derive(Debug, Clone, Options)]
 pub struct OpenOptions {
-    /// Weights to load from a checkpoint: `ema`, the averaged ones, or `model`, the trained ones. By default the averaged
-    /// ones or, if there are none, those that there are.
+    /// Weights to load from a checkpoint: `ema`, the averaged ones, or `model`, the trained ones. By default `ema`
+    /// if the file has it, otherwise the only set there is.
     pub weights: Option<Weights>,
     /// Name of the average to load from a checkpoint that has several; by default the first one.
     pub average: String,
@@ -55,7 +55,7 @@ pub struct OpenOptions {
     pub time_scale: Option<f64>,
     /// Element type of the parameters; by default that of the file.
     pub dtype: Option<DType>,
-    /// Patterns of names of other tensors in the file, such as "projectors.*", that are left out; without the prefix.
+    /// Names, without the prefix, of tensors to leave out, such as "projectors.*": one glob or an array.
     #[option(default = OneOrMany(Vec::new()))]
     pub ignore: OneOrMany<String>,
 }
@@ -63,9 +63,9 @@ pub struct OpenOptions {
 /// Opens the model of a file, with its weights.
 ///
 /// The file is one that [`Model::save`] wrote, a checkpoint, or one of the public models DiT, SiT and LightningDiT: a
-/// state dictionary, or a training file with `model`, `ema` and `args`. The configuration of a public model is found
-/// out from the shapes of its parameters. From a file with several sets of weights it takes the given ones, or the only
-/// ones there are.
+/// state dictionary, or a training file with `model`, `ema` and `args`. The configuration of a public model is
+/// inferred from the shapes of its parameters. From a file with several sets of weights it takes the given ones, or
+/// the only ones there are.
 ///
 /// Every tensor is read straight into the model, so that a file takes its own size in memory. `context` compiles the
 /// code stored in the file, which builds the model's parts.
@@ -230,7 +230,7 @@ pub(super) fn choose<'a>(prefixes: &[&'a str], wanted: Option<Weights>) -> Resul
                 "the file has no {what} weights, found {}",
                 crate::error::list(&named)
             ))
-            .hint("leave `weights` out to take those that there are"))
+            .hint("leave `weights` out to take the only set there is"))
         }
         _ => Ok(prefixes.first().copied()),
     }

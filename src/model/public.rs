@@ -1,4 +1,4 @@
-//! Configurations of the public models DiT, SiT and LightningDiT, found out from the shapes of their parameters.
+//! Configurations of the public models DiT, SiT and LightningDiT, inferred from the shapes of their parameters.
 
 use std::collections::BTreeMap;
 

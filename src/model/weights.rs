@@ -22,13 +22,13 @@ pub const CONFIG: &str = "config";
 #[derive(Debug, Clone, Options)]
 pub struct LoadOptions {
     /// Prefix of the names in the file, such as "ema."; names in the file without it are then ignored. By default it is
-    /// found out: a file may have the names of the model alone, or several sets of weights, each below a prefix such as
-    /// "model.", "ema." or "module.".
+    /// detected: a file may have the names of the model alone, or several sets of weights, each below a prefix such
+    /// as "model.", "ema." or "module.".
     pub prefix: String,
     /// Weights to load from a file with several sets: `ema`, the averaged ones, or `model`, the trained ones. By default the
-    /// averaged ones or, if there are none, those that there are.
+    /// `ema` if the file has it, otherwise the only set there is.
     pub weights: Option<Weights>,
-    /// Patterns of names of other tensors in the file, such as "projectors.*", that are left out; without the prefix.
+    /// Names, without the prefix, of tensors to leave out, such as "projectors.*": one glob or an array.
     #[option(default = OneOrMany(Vec::new()))]
     pub ignore: OneOrMany<String>,
 }

@@ -104,7 +104,7 @@ impl Attention {
         })
     }
 
-    /// Computes [`Attention::forward`] with `change` applied to the normalized queries and keys, both
+    /// Computes [`Attention::forward`] with `change` applied to the queries and keys after their norm, both
     /// [B, heads, N, head size], before their positions.
     pub fn forward_with(
         &self,

@@ -226,7 +226,7 @@ impl SharedBuilder {
         })
     }
 
-    /// Creates DiT's self-attention over tokens.
+    /// Creates self-attention over tokens, with RMS-normalized queries and keys.
     pub fn attention(&self, name: &str, width: i64, heads: i64) -> Result<Layer> {
         divides("the number of heads", heads, width)?;
         let options = AttentionOptions { heads, qkv_bias: true, qk_norm: QkNorm::Rms, eps: None };
@@ -467,7 +467,8 @@ pub mod methods {
             builder.embedding(&name, rows, width, Init::of(options.init, options.std))
         }
 
-        /// Creates DiT's self-attention over tokens [B, N, width], with normalized queries and keys.
+        /// Creates self-attention over tokens [B, N, width], with RMS-normalized queries and keys as in the family
+        /// `spectraldit`.
         ///
         /// ```rhai
         /// let b = nn::builder();
@@ -498,8 +499,8 @@ pub mod methods {
             builder.patch_embed(&name, channels, patch, width)
         }
 
-        /// Creates DiT's embedding of times [B] in [0, 1]: 256 sinusoidal features through a small network,
-        /// [B, width].
+        /// Creates DiT's embedding of times [B] in [0, 1], of t itself, not of 1000 t as in DiT: 256 sinusoidal
+        /// features through a small network, [B, width].
         ///
         /// ```rhai
         /// let b = nn::builder();

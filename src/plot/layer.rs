@@ -117,7 +117,7 @@ pub(crate) struct Layer {
 }
 
 impl Layer {
-    /// Returns whether any point has an x value, also one without a y value.
+    /// Returns whether any point has an x value, even one without a y value.
     pub fn has_x(&self) -> bool {
         match &self.shape {
             Shape::Curve(Curve { points, .. }) | Shape::Points { points, .. } => {

@@ -176,7 +176,7 @@ pub(crate) mod space {
             broadcast_value(&Ranks::of(cx), &x, root.unwrap_or(0))
         }
 
-        /// Waits until all ranks have come here.
+        /// Waits until all ranks have reached this call.
         ///
         /// ```rhai
         /// if ranks::rank() == 0 { files::write_text("shared.txt", "ready"); }

@@ -60,7 +60,7 @@ pub mod make {
 pub mod parts {
     use super::*;
     functions! { methods;
-        /// Starts a section; a page with three or more gets a list of them.
+        /// Starts a section; a page with three or more gets a table of contents.
         ///
         /// ```rhai
         /// let r = report::start("Notes");

@@ -143,7 +143,7 @@ pub mod rows {
 pub mod transform {
     use super::*;
     functions! { methods;
-        /// Keeps the rows for which the function returns true.
+        /// Returns the rows for which the function returns true.
         ///
         /// ```rhai
         /// let t = table::from_rows([#{ x: 1 }, #{ x: 2 }]);
@@ -151,7 +151,7 @@ pub mod transform {
         /// ```
         fn filter(table: Table, keep: Function) -> Table { table.filter(|row| truth(&keep, row)) }
 
-        /// Adds a column computed from each row, or replaces one.
+        /// Returns a table with a column computed from each row, added or replaced.
         ///
         /// ```rhai
         /// let t = table::from_rows([#{ x: 1 }, #{ x: 2 }]).compute("twice", |row| 2 * row.x);
@@ -161,9 +161,9 @@ pub mod transform {
             table.compute(&name, |row| value.call(&[Value::Map(row)]))
         }
 
-        /// Sorts the rows by a column: numbers by value, then text.
+        /// Returns the rows sorted by a column: numbers by value, then text.
         ///
-        /// Rows that are equal there keep their order. NaN and `()` come last, also if `descending`.
+        /// Rows that are equal there keep their order. NaN and `()` come last, even if `descending`.
         ///
         /// ```rhai
         /// let t = table::from_rows([#{ x: 1 }, #{ x: 3 }, #{ x: 2 }]);
@@ -185,7 +185,8 @@ pub mod transform {
         /// ```
         fn group(table: Table, by: OneOrMany<String>, options: GroupOptions) -> Table { table.group(&by.0, &options) }
 
-        /// Merges each pair of columns `x_mean` and `x_std` into one column `x` of text, `12.34 ± 0.56`.
+        /// Returns a table in which each pair of columns `x_mean` and `x_std` is one column `x` of text,
+        /// `12.34 ± 0.56`.
         ///
         /// ```rhai
         /// let t = table::from_rows([#{ fid_mean: 11.0, fid_std: 1.41 }]);
@@ -193,28 +194,29 @@ pub mod transform {
         /// ```
         fn plus_minus(table: Table) -> Table { table.plus_minus() }
 
-        /// Keeps the given columns, in the given order.
+        /// Returns a table of the given columns, in the given order.
         ///
         /// ```rhai
         /// assert_eq(table::empty(["a", "b", "c"]).select(["c", "a"]).columns, ["c", "a"]);
         /// ```
         fn select(table: Table, columns: OneOrMany<String>) -> Table { table.select(&columns.0) }
 
-        /// Removes the given columns.
+        /// Returns a table without the given columns.
         ///
         /// ```rhai
         /// assert_eq(table::empty(["a", "b", "c"]).drop("b").columns, ["a", "c"]);
         /// ```
         fn drop(table: Table, columns: OneOrMany<String>) -> Table { table.drop(&columns.0) }
 
-        /// Renames columns, given as a map from old to new names.
+        /// Returns a table with renamed columns, given as a map from old to new names.
         ///
         /// ```rhai
         /// assert_eq(table::empty(["a", "b"]).rename(#{ a: "x" }).columns, ["x", "b"]);
         /// ```
         fn rename(table: Table, names: Map) -> Table { table.rename(&names) }
 
-        /// Adds the columns of another table, taken from its row that agrees in the columns `on`.
+        /// Returns a table with the columns of another table added, taken from its row that agrees in the columns
+        /// `on`.
         ///
         /// Every row is kept; if the other table has no such row, the new cells hold `()`. Several such rows are an
         /// error.
@@ -226,7 +228,7 @@ pub mod transform {
         /// ```
         fn join(table: Table, other: Table, on: OneOrMany<String>) -> Table { table.join(&other, &on.0) }
 
-        /// Appends the rows of another table; columns of both are kept.
+        /// Returns the rows of both tables, with the columns of both.
         ///
         /// ```rhai
         /// let t = table::from_rows([#{ x: 1 }]).append(table::from_rows([#{ x: 2 }]));

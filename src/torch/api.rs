@@ -21,7 +21,7 @@ crate::api! {
 
 /// Constructors of tensors, the functions of the namespace `tensor`.
 pub mod constructors {
-    pub use super::{DrawOptions, MakeOptions, Shape, SourceOptions};
+    pub use super::{DrawLikeOptions, DrawOptions, LikeOptions, MakeOptions, Shape, SourceOptions};
     pub use crate::torch::autograd::api::space::*;
     pub use crate::torch::create::{filled::*, from_values::*, grids::*, like::*};
     pub use crate::torch::io::api::space::*;
@@ -74,7 +74,7 @@ impl From<&[i64]> for Shape {
 
 impl FromValue for Shape {
     fn label() -> String {
-        "int or array of int".to_string()
+        "int or array of ints".to_string()
     }
     fn from_value(value: &Value) -> Result<Self> {
         let shape = Self(OneOrMany::from_value(value)?.0);
@@ -95,7 +95,7 @@ pub struct Dims(pub(super) Vec<i64>);
 
 impl FromValue for Dims {
     fn label() -> String {
-        "int or array of int".to_string()
+        "int or array of ints".to_string()
     }
     fn from_value(value: &Value) -> Result<Self> {
         match value {
@@ -187,13 +187,36 @@ impl Argument for SourceOptions {
 /// Options of functions that create tensors.
 #[derive(Debug, Clone, Options)]
 pub struct MakeOptions {
-    /// Element type, such as "float32"; by default that of the values, int64 for random integers, or float32.
+    /// Element type, such as "float32"; float32 by default, unless stated otherwise above.
     pub dtype: Option<DType>,
     /// Device of the tensor: "cpu", "cuda", "cuda:1" or "auto"; the CPU when left out.
     pub device: Option<Device>,
     /// Whether to record gradients for the tensor.
     #[option(default = false)]
     pub requires_grad: bool,
+}
+
+/// Options of functions that create a tensor like another one, `x`.
+#[derive(Debug, Clone, Options)]
+pub struct LikeOptions {
+    /// Element type, such as "float32"; by default that of `x`.
+    pub dtype: Option<DType>,
+    /// Device of the tensor: "cpu", "cuda", "cuda:1" or "auto"; by default that of `x`.
+    pub device: Option<Device>,
+    /// Whether to record gradients for the tensor.
+    #[option(default = false)]
+    pub requires_grad: bool,
+}
+
+/// Options of functions that draw a tensor like another one, `x`.
+#[derive(Debug, Clone, Options)]
+pub struct DrawLikeOptions {
+    /// The tensor.
+    #[option(flatten)]
+    pub make: LikeOptions,
+    /// The random numbers.
+    #[option(flatten)]
+    pub source: SourceOptions,
 }
 
 /// Options of functions that create random tensors.
@@ -235,11 +258,14 @@ impl MakeOptions {
     pub(super) fn finish(&self, tensor: Tensor) -> Result<Tensor> {
         if self.requires_grad { tensor.set_requires_grad(true) } else { Ok(tensor) }
     }
-    /// Returns the same options, with dtype and device of another tensor where they are left out.
-    pub(super) fn like(&self, other: &Tensor) -> Self {
-        Self {
-            dtype: self.dtype.or(Some(other.dtype())),
-            device: self.device.or(Some(other.device())),
+}
+
+impl LikeOptions {
+    /// Returns options that name the dtype and the device, those of `x` where they are left out.
+    pub(super) fn of(&self, x: &Tensor) -> MakeOptions {
+        MakeOptions {
+            dtype: self.dtype.or(Some(x.dtype())),
+            device: self.device.or(Some(x.device())),
             requires_grad: self.requires_grad,
         }
     }

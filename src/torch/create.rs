@@ -1,6 +1,6 @@
 //! Tensor constructors; the most common ones of Rust are in [`tensor`](super::tensor).
 
-use super::api::{MakeOptions, Shape};
+use super::api::{LikeOptions, MakeOptions, Shape};
 use super::call::call_one;
 use super::{DType, Device, Tensor, checked};
 use crate::declare::{IntoValue, Map, Number, Value};
@@ -99,8 +99,8 @@ pub(crate) mod like {
         /// ```rhai
         /// assert_eq(tensor::zeros_like(tensor([3, 4])), tensor([0, 0]));
         /// ```
-        fn zeros_like(x: Tensor, options: MakeOptions) -> Tensor {
-            let options = options.like(&x);
+        fn zeros_like(x: Tensor, options: LikeOptions) -> Tensor {
+            let options = options.of(&x);
             options.finish(Tensor::zeros(&x.shape(), options.dtype(), options.device())?)
         }
 
@@ -109,8 +109,8 @@ pub(crate) mod like {
         /// ```rhai
         /// assert_eq(tensor::ones_like(tensor([3, 4]), #{ dtype: "float32" }), tensor([1.0, 1.0]));
         /// ```
-        fn ones_like(x: Tensor, options: MakeOptions) -> Tensor {
-            let options = options.like(&x);
+        fn ones_like(x: Tensor, options: LikeOptions) -> Tensor {
+            let options = options.of(&x);
             options.finish(Tensor::ones(&x.shape(), options.dtype(), options.device())?)
         }
 
@@ -119,8 +119,8 @@ pub(crate) mod like {
         /// ```rhai
         /// assert_eq(tensor::full_like(tensor([3.0, 4.0]), 2), tensor([2.0, 2.0]));
         /// ```
-        fn full_like(x: Tensor, value: Number, options: MakeOptions) -> Tensor {
-            let options = options.like(&x);
+        fn full_like(x: Tensor, value: Number, options: LikeOptions) -> Tensor {
+            let options = options.of(&x);
             options.finish(Tensor::filled(&x.shape(), value, options.dtype(), options.device())?)
         }
 
@@ -129,8 +129,8 @@ pub(crate) mod like {
         /// ```rhai
         /// assert_eq(tensor::empty_like(tensor([3, 4])).dtype, "int64");
         /// ```
-        fn empty_like(x: Tensor, options: MakeOptions) -> Tensor {
-            let options = options.like(&x);
+        fn empty_like(x: Tensor, options: LikeOptions) -> Tensor {
+            let options = options.of(&x);
             options.finish(Tensor::empty(&x.shape(), options.dtype(), options.device())?)
         }
     }

@@ -1,6 +1,6 @@
 //! Random tensors, drawn from the default generator, from a seed for one call, or from a generator.
 
-use super::api::{DrawOptions, Shape, SourceOptions};
+use super::api::{DrawLikeOptions, DrawOptions, Shape, SourceOptions};
 use super::call::call_one;
 use super::ops::declare::operators;
 use super::rng;
@@ -164,11 +164,11 @@ pub(crate) mod tensors {
         /// let x = tensor::zeros([2, 3], #{ dtype: "float64" });
         /// assert_eq(tensor::rand_like(x).dtype, "float64");
         /// ```
-        fn rand_like(x: Tensor, options: DrawOptions) -> Tensor {
-            let make = options.make.like(&x);
+        fn rand_like(x: Tensor, options: DrawLikeOptions) -> Tensor {
+            let make = options.make.of(&x);
             let (dtype, device) = (make.dtype(), make.device());
             let source = options.source.of(device)?;
-            options.make.finish(Tensor::rand(&x.shape(), dtype, device, source.as_ref())?)
+            make.finish(Tensor::rand(&x.shape(), dtype, device, source.as_ref())?)
         }
 
         /// Draws standard normal random numbers with the shape, dtype and device of `x`.
@@ -177,11 +177,11 @@ pub(crate) mod tensors {
         /// let x = tensor::zeros([2, 3]);
         /// assert_eq(tensor::randn_like(x, #{ seed: 3 }), tensor::randn([2, 3], #{ seed: 3 }));
         /// ```
-        fn randn_like(x: Tensor, options: DrawOptions) -> Tensor {
-            let make = options.make.like(&x);
+        fn randn_like(x: Tensor, options: DrawLikeOptions) -> Tensor {
+            let make = options.make.of(&x);
             let (dtype, device) = (make.dtype(), make.device());
             let source = options.source.of(device)?;
-            options.make.finish(Tensor::randn(&x.shape(), dtype, device, source.as_ref())?)
+            make.finish(Tensor::randn(&x.shape(), dtype, device, source.as_ref())?)
         }
     }
 }

@@ -60,13 +60,14 @@ pub mod space {
             train::fit::fit(&model, &dataset, &options, cx)
         }
 
-        /// Returns a model with the power-function average of any width at a step of a run, from its snapshots.
+        /// Returns a model with the power-function average of any length at a step of a run, from its
+        /// snapshots.
         ///
         /// `folder` is the `out` of a run with the option `posthoc`, which may still be running. The average is the
         /// combination of the snapshots up to `step` whose weights of the updates are nearest to those of a
-        /// power-function average of width `sigma_rel`, by least squares. Widths between the tracked ones and somewhat
-        /// beyond them are accurate if there are some dozens of snapshots. Source: Karras et al. 2024 (EDM2), section 3.2
-        /// and algorithm 3.
+        /// power-function average of length `sigma_rel`, by least squares. Lengths between the tracked ones and
+        /// somewhat beyond them are accurate if there are some dozens of snapshots. Source: Karras et al. 2024
+        /// (EDM2), section 3.2 and algorithm 3.
         ///
         /// ```rhai
         /// let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });
@@ -130,8 +131,8 @@ pub mod properties {
 
         /// The models with averaged weights, by the names of the averages.
         ///
-        /// `ema` is the first one. A name that is not given is the decay, or `power_` and the width; averages that `posthoc`
-        /// tracks are called `posthoc_` and the width.
+        /// `ema` is the first one. A name that is not given is the decay, or `power_` and the length; averages that
+        /// `posthoc` tracks are called `posthoc_` and the length.
         ///
         /// ```rhai
         /// let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });

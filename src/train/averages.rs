@@ -63,7 +63,7 @@ impl AverageOptions {
 pub struct Averages(pub Vec<AverageOptions>);
 
 impl Averages {
-    /// Starts the averages at the weights of a model, followed by those with these widths, which
+    /// Starts the averages at the weights of a model, followed by those with these lengths, which
     /// `posthoc` tracks.
     pub(super) fn start(&self, model: &Model, warmup: bool, widths: &[f64]) -> Result<Vec<Ema>> {
         ensure!(!self.0.is_empty(), "`ema` needs at least one average, found none");

@@ -44,7 +44,7 @@ pub enum Profile {
 }
 
 impl Profile {
-    /// Returns the power-function profile of a width.
+    /// Returns the power-function profile of a length.
     pub fn power(sigma_rel: f64) -> Result<Self> {
         Ok(Self::Power { sigma_rel, power: power_of(sigma_rel)? })
     }
@@ -83,7 +83,7 @@ impl Profile {
 /// of updates: `sigma_rel^2 = (p + 1) / ((p + 2)^2 (p + 3))` (EDM2, equation 123).
 pub(super) fn power_of(sigma_rel: f64) -> Result<f64> {
     allow(SIGMA_REL.contains(&sigma_rel), "sigma_rel", "from 0.001 to 0.28", sigma_rel)?;
-    // The width falls as the exponent grows, from 0.289 at 0.
+    // The length falls as the exponent grows, from 0.289 at 0.
     let (mut low, mut high) = (0.0, 2e3);
     for _ in 0..200 {
         let p: f64 = 0.5 * (low + high);
@@ -103,7 +103,7 @@ pub struct Ema(Arc<Inner>);
 
 struct Inner {
     model: Model,
-    /// Averaged tensors, one for each parameter: its float32 master, or the parameter itself.
+    /// Averaged tensors, one for each parameter: its float32 master weights, or the parameter itself.
     tensors: Vec<Tensor>,
     profile: Profile,
     name: String,
@@ -242,7 +242,7 @@ impl Ema {
         all.filter(|(_, average, own)| average.dtype() != own.dtype())
     }
 
-    /// Returns an error unless the masters in `saved` fit. Missing masters are initialized from the weights.
+    /// Returns an error unless the master weights in `saved` fit. Missing ones are initialized from the weights.
     pub fn check_masters(&self, saved: &BTreeMap<String, Tensor>) -> Result<()> {
         for (name, tensor) in saved {
             let own = self.mastered().find(|(own, ..)| own == name).map(|(_, master, _)| master);
@@ -255,7 +255,7 @@ impl Ema {
         Ok(())
     }
 
-    /// Restores an average: weights by name after `prefix`, their float32 masters by name, and the number of
+    /// Restores an average: weights by name after `prefix`, their float32 master weights by name, and the number of
     /// updates. Checks everything first.
     pub fn restore(
         &self,

@@ -61,7 +61,7 @@ pub struct FitOptions {
     /// of a few hundred steps; with 0.9999 it makes no difference from n = 90,000 on.
     #[option(default = true)]
     pub ema_warmup: bool,
-    /// Power-function averages whose snapshots are saved in `out`, for averages of any width after training: a map
+    /// Power-function averages whose snapshots are saved in `out`, for averages of any length after training: a map
     /// of `sigma_rel`, by default `[0.05, 0.1]`, and `every`, steps between snapshots. See
     /// `train::posthoc_average`.
     pub posthoc: Option<PosthocOptions>,
@@ -75,9 +75,9 @@ pub struct FitOptions {
     pub path: Path,
     /// Loss to minimize: a loss such as `loss::spectral(..)`, or a function `|s| scalar` of a map s with `v`,
     /// the velocity that the model predicts, its `target`, `x_t`, `x1`, `noise`, `t`, `y` (labels after
-    /// dropping), `indices` (positions of the images in the data set, int64 `[B]` on the CPU), `model`, whose parts run in this step, `ema`, the main average, `path`, `step` (from 0),
-    /// `kept`, which holds what layers of the model kept in the forward pass, and `also`. With `accumulate`, the losses
-    /// of the parts are averaged.
+    /// dropping), `indices` (positions of the images in the data set, int64 `[B]` on the CPU), `model`, whose parts
+    /// run in this step, `ema`, the main average, `path`, `step` (from 0), `kept`, which holds what parts of the model
+    /// kept in the forward pass, and `also`. With `accumulate`, the losses of the micro-batches are averaged.
     #[option(receives = received::LOSS, takes = ["s"])]
     pub loss: Loss,
     /// Parts with parameters that are trained together with the model, for use in a loss:
@@ -117,15 +117,15 @@ pub struct FitOptions {
     /// Whether to resume the run in `out`; `false` removes its checkpoints, snapshots and weights, and starts over.
     #[option(default = true, changeable)]
     pub resume: bool,
-    /// Number of parts into which each batch is split to save memory; divides `batch`. They are computed one
-    /// after the other, or shared by the ranks of a run. Images, times and noise stay the same, and results
+    /// Number of micro-batches into which each batch is split to save memory; divides `batch`. They are computed
+    /// one after the other, or shared by the ranks of a run. Images, times and noise stay the same, and results
     /// agree up to rounding.
     #[option(default = 1, range = 1..)]
     pub accumulate: usize,
     /// Whether the backward pass computes the activations of each block again instead of keeping them. This takes
-    /// about a third more time and a fraction of the memory. It changes no bit of a DiT with at most one correction;
-    /// with several, gradients of their gates differ by rounding. It is refused for networks with code, for parts, and
-    /// with `cuda_graph`.
+    /// about a third more time and, in one measurement, half of the memory. It changes no bit of a DiT with at most
+    /// one correction; with several, gradients of their gates differ by rounding. It is refused for networks with
+    /// code, for parts, and with `cuda_graph`.
     #[option(default = false)]
     pub checkpoint_activations: bool,
     /// Whether to record loss and gradients of a batch as a CUDA graph and replay it in the steps that follow.
@@ -149,7 +149,7 @@ pub struct FitOptions {
 }
 
 impl FitOptions {
-    /// Returns the widths of the averages that `posthoc` tracks.
+    /// Returns the lengths of the averages that `posthoc` tracks.
     pub(super) fn widths(&self) -> &[f64] {
         self.posthoc.as_ref().map_or(&[], |posthoc| &posthoc.sigma_rel)
     }

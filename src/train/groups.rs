@@ -99,7 +99,7 @@ impl From<Vec<Group>> for Groups {
 /// Reads one group or an array of groups.
 impl FromValue for Groups {
     fn label() -> String {
-        "map or array of map".to_string()
+        "map or array of maps".to_string()
     }
     fn from_value(value: &Value) -> Result<Self> {
         let read = |i: usize, value: &Value| {
@@ -121,7 +121,7 @@ impl FromValue for Groups {
 
 impl IntoValue for Groups {
     fn label() -> String {
-        "array of map".to_string()
+        "array of maps".to_string()
     }
     fn into_value(self) -> Value {
         Value::List(self.0.iter().map(|group| Value::Map(group.map())).collect())

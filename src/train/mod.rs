@@ -3,7 +3,7 @@
 //! - [`optimizer`]: AdamW, and [`muon`] for matrices; [`parameters`]: the tensors it updates; [`groups`] of parameters; [`clip`]: gradient
 //!   clipping
 //! - [`schedule`]: factors of the learning rate; [`ema`]: averaged weights; [`averages`]: those of a run;
-//!   [`posthoc`]: averages of any width after training
+//!   [`posthoc`]: averages of any length after training
 //! - [`fit`](mod@fit): the loop, with its steps in `training` and its loss in `objective`; [`run`]: its result;
 //!   [`log`]: its CSV file; `bins`: errors by time
 //! - [`checkpoint`]: the whole state of a run in one file; `saved`: saving and resuming a run

@@ -51,9 +51,9 @@ pub(crate) mod space {
         ///
         /// `parameters` is a model, a tensor, an array of tensors, or a map from names to tensors. All must record
         /// gradients, except the frozen parameters of a model, which stay unchanged. `state()` returns the moments
-        /// for saving. Parameters in bfloat16 or float16 have float32 masters, which take the updates and are
-        /// rounded into the parameters. `groups` gives some parameters other hyperparameters; clipping acts on all
-        /// parameters together. Source: Loshchilov and Hutter 2019, algorithm 2.
+        /// for saving. Parameters in bfloat16 or float16 have float32 master weights, which take the updates and
+        /// are rounded into the parameters. `groups` gives some parameters other hyperparameters; clipping acts on
+        /// all parameters together. Source: Loshchilov and Hutter 2019, algorithm 2.
         ///
         /// ```rhai
         /// let w = tensor::ones([1]).requires_grad(true);
@@ -100,10 +100,10 @@ pub(crate) mod space {
         /// ```
         fn ema(model: Model, decay: f64, options: EmaOptions) -> Ema { Ema::new(&model, decay, &options) }
 
-        /// Starts a power-function average of a model's weights, whose memory grows with the training.
+        /// Starts a power-function average of a model's weights, whose length grows with the training.
         ///
         /// The weights of the updates u up to n are proportional to `u^p`, with the p that gives them the standard
-        /// deviation `sigma_rel n`; it is from 0.001 to 0.28. The n-th update, from 1, has the decay
+        /// deviation `sigma_rel n`; `sigma_rel` is from 0.001 to 0.28. The n-th update, from 1, has the decay
         /// `(1 - 1 / n)^(p + 1)`, so the first one replaces the initial weights. Source: Karras et al. 2024 (EDM2),
         /// section 3.1.
         ///
@@ -162,8 +162,8 @@ pub(crate) mod methods {
         /// parameters.
         ///
         /// Returns the update, whose `grad_norm` is the global norm before clipping. A loss or gradient that is not
-        /// finite is an error and changes nothing; on CUDA it is noticed every 16 updates, and nothing changes in
-        /// between.
+        /// finite is an error and changes nothing; on CUDA it is checked every 16 updates, and updates after it are
+        /// skipped until then.
         ///
         /// ```rhai
         /// let w = tensor::ones([4]).requires_grad(true);

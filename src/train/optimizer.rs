@@ -40,7 +40,7 @@ pub struct AdamWOptions {
 /// Optimizer over named parameters; clones share its state. All are updated by AdamW (Loshchilov and Hutter 2019,
 /// algorithm 2), unless some are given to [Muon](super::muon).
 ///
-/// Parameters in bfloat16 or float16 have float32 master weights. Updates go to the masters, which are then rounded
+/// Parameters in bfloat16 or float16 have float32 master weights. Updates go to these, which are then rounded
 /// into the parameters; their moments are float32 too. An update whose loss or gradient is not finite changes
 /// nothing: the check runs on the device, and [`Optimizer::verify`] turns it into an error.
 #[derive(Clone)]
@@ -53,7 +53,7 @@ struct Inner {
     frozen: Vec<(String, Tensor)>,
     /// Whether a user was told that some of them are not frozen any more.
     told: AtomicBool,
-    /// Float32 masters of parameters in bfloat16 or float16.
+    /// Float32 master weights of parameters in bfloat16 or float16.
     masters: Vec<Option<Tensor>>,
     /// First moments, or momenta of parameters that Muon updates.
     first: Vec<Tensor>,
@@ -428,7 +428,7 @@ impl Optimizer {
         self.check_state(state)?;
         uninterrupted(|| {
             let mut updates = 0.0f64;
-            // A state from a version without masters leaves them to be initialized from the parameters.
+            // A state from a version without master weights leaves them to be initialized from the parameters.
             for (master, param) in self.0.masters.iter().zip(&self.0.params) {
                 master.as_ref().map_or(Ok(()), |master| master.copy_(&param.detach()?))?;
             }
@@ -611,7 +611,7 @@ mod tests {
             let (w, opt) = make();
             (0..300).for_each(|_| step(&w, &opt));
             assert!((w.to_f64().unwrap()[0] - 0.97).abs() < 0.005, "{dtype:?}");
-            // A restored state continues to the same bits, masters included.
+            // A restored state continues to the same bits, master weights included.
             let state = opt.state().unwrap();
             assert_eq!(state["master.w"].dtype(), DType::Float32);
             let (other, again) = make();
@@ -623,8 +623,8 @@ mod tests {
             }
             let bits = |opt: &Optimizer| opt.state().unwrap()["master.w"].to_f32().unwrap();
             assert_eq!(bits(&opt), bits(&again));
-            // A parameter set from outside is picked up, and so is a state without masters and with moments in the
-            // parameter's dtype.
+            // A parameter set from outside is picked up, and so is a state without master weights and with moments
+            // in the parameter's dtype.
             w.fill_(5.0).unwrap();
             step(&w, &opt);
             assert!(bits(&opt).iter().all(|x| (x - 5.0).abs() < 0.01));

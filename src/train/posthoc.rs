@@ -1,4 +1,4 @@
-//! Averages of any width after training, from snapshots of power-function averages.
+//! Averages of any length after training, from snapshots of power-function averages.
 //!
 //! Source: Karras et al. 2024, "Analyzing and Improving the Training Dynamics of Diffusion Models" (EDM2), section 3 and
 //! appendix C.
@@ -41,7 +41,7 @@ struct Point {
 }
 
 impl Point {
-    /// Returns the point of an average of a width.
+    /// Returns the point of an average of a length.
     fn new(sigma_rel: f64, updates: f64) -> Result<Self> {
         Ok(Self { power: power_of(sigma_rel)?, updates })
     }
@@ -71,7 +71,7 @@ fn coefficients(points: &[Point], target: Point) -> Result<Vec<f64>> {
     let wanted: Vec<f64> = points.iter().map(|a| a.dot(target)).collect();
     let solved = products.solve(&Tensor::from_f64(&wanted, &[count])?)?.to_f64()?;
     let sum: f64 = solved.iter().sum();
-    ensure!(sum.is_finite() && sum != 0.0, "the snapshots do not determine an average of this width");
+    ensure!(sum.is_finite() && sum != 0.0, "the snapshots do not determine an average of this length");
     Ok(solved.iter().map(|one| one / sum).collect())
 }
 
@@ -119,7 +119,8 @@ fn point_of(path: &Path) -> Result<Point> {
     }
 }
 
-/// Returns a model whose weights are the power-function average of any width at a step of a finished or running run.
+/// Returns a model whose weights are the power-function average of any length at a step of a finished or running
+/// run.
 ///
 /// It is the least-squares combination of the snapshots in the run's folder up to that step. `context` compiles the code
 /// of the model.

@@ -183,7 +183,7 @@ impl<'a> Training<'a> {
         };
         training.same_on_all_ranks()?;
         if training.saves() {
-            // The data is that of the start, also if a file breaks before the first checkpoint.
+            // The data is that of the start, even if a file breaks before the first checkpoint.
             training.loader.state()?;
             uninterrupted(|| training.resume(context))?;
         }

@@ -207,7 +207,7 @@ fn arguments_convert_to_what_a_function_takes() -> Result<()> {
     let end = flow::integrate(
         function(|x: Tensor, _t: Tensor| Ok(x)),
         tensor::ones([1], ())?,
-        flow::IntegrateOptions { steps: 20, sampler: flow::Solver::Rk4, ..Default::default() },
+        flow::IntegrateOptions { steps: 20, sampler: flow::OdeSolver::Rk4, ..Default::default() },
     )?;
     assert!((end.item()? - std::f64::consts::E).abs() < 1e-5);
     let row = |a: i64, b: &str| Map::from([("a".to_string(), a.into()), ("b".to_string(), b.into())]);

@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::declare::{IntoValue, Map, Options};
 use crate::error::{Error, Result};
 use crate::eval::features::{Extracted, Features, FeaturesOptions, features};
-use crate::eval::images::Input;
+use crate::eval::images::{Input, Samples};
 use crate::eval::{
     Images, Moments, SaveImagesOptions, SaveSamplesOptions, Statistics, density_coverage, fid,
     high_frequency_ratio, inception_score, kid, mmd, precision_recall, radial_spectrum, samples, statistics,
@@ -106,7 +106,7 @@ fn extract(images: &Images, features: &Features, cx: &Context) -> Result<Extract
     features.extract(images, cx)
 }
 
-fn feature_vectors(input: &Input, given: &Option<Features>, cx: &Context) -> Result<Tensor> {
+fn feature_vectors(Samples(input): &Samples, given: &Option<Features>, cx: &Context) -> Result<Tensor> {
     match input {
         Input::Vectors(vectors) => Ok(vectors.clone()),
         Input::Images(images) => Ok(extract(images, &chosen(images, given)?, cx)?.features),
@@ -114,7 +114,7 @@ fn feature_vectors(input: &Input, given: &Option<Features>, cx: &Context) -> Res
     }
 }
 
-fn logits(input: &Input, given: &Option<Features>, cx: &Context) -> Result<Tensor> {
+fn logits(Samples(input): &Samples, given: &Option<Features>, cx: &Context) -> Result<Tensor> {
     match input {
         Input::Vectors(logits) => Ok(logits.clone()),
         Input::Images(images) => {
@@ -263,10 +263,10 @@ pub mod space {
         ///
         /// ```rhai
         /// let images = data::fashion_mnist().take(20);
-        /// eval::save_images("made", images, #{ by_class: true });
-        /// let read = data::image_folder("made", #{ size: 28, channels: 1 });
+        /// eval::save_images("generated", images, #{ by_class: true });
+        /// let read = data::image_folder("generated", #{ size: 28, channels: 1 });
         /// assert_eq(read.len, 20);
-        /// assert("T-shirt_top" in files::list("made"));
+        /// assert("T-shirt_top" in files::list("generated"));
         /// ```
         fn save_images<cx>(folder: PathBuf, images: Images, options: SaveImagesOptions) -> () {
             tell("saved", &images, cx);
@@ -288,7 +288,7 @@ pub mod space {
         /// assert_close(found.mean, 1.0 + 27.0 - 2.0 * 37.0 / 4.0, 1e-9);
         /// assert_eq(found.std, ());
         /// ```
-        fn kid<cx>(real: Input, generated: Input, options: KidOptions) -> Map {
+        fn kid<cx>(real: Samples, generated: Samples, options: KidOptions) -> Map {
             let vectors = |input| feature_vectors(input, &options.features, cx);
             let found = kid::kid(&vectors(&real)?, &vectors(&generated)?, options.blocks, options.size, &alone(cx))?;
             Ok(record(&[("mean", found.mean.into_value()), ("std", found.std.into_value())]))
@@ -307,7 +307,7 @@ pub mod space {
         /// let found = eval::density_coverage(real, tensor([[0.5], [30.0]]), #{ k: 1 });
         /// assert_close([found.density, found.coverage], [1.0, 2.0 / 3.0], 1e-9);
         /// ```
-        fn density_coverage<cx>(real: Input, generated: Input, options: DensityCoverageOptions) -> Map {
+        fn density_coverage<cx>(real: Samples, generated: Samples, options: DensityCoverageOptions) -> Map {
             let vectors = |input| feature_vectors(input, &options.features, cx);
             let found = density_coverage::density_coverage(&vectors(&real)?, &vectors(&generated)?, options.k, &alone(cx))?;
             Ok(record(&[("density", found.density.into_value()), ("coverage", found.coverage.into_value())]))
@@ -324,7 +324,7 @@ pub mod space {
         /// let found = eval::mmd(tensor([[0.0, 0.0]]), tensor([[3.0, 4.0]]), #{ sigma: 5.0, normalize: false });
         /// assert_close(found, 2000.0 * (1.0 - exp(-0.5)), 1e-6);
         /// ```
-        fn mmd<cx>(real: Input, generated: Input, options: MmdOptions) -> f64 {
+        fn mmd<cx>(real: Samples, generated: Samples, options: MmdOptions) -> f64 {
             let vectors = |input| feature_vectors(input, &options.features, cx);
             mmd::gaussian_mmd(&vectors(&real)?, &vectors(&generated)?, options.sigma, options.normalize, &alone(cx))
         }
@@ -339,7 +339,7 @@ pub mod space {
         /// let set = tensor([[0.0], [1.0], [3.0], [6.0]]);
         /// assert_eq(eval::precision_recall(set, set, #{ k: 2 }), #{ precision: 1.0, recall: 1.0 });
         /// ```
-        fn precision_recall<cx>(real: Input, generated: Input, options: PrecisionRecallOptions) -> Map {
+        fn precision_recall<cx>(real: Samples, generated: Samples, options: PrecisionRecallOptions) -> Map {
             let vectors = |input| feature_vectors(input, &options.features, cx);
             let found =
                 precision_recall::precision_recall(&vectors(&real)?, &vectors(&generated)?, options.k, &alone(cx))?;
@@ -356,7 +356,7 @@ pub mod space {
         /// let sure = tensor([[50.0, 0.0], [0.0, 50.0]]);
         /// assert_close(eval::inception_score(sure, #{ splits: 1 }).mean, 2.0, 1e-6);
         /// ```
-        fn inception_score<cx>(images: Input, options: InceptionScoreOptions) -> Map {
+        fn inception_score<cx>(images: Samples, options: InceptionScoreOptions) -> Map {
             let logits = logits(&images, &options.features, cx)?;
             let found = inception_score::inception_score(&logits, options.splits)?;
             Ok(record(&[("mean", found.mean.into_value()), ("std", found.std.into_value())]))
@@ -391,8 +391,8 @@ pub mod space {
 
         /// Measures the mean absolute difference between the log radial spectra of two sets; lower is better.
         ///
-        /// The difference is in nepers of power, averaged over all rings, ring 0 included; powers below 1e-12 count
-        /// as 1e-12.
+        /// The difference is one of natural logarithms of power, averaged over all rings, ring 0 included; powers
+        /// below 1e-12 count as 1e-12.
         ///
         /// ```rhai
         /// let images = data::fashion_mnist(#{ split: "test" }).take(50);

@@ -56,6 +56,34 @@ pub enum Solver {
     Ddim,
 }
 
+/// Name of a solver of any velocity: those of [`Solver`] without noise and without steps of a diffusion.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+pub enum OdeSolver {
+    /// One evaluation per step.
+    #[default]
+    Euler,
+    /// Two evaluations per step.
+    Heun,
+    /// Four evaluations per step.
+    Rk4,
+    /// Steps of order 5, whose sizes follow from `rtol` and `atol` (Dormand and Prince 1980).
+    Dopri5,
+    /// Steps of order 2, whose sizes follow from `rtol` and `atol`.
+    AdaptiveHeun,
+}
+
+impl From<OdeSolver> for Solver {
+    fn from(solver: OdeSolver) -> Self {
+        match solver {
+            OdeSolver::Euler => Self::Euler,
+            OdeSolver::Heun => Self::Heun,
+            OdeSolver::Rk4 => Self::Rk4,
+            OdeSolver::Dopri5 => Self::Dopri5,
+            OdeSolver::AdaptiveHeun => Self::AdaptiveHeun,
+        }
+    }
+}
+
 /// How a solver steps.
 #[derive(Debug, Clone, Copy)]
 pub enum Scheme {
@@ -218,6 +246,15 @@ mod tests {
             (end.item().unwrap() - 1f64.sin().exp()).abs()
         };
         assert!(((error(32) / error(64)).log2() - 2.0).abs() < 0.15);
+    }
+
+    #[test]
+    fn solvers_of_any_velocity_need_nothing_else() {
+        for solver in OdeSolver::ALL {
+            let own = Solver::from(*solver);
+            assert_eq!(own.name(), solver.name());
+            assert!(matches!(own.scheme(), Scheme::Fixed(_) | Scheme::Adaptive(_)), "{solver}");
+        }
     }
 
     #[test]

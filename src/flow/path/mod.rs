@@ -1,4 +1,4 @@
-//! Path from noise to data: its noise, points and times, and what the network predicts.
+//! Path from noise to data: its noise, interpolation, training times and prediction target.
 //!
 //! - [`Path`]: settings shared by training and sampling; `straight`: the straight path, which is the default
 //! - `interpolant`: other paths; `times`: times drawn by a function; `predict`: velocities from other predictions; `stored`: paths as data
@@ -97,7 +97,7 @@ impl Path {
         if let Some(name) = other {
             ensure!(
                 options.mix.is_none(),
-                "give either `mix`, points of your own, or `interpolant: \"{name}\"`"
+                "give either `mix`, an interpolation, or `interpolant: \"{name}\"`"
             );
             ensure!(
                 options.predict != Predict::Ddpm,
@@ -152,7 +152,7 @@ impl Path {
                 let factors = interpolant.at(t)?;
                 let noise = straight.noise;
                 let (x_t, target) = factors.point(x1, &noise)?;
-                // What an exact network gives, also where the divisor is clamped.
+                // What an exact network gives, even where the divisor is clamped.
                 let target = match predict {
                     Predict::Velocity => target,
                     _ => {

@@ -63,7 +63,7 @@ impl From<std::ops::Range<i64>> for Labels {
 
 impl FromValue for Labels {
     fn label() -> String {
-        "array of int, range or tensor".to_string()
+        "array of ints, range or tensor".to_string()
     }
     fn from_value(value: &Value) -> Result<Self> {
         if let Some(tensor) = value.downcast() {

@@ -135,7 +135,7 @@ pub struct SampleOptions {
     #[option(range = 1..)]
     pub batch: Option<usize>,
     /// Whether to record one evaluation of the model as a CUDA graph and replay it for all others of its size,
-    /// which takes less CPU time and matters for small batches. Not measured yet, so off by default. The result
+    /// which takes less CPU time and matters for small batches. Off by default. The result
     /// is the same. The first two evaluations of a size run without a graph, and so does everything on the CPU,
     /// with `filter::custom`, with `guide` or `velocity`, or where recording is impossible; a warning then says
     /// why.

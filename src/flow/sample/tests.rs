@@ -322,7 +322,7 @@ fn what_functions_give_is_checked() {
     let nothing = Some(Function::new(|_| Ok(Value::Unit)));
     assert_eq!(
         message(SampleOptions { keep: nothing, ..of(&[0]) }),
-        "`keep`: expected a tensor [1, 1, 4, 4] float32, found nothing, ()"
+        "`keep`: expected a tensor [1, 1, 4, 4] float32, found `()`"
     );
 }
 

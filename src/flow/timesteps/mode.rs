@@ -1,4 +1,4 @@
-//! Times with a mode in the middle of the path or at its ends.
+//! SD3's mode sampling of training times.
 
 use std::f64::consts::{FRAC_PI_2, PI};
 
@@ -51,7 +51,8 @@ impl Draw for Mode {
 }
 
 crate::functions! { in "flow";
-    /// Draws training times with a mode in the middle of the path, or with more of both ends.
+    /// Draws training times by SD3's mode sampling: more often in the middle of the path or, with a negative scale,
+    /// near both ends.
     ///
     /// `t = 1 - u - scale (cos(pi u / 2)^2 - 1 + u)` with u uniform; the density is positive everywhere. Source: Esser et
     /// al. 2024 (Stable Diffusion 3), section 3.1, which uses scales of 0.81 and 1.29.

@@ -1,4 +1,4 @@
-//! `nn::model`: a model from a network of one's own.
+//! `nn::model`: a model from a custom network.
 
 use super::{CustomNetwork, Interface};
 use crate::declare::{Code, Function, Options};

@@ -77,7 +77,7 @@ impl Blocks {
 
 impl FromValue for Blocks {
     fn label() -> String {
-        "range, int, array of int or string".to_string()
+        "range, int, array of ints or string".to_string()
     }
     fn allowed() -> Allowed {
         Allowed::OneOf(&NAMES)

@@ -137,7 +137,7 @@ impl Call {
         self.0.seen.x.clone()
     }
 
-    /// Returns the times in [0, 1], `[B]`, also if the model takes diffusion steps.
+    /// Returns the times in [0, 1], `[B]`, even if the model takes diffusion steps.
     pub fn t(&self) -> Tensor {
         self.0.seen.t.clone()
     }

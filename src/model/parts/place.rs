@@ -84,7 +84,7 @@ impl Place {
             Place::Qk => (
                 "qk",
                 "#{ q, k }, [B, heads, N, D / heads]",
-                "the normalized queries and keys, before attention multiplies them",
+                "the queries and keys after `qk_norm`, before attention multiplies them",
             ),
             Place::Attn => {
                 ("attn", "[B, N, D]", "the gated residual of attention, before it is added to the stream")
@@ -93,7 +93,11 @@ impl Place {
                 ("mlp", "[B, N, D]", "the gated residual of the MLP, before it is added to the stream")
             }
             Place::Block => ("block", "[B, N, D]", "the output of a block"),
-            Place::Velocity => ("velocity", "[B, C, H, W]", "the output, the velocity"),
+            Place::Velocity => (
+                "velocity",
+                "[B, C, H, W]",
+                "the output: the velocity, unless the path predicts something else",
+            ),
         };
         About { name, shape, what }
     }

@@ -77,7 +77,7 @@ impl FromValue for Marks {
 
 impl IntoValue for Marks {
     fn label() -> String {
-        "array of map".to_string()
+        "array of maps".to_string()
     }
 
     fn into_value(self) -> Value {

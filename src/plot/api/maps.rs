@@ -149,7 +149,7 @@ functions! { in "plot";
     /// Draws a grid of images, row by row.
     ///
     /// Data is a tensor [N, C, H, W] with 1 or 3 channels, at most 10,000 images, from -1 (black) to 1 (white), or
-    /// uint8 from 0 to 255; `limits` sets other ranges. An array of tensors [N, C, H, W] is one row each, also if
+    /// uint8 from 0 to 255; `limits` sets other ranges. An array of tensors [N, C, H, W] is one row each, even if
     /// their numbers of images differ, and an array of tensors [C, H, W] one image each. Images are enlarged by an
     /// integer factor without smoothing; a pixel that is not a number is magenta.
     ///

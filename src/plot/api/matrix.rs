@@ -132,7 +132,7 @@ pub struct Names(pub Labels);
 
 impl FromValue for Names {
     fn label() -> String {
-        "array of string, or numbers".to_string()
+        "array of strings, or numbers".to_string()
     }
 
     fn from_value(value: &Value) -> Result<Self> {

@@ -41,7 +41,7 @@ impl TryFrom<&Tensor> for Numbers {
 
 impl IntoValue for Numbers {
     fn label() -> String {
-        "array of float".to_string()
+        "array of floats".to_string()
     }
 
     fn into_value(self) -> Value {

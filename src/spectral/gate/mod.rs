@@ -24,7 +24,7 @@ mod network;
 /// Input of a gate: the times `[B]` and embeddings [B, D].
 #[derive(Debug, Clone, Copy)]
 pub struct Condition<'a> {
-    /// The times in [0, 1], also if the model takes diffusion steps.
+    /// The times in [0, 1], even if the model takes diffusion steps.
     pub t: &'a Tensor,
     /// The embedding of time.
     pub time: &'a Tensor,

@@ -85,7 +85,7 @@ pub(crate) mod making {
         /// assert_eq(tensor::fftfreq(4), tensor([0.0, 0.25, -0.5, -0.25]));
         /// ```
         fn fftfreq(n: i64, spacing: Option<f64>, options: MakeOptions) -> Tensor {
-            Tensor::fftfreq(n, spacing.unwrap_or(1.0), options.dtype(), options.device())
+            options.finish(Tensor::fftfreq(n, spacing.unwrap_or(1.0), options.dtype(), options.device())?)
         }
 
         /// Returns the frequencies of `rfft` of length `n`, in cycles per unit of the sample spacing.
@@ -93,7 +93,7 @@ pub(crate) mod making {
         /// assert_eq(tensor::rfftfreq(4, 0.5), tensor([0.0, 0.5, 1.0]));
         /// ```
         fn rfftfreq(n: i64, spacing: Option<f64>, options: MakeOptions) -> Tensor {
-            Tensor::rfftfreq(n, spacing.unwrap_or(1.0), options.dtype(), options.device())
+            options.finish(Tensor::rfftfreq(n, spacing.unwrap_or(1.0), options.dtype(), options.device())?)
         }
     }
 }

@@ -138,7 +138,7 @@ fn collect(parts: &PartsOptions, prefix: &str, tensors: &mut BTreeMap<String, Te
     Ok(state)
 }
 
-/// Returns the prefixes of a further average and of its float32 masters.
+/// Returns the prefixes of a further average and of its float32 master weights.
 fn of_average(index: usize) -> [String; 2] {
     [format!("{AVERAGES}.{index}"), format!("{AVERAGES}_master.{index}")]
 }

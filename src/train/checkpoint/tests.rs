@@ -135,7 +135,7 @@ fn a_loop_in_bfloat16_goes_on_to_the_same_bits() {
     saved.restore(&second).unwrap();
     work(&second, 3);
     assert_eq!(bits(&first), bits(&second));
-    // A checkpoint from a version without masters can be restored too.
+    // A checkpoint from a version without master weights can be restored too.
     let masters: Vec<String> = saved.tensors.keys().filter(|n| n.contains("master")).cloned().collect();
     assert!(masters.iter().any(|n| n.starts_with("ema_master.")), "{masters:?}");
     masters.iter().for_each(|name| drop(saved.tensors.remove(name)));

@@ -1,4 +1,4 @@
-//! Muon: the published code, properties, groups, masters, resumed runs.
+//! Muon: the published code, properties, groups, master weights, resumed runs.
 
 use super::*;
 use crate::model::{Config, Model};
@@ -90,7 +90,7 @@ fn a_model_gives_its_matrices_of_blocks_to_muon() {
     assert!(none.message().starts_with("no parameter is a matrix for Muon"), "{none}");
 }
 
-/// Groups change the rates of both rules, in proportion to the schedule, and short weights have masters.
+/// Groups change the rates of both rules, in proportion to the schedule, and short weights have master weights.
 #[test]
 fn groups_and_masters_are_those_of_every_optimizer() {
     for dtype in [DType::Float32, DType::BFloat16] {
