@@ -220,12 +220,12 @@ fn check_finds_parts_whose_function_returns_no_tensor_of_its_input_s_shape() {
         ran.err.lines().next().unwrap_or_default().to_string()
     };
     for (part, found) in [
-        ("|b| |r, c| r.shape", "an array of int"),
+        ("|b| |r, c| r.shape", "an array of ints"),
         ("|b| |r, c| (r * half).mean()", "a tensor of shape []"),
-        ("|b| { let g = b.linear(\"g\", 1, 1); |r, c| { let g = r + 1; g.shape } }", "an array of int"),
+        ("|b| { let g = b.linear(\"g\", 1, 1); |r, c| { let g = r + 1; g.shape } }", "an array of ints"),
         ("|b| { let f = |r| 3; f }", "the integer 3"),
-        ("|b| |r, c| c.keep(\"r\", r)", "nothing, ()"),
-        ("|b| |r| { let y = r * 2; }", "nothing, ()"),
+        ("|b| |r, c| c.keep(\"r\", r)", "`()`"),
+        ("|b| |r| { let y = r * 2; }", "`()`"),
         ("|b| |r, c| if c.step > 3 { \"late\" } else { [r] }", "an array"),
         ("|b| |r, c| #{ q: r }", "a map"),
     ] {

@@ -117,7 +117,7 @@ fn the_full_report_has_every_call_the_kind_and_all_that_libtorch_said() {
     assert_eq!(full.matches("in `f`, called").count(), 21);
     assert!(full.ends_with("kind: name\n"), "{full}");
     let report = fails(&mut session, "tensor::ones([2, 3]) @ tensor::ones([2, 3])");
-    assert!(report.message.contains("`@` of shapes"));
+    assert!(report.message.contains("`@`: shapes [2, 3] and [2, 3] cannot be multiplied"));
     let full = report.render_full(false);
     assert!(full.contains("kind: argument\nlibtorch said:\n") && full.contains("mat1 and mat2"), "{full}");
 }

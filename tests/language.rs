@@ -184,7 +184,7 @@ fn functions_that_sort_and_choose_entries_may_fail_and_must_answer_with_a_bool_o
             "let a = [2, 1]; a.sort(|a, b| 0.0 / 0.0);",
             "expected a function that returns a number or a bool, found NaN",
         ),
-        ("let a = [2, 1]; a.sort(|a, b| print(a));", "found nothing, ()"),
+        ("let a = [2, 1]; a.sort(|a, b| print(a));", "found `()`"),
         ("[2, 1].filter(|x| x % 2)", "filter: expected a function that returns a bool, found int"),
         ("[tensor(1)].all(|x| x > 0)", "all: expected a function that returns a bool, found tensor"),
         ("#{ a: 1 }.filter(|k| k)", "filter: expected a function that returns a bool, found string"),

@@ -223,7 +223,7 @@ impl ValueMaker {
         let alternatives: Vec<&str> = label.split(" or ").flat_map(|l| l.split(", ")).collect();
         let label = alternatives[self.random.below(alternatives.len())].trim();
         if let Some(inner) = label.strip_prefix("array of ") {
-            let inner = inner.to_string();
+            let inner = spectral::declare::singular(inner).to_string();
             return self.array(depth, |m, depth| m.of(&inner, depth));
         }
         match label {
@@ -456,7 +456,7 @@ fn calls_from(first: u64, calls: u64, last: &std::path::Path) -> Vec<String> {
         let took = started.elapsed();
         let after = spectral::torch::memory().resident.unwrap_or(0);
         let mut wrong = |what: String| findings.push(format!("call {number}: {what}\n    {script}"));
-        if message.contains("a defect of spectral") {
+        if message.contains("internal error in spectral") {
             wrong(message.clone());
         }
         if ["c10::", "ErrorRuntime", ".cpp:", "RuntimeError", "INTERNAL ASSERT"]

@@ -300,9 +300,38 @@ impl<T: IntoValue> IntoValue for Option<T> {
     }
 }
 
+/// Returns the label of an array of values with a label, such as `array of tensors`.
+fn array_of(label: &str) -> String {
+    format!("array of {}", several(label))
+}
+
+/// Returns the words for several values with a label, such as `ints or arrays of strings`.
+fn several(label: &str) -> String {
+    let plural = |word: &str| match word {
+        "any" | "statistics" | "features" | "timesteps" => word.to_string(),
+        _ if word.ends_with(['s', 'x']) => format!("{word}es"),
+        _ => format!("{word}s"),
+    };
+    let words = label.split(" or ").map(|alternative| match alternative.split_once(" of ") {
+        Some((kind, rest)) => format!("{kind}s of {rest}"),
+        None if alternative.starts_with('[') => alternative.to_string(),
+        None => alternative.split(", ").map(plural).collect::<Vec<_>>().join(", "),
+    });
+    words.collect::<Vec<_>>().join(" or ")
+}
+
+/// Returns the label of one value, given the word for several in the label of an array.
+pub fn singular(word: &str) -> &str {
+    match word {
+        "losses" => "loss",
+        "statistics" | "features" | "timesteps" | "loss" => word,
+        _ => word.strip_suffix('s').unwrap_or(word),
+    }
+}
+
 impl<T: FromValue> FromValue for Vec<T> {
     fn label() -> String {
-        format!("array of {}", T::label())
+        array_of(&T::label())
     }
     fn from_value(value: &Value) -> Result<Self> {
         match value {
@@ -327,7 +356,7 @@ impl<T: FromValue> FromValue for Vec<T> {
 
 impl<T: IntoValue> IntoValue for Vec<T> {
     fn label() -> String {
-        format!("array of {}", T::label())
+        array_of(&T::label())
     }
     fn into_value(self) -> Value {
         Value::List(self.into_iter().map(T::into_value).collect())
@@ -405,7 +434,7 @@ impl From<&str> for OneOrMany<String> {
 
 impl<T: FromValue> FromValue for OneOrMany<T> {
     fn label() -> String {
-        format!("{0} or array of {0}", T::label())
+        format!("{} or {}", T::label(), array_of(&T::label()))
     }
     fn from_value(value: &Value) -> Result<Self> {
         match value {
@@ -429,7 +458,7 @@ impl<T: FromValue> FromValue for OneOrMany<T> {
 
 impl<T: IntoValue> IntoValue for OneOrMany<T> {
     fn label() -> String {
-        format!("array of {}", T::label())
+        array_of(&T::label())
     }
     fn into_value(self) -> Value {
         self.0.into_value()
@@ -448,7 +477,7 @@ impl<T> Default for Named<T> {
 
 impl<T: FromValue> FromValue for Named<T> {
     fn label() -> String {
-        format!("map of {}", T::label())
+        format!("map of {}", several(&T::label()))
     }
     fn from_value(value: &Value) -> Result<Self> {
         let entry = |(name, value): (&String, &Value)| {
@@ -464,7 +493,7 @@ impl<T: FromValue> FromValue for Named<T> {
 
 impl<T: IntoValue> IntoValue for Named<T> {
     fn label() -> String {
-        format!("map of {}", T::label())
+        format!("map of {}", several(&T::label()))
     }
     fn into_value(self) -> Value {
         Value::Map(self.0.into_iter().map(|(name, entry)| (name, entry.into_value())).collect())
@@ -629,6 +658,29 @@ impl<'a> Arguments<'a> {
         match self.values.next() {
             None => Ok(()),
             Some(extra) => Err(Error::argument(format!("one argument too many: {}", extra.describe()))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_of_arrays_are_plurals() {
+        for (one, several) in [
+            ("tensor", "tensors"),
+            ("loss", "losses"),
+            ("int or string", "ints or strings"),
+            ("function, timesteps or string", "functions, timesteps or strings"),
+            ("array of ints", "arrays of ints"),
+            ("[float, float]", "[float, float]"),
+            ("any", "any"),
+        ] {
+            assert_eq!(array_of(one), format!("array of {several}"));
+        }
+        for word in ["tensor", "loss", "statistics", "features"] {
+            assert_eq!(singular(&several(word)), word);
         }
     }
 }

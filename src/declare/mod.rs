@@ -32,7 +32,7 @@ pub use api::TypeRegistry;
 pub use choice::Choice;
 pub use closure::{Closure, function};
 pub use code::Code;
-pub use convert::{Argument, FromValue, IntoValue, Named, Number, OneOrMany, entry};
+pub use convert::{Argument, FromValue, IntoValue, Named, Number, OneOrMany, entry, singular};
 pub use function::{Declaration, Form, Param};
 pub use lists::{count, joined};
 pub use options::{Allowed, Field, Options, Preset};

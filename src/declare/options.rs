@@ -63,7 +63,7 @@ pub struct Field {
     pub default: fn() -> Value,
     /// Permitted values.
     pub allowed: fn() -> Allowed,
-    /// Options of the maps that it takes, also in an array; empty for all others.
+    /// Options of the maps that it takes, alone or in an array; empty for all others.
     pub fields: fn() -> &'static [Field],
     /// How a line about the whole mentions the option, with `{}` for its value; empty if it does not.
     pub shown: &'static str,

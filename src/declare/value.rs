@@ -377,7 +377,7 @@ impl Value {
     /// Returns the description used in messages, detailed enough to recognize the value.
     pub fn describe(&self) -> String {
         match self {
-            Value::Unit => "nothing, ()".to_string(),
+            Value::Unit => "`()`".to_string(),
             Value::Bool(b) => format!("the bool {b}"),
             Value::Int(i) => format!("the integer {i}"),
             Value::Float(x) => format!("the float {x:?}"),

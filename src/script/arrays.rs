@@ -113,7 +113,7 @@ fn index(found: Option<usize>) -> Done<i64> {
 /// Returns the type of a value as scripts name it.
 fn kind(call: &Call, value: &Dynamic) -> String {
     match value.is_unit() {
-        true => "nothing, ()".to_string(),
+        true => "`()`".to_string(),
         false => names::word(call.engine().map_type_name(value.type_name())).to_string(),
     }
 }

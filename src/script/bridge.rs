@@ -80,7 +80,7 @@ fn add(module: &mut Module, declaration: &'static Declaration, types: &Arc<Types
 }
 
 fn body(declaration: &'static Declaration, types: Arc<Types>, context: Context) -> RhaiFunc {
-    // A note about each former name comes once, also in a loop.
+    // A note about each former name comes once, even in a loop.
     let noted = Mutex::new(BTreeSet::new());
     let run = move |call: Option<NativeCallContext>, arguments: &mut [&mut Dynamic]| {
         let _timer = context.profile.enter(|| declaration.path());
@@ -139,7 +139,7 @@ pub fn guarded<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
             return Err(Error::interrupted());
         }
         let message = panic_message(&*panic);
-        Err(Error::internal(format!("a defect of spectral was caught: {message}"))
+        Err(Error::internal(format!("internal error in spectral: {message}"))
             .hint("the session is intact; please report this with the script that caused it"))
     })
 }

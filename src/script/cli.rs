@@ -43,7 +43,7 @@ pub mod native {
             Ok(spec)
         }
 
-        /// Parses the command line by options as `cli::options` takes them; returns the values as `values`, or the
+        /// Parses the command line and returns a map with `values`, or with the
         /// help as `help` if it was requested.
         ///
         /// `cli::options` is built on it; use it to handle help in another way.

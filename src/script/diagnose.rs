@@ -104,7 +104,7 @@ pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Di
     diagnosis
 }
 
-/// Returns the error with the entry that a map may lack, if it is about nothing, ().
+/// Returns the error with the entry that a map may lack, if it is about `()`.
 fn of_entry(language: &Language, source: &str, place: &Place, error: Error) -> Error {
     let Some((text, _)) = language.sources.text_at(source, place) else { return error };
     match habits::entries::missing(&error, &place.text, place.column, &text) {

@@ -4,7 +4,7 @@ use rhai::Expr;
 
 use super::check::constant;
 use super::names::Names;
-use crate::declare::Value;
+use crate::declare::{Value, singular};
 use crate::error::{Error, Kind, Problem};
 
 /// Words of type names that accept no text.
@@ -28,7 +28,8 @@ const APART: [&str; 3] = ["filter", "gate", "loss"];
 
 /// Returns the error of a value that an argument or option with this type name never accepts.
 pub fn mismatch(label: &str, value: &Expr, names: &Names) -> Option<Error> {
-    let words: Vec<&str> = label.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).collect();
+    let words = label.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty());
+    let words: Vec<&str> = words.map(singular).collect();
     let joining = |w: &&&str| !["or", "of", "array"].contains(*w);
     let some = words.iter().any(|w| joining(&w));
     let only = |known: &[&str]| some && words.iter().filter(joining).all(|w| known.contains(w));

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rhai::{Dynamic, Engine};
 
 use super::source::{Defined, Sources};
-use crate::declare::{Declaration, Form};
+use crate::declare::{Declaration, Form, singular};
 use crate::error::{Error, closest, nearest};
 
 /// A function that a script can call.
@@ -52,7 +52,7 @@ impl Known {
 /// accept.
 fn is_list(label: &str) -> bool {
     const PLAIN: [&str; 8] = ["int", "float", "bool", "tensor", "range", "array", "or", "of"];
-    label.split([' ', ',']).filter(|w| !w.is_empty()).all(|w| PLAIN.contains(&w))
+    label.split([' ', ',']).filter(|w| !w.is_empty()).all(|w| PLAIN.contains(&singular(w)))
 }
 
 /// All names that an engine and its sources know.

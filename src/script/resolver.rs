@@ -105,7 +105,7 @@ impl Resolver {
         match self.loaded().get(file) {
             Some(Entry::Done(module, _)) => Ok(Some(module.clone())),
             Some(Entry::Loading) => Err(Error::file(file, "the script imports itself")
-                .hint("move what both need into a third script")),
+                .hint("remove the import, or move shared code into another script")),
             None => Ok(None),
         }
     }

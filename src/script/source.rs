@@ -1,7 +1,7 @@
 //! Texts that scripts were compiled from, for showing where an error happened.
 //!
 //! The cells of a session share one line count: each is compiled below as many empty lines as the earlier cells
-//! have. A position alone therefore identifies its cell, also for a function of an earlier cell.
+//! have. A position alone therefore identifies its cell, even for a function of an earlier cell.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

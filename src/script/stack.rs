@@ -14,8 +14,8 @@ pub struct TooDeep;
 
 /// Returns the error of a script that was stopped for this reason.
 pub fn too_deep() -> Error {
-    Error::argument("functions call each other too deeply for the stack of this thread").hint(
-        "a function that calls itself needs a case in which it does not; a Rust program may run the session on a \
+    Error::argument("recursion is too deep for the stack of this thread").hint(
+        "a recursive function needs a base case; a Rust program may run the session on a \
          thread with a larger stack",
     )
 }

@@ -103,9 +103,9 @@ fn missing(token: &str, why: &str) -> Error {
     let (token, purpose) = (token.to_string(), why.trim().to_string());
     let error = Error::of(Kind::Argument, Problem::MissingToken { token: token.clone(), purpose });
     match token.as_str() {
-        ";" => error.hint("statements end with a semicolon; is a comma or an operator missing before?"),
+        ";" => error.hint("statements end with a semicolon; is a comma or operator missing before this?"),
         "}" if why.contains("block") => error.hint("a `{` before this place is never closed"),
-        ")" | "]" | "}" => error.hint("is a comma or a closing bracket missing before?"),
+        ")" | "]" | "}" => error.hint("is a comma or closing bracket missing before this?"),
         _ => error,
     }
 }

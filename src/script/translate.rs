@@ -7,7 +7,7 @@ use super::names::{self, Names, word};
 use super::source::Sources;
 use super::stack::{TooDeep, too_deep};
 use super::syntax;
-use crate::declare::{Declaration, Form};
+use crate::declare::{Declaration, Form, singular};
 use crate::error::{Error, Kind, Problem, closest, list, nearest};
 
 /// Context of an error, from which names are suggested.
@@ -63,11 +63,9 @@ pub fn translate(error: &EvalAltResult, around: &Surroundings) -> (Error, &'stat
         E::ErrorMismatchDataType(expected, found, _) | E::ErrorMismatchOutputType(expected, found, _) => {
             (mismatch(expected, found), "type")
         }
-        E::ErrorFor(_) => (
-            plain("`for` needs something to go through: an array, a range or a string".to_string())
-                .hint(syntax::LOOPS),
-            "type",
-        ),
+        E::ErrorFor(_) => {
+            (plain("`for` needs an array, a range or a string".to_string()).hint(syntax::LOOPS), "type")
+        }
         E::ErrorArithmetic(text, _) => (arithmetic(text), "arithmetic"),
         E::ErrorAssignmentToConstant(name, _) => (
             plain(format!("`{name}` is a constant and cannot be changed"))
@@ -83,8 +81,7 @@ pub fn translate(error: &EvalAltResult, around: &Surroundings) -> (Error, &'stat
             )
         }
         E::ErrorStackOverflow(_) => (
-            plain("functions call each other too deeply".to_string())
-                .hint("a function that calls itself needs a case in which it does not"),
+            plain("recursion is too deep".to_string()).hint("a recursive function needs a base case"),
             "depth",
         ),
         E::ErrorTerminated(token, _) if token.is::<TooDeep>() => (too_deep(), "depth"),
@@ -343,7 +340,7 @@ fn operator(symbol: &str, types: &[String], names: &Names) -> Error {
     let is = |t: &str| types.iter().any(|x| x == t);
     match fitting {
         _ if is("()") => {
-            error.hint("one side is nothing, (): a function without a result, or a missing entry of a map")
+            error.hint("one side is `()`: a function without a result, or a missing entry of a map")
         }
         fitting if fitting.is_empty() => error,
         fitting => error.hint(format!("there is {}", fitting.join("\nthere is "))),
@@ -432,7 +429,7 @@ fn property(text: &str, names: &Names) -> Error {
 /// Explains a property that a type does not have.
 pub fn property_not_found(name: &str, kind: &str, names: &Names) -> Error {
     if kind == "()" {
-        return Error::argument(format!("nothing, (), has no property `{name}`"))
+        return Error::argument(format!("`()` has no property `{name}`"))
             .hint("the value before the dot is a missing entry of a map, or of a function without a result");
     }
     let error = Error::argument(format!("{kind} has no property `{name}`"));
@@ -468,7 +465,7 @@ fn indexing(text: &str) -> Error {
     }
     let error = match assigned.strip_prefix(" = ") {
         Some(value) => Error::argument(format!("cannot set {target}[{index}] to {}", word(value))),
-        None if target == "()" => Error::argument("nothing, (), cannot be indexed"),
+        None if target == "()" => Error::argument("`()` cannot be indexed"),
         None => Error::argument(format!("{target} cannot be indexed by {index}")),
     };
     match target {
@@ -480,8 +477,8 @@ fn indexing(text: &str) -> Error {
 
 fn bounds(what: &str, parts: &str, length: usize, index: i64) -> Error {
     let error = match length {
-        0 => return Error::argument(format!("index {index} is outside: the {what} is empty")),
-        _ => Error::argument(format!("index {index} is outside: the {what} has {length} {parts}")),
+        0 => return Error::argument(format!("index {index} is out of range: the {what} is empty")),
+        _ => Error::argument(format!("index {index} is out of range: the {what} has {length} {parts}")),
     };
     error.hint(format!("indices go from 0 to {}, or from -1 back to -{length}", length - 1))
 }
@@ -497,7 +494,7 @@ pub fn with_makers(error: Error) -> Error {
     let (None, Problem::Mismatch { expected, .. }) = (error.hint_text(), error.problem()) else {
         return error;
     };
-    let kinds = expected.split(" or ").map(|kind| kind.trim_start_matches("array of "));
+    let kinds = expected.split(" or ").map(|kind| kind.strip_prefix("array of ").map_or(kind, singular));
     let kinds = kinds.filter(|kind| !LITERAL.contains(kind)).map(|kind| (kind.to_string(), makers(kind)));
     let Some((kind, makers)) = kinds.into_iter().find(|(_, makers)| !makers.is_empty()) else {
         return error;

@@ -197,8 +197,8 @@ impl Types {
                 return Err(crate::error::Error::internal("the engine that made this function is gone"));
             };
             if types.depth.load(Ordering::Relaxed) >= CALLBACKS {
-                return Err(crate::error::Error::argument("callbacks call each other too deeply")
-                    .hint("a function that calls itself needs a case in which it does not"));
+                return Err(crate::error::Error::argument("recursion through callbacks is too deep")
+                    .hint("a recursive function needs a base case"));
             }
             let arguments = arguments.iter().map(|v| types.lower(v.clone())).collect::<Result<Array>>()?;
             // A closure of rhai 1.25 carries its own definition and surroundings.

@@ -164,7 +164,7 @@ impl Table {
         let data = self.lock();
         let count = data.rows.len() as i64;
         let found = if index < 0 { index + count } else { index };
-        ensure!((0..count).contains(&found), "row {index} is outside: the table has {count} rows");
+        ensure!((0..count).contains(&found), "row {index} is out of range: the table has {count} rows");
         Ok(data.row(found as usize))
     }
 

@@ -15,7 +15,8 @@ pub fn no_grad<T>(body: impl FnOnce() -> T) -> T {
     body()
 }
 
-/// Runs `body` with gradients recorded, also within [`no_grad`]; the mode is restored even if `body` fails or panics.
+/// Runs `body` with gradients recorded, even within [`no_grad`]; the mode is restored even if `body` fails or
+/// panics.
 pub fn enable_grad<T>(body: impl FnOnce() -> T) -> T {
     struct Restore(i32);
     impl Drop for Restore {

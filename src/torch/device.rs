@@ -35,11 +35,11 @@ impl Device {
         };
         match cuda_count() {
             0 => Err(Error::argument(format!(
-                "device \"{name}\" was asked for, but there is no usable CUDA device"
+                "device \"{name}\" was requested, but there is no usable CUDA device"
             ))
             .hint("use \"auto\" or \"cpu\"; `spectral info` says what was found")),
             count if number >= count => Err(Error::argument(format!(
-                "device \"{name}\" was asked for, but there are {count} CUDA devices"
+                "device \"{name}\" was requested, but there are {count} CUDA devices"
             ))
             .hint(format!("the last one is \"cuda:{}\"", count - 1))),
             _ => Ok(Device::Cuda(number)),

@@ -45,8 +45,8 @@ mod scripts {
     functions! { methods;
         /// Resizes images [B, C, H, W] to a size or by a scale.
         ///
-        /// With `scale`, neighboring pixels of the result are `1 / scale` pixels of the image apart, also where the size
-        /// was rounded down, as in PyTorch.
+        /// With `scale`, neighboring pixels of the result are `1 / scale` pixels of the image apart, even where the
+        /// size was rounded down, as in PyTorch.
         /// ```rhai
         /// let x = tensor([[[[1.0, 3.0]]]]);
         /// assert_eq(x.interpolate(#{ scale: 2 })[0][0][0], tensor([1.0, 1.0, 3.0, 3.0]));

@@ -292,7 +292,7 @@ impl Prompt {
         if diagnosis.end == End::Interrupted {
             self.output.quiet("all variables are as the cell left them");
         } else if self.session.fixed().is_some() {
-            self.output.quiet(":fix retypes the cell with this mended");
+            self.output.quiet(":fix retypes the cell with this corrected");
         }
         None
     }

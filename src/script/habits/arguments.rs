@@ -2,7 +2,7 @@
 
 use super::line::{Line, ours};
 use super::torch::{self, Given};
-use crate::declare::{Allowed, Declaration, Field, Form, Param, Value};
+use crate::declare::{Allowed, Declaration, Field, Form, Param, Value, singular};
 use crate::script::names::Names;
 
 /// Returns the call whose bracket opens at a part, in our syntax: from, to, code.
@@ -181,7 +181,8 @@ fn parameter(declaration: &Declaration, name: &str) -> Option<usize> {
 fn fits(label: &str, allowed: Allowed, name: &str, value: &str) -> bool {
     const PLAIN: [&str; 10] =
         ["int", "float", "number", "bool", "string", "tensor", "array", "range", "dtype", "device"];
-    let words: Vec<&str> = label.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).collect();
+    let words = label.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty());
+    let words: Vec<&str> = words.map(singular).collect();
     // Other types say themselves what they accept.
     if words.iter().any(|w| !PLAIN.contains(w) && !["or", "of"].contains(w)) {
         return true;

@@ -3,12 +3,12 @@
 use super::line::Line;
 use crate::error::{Error, nearest};
 
-/// Returns the hint which entries may be missing, if the error is about nothing, (), and some stand at the column
+/// Returns the hint which entries may be missing, if the error is about `()`, and some stand at the column
 /// of the line or beside it. The text shows what else is read from the map.
 pub fn missing(error: &Error, line: &str, column: usize, text: &str) -> Option<String> {
     let line = &Line::new(line);
     let message = error.message();
-    let nothing = ["found nothing, ()", "between () and", "and ()", "nothing, (), has no property"];
+    let nothing = ["found `()`", "between () and", "and ()", "`()` has no property"];
     // rhai takes the first argument of `f.call(x)` for the function if `f` is none.
     let called = message.starts_with("expected function, found");
     if !called && !nothing.iter().any(|n| message.contains(n)) {
@@ -85,12 +85,12 @@ mod tests {
             let column = line.find(at).unwrap() + 1;
             missing(&Error::argument(message), line, column, text)
         };
-        let nothing = "`-`: expected a tensor or a number, found nothing, ()";
+        let nothing = "`-`: expected a tensor or a number, found `()`";
         let found = hint(nothing, "let f = |s| s.v - s.targt;", "-").unwrap();
         assert_eq!(found, "`s.v` or `s.targt` may be a missing entry of its map: did you mean `target`?");
         let found = hint(nothing, "s.v.matmul(s.targt)", "s.targt").unwrap();
         assert!(found.contains("`s.targt` may"), "{found}");
-        let found = hint("nothing, (), has no property `x`", "s.also.x", "x").unwrap();
+        let found = hint("`()` has no property `x`", "s.also.x", "x").unwrap();
         assert_eq!(found, "`s.also` may be a missing entry of its map");
         let called = "expected function, found tensor";
         let found = hint(called, "|s| s.also.spce.call(s.v).square()", "s.v").unwrap();

@@ -91,7 +91,7 @@ pub const COMMANDS: &[Command] = &[
         "fix",
         "",
         Takes::Words,
-        "Retypes the last cell with its error mended, where the hint is certain.",
+        "Retypes the last cell with the error corrected, if there is exactly one correction.",
     ),
     command("trace", "", Takes::Words, "Shows the last error in full, with all calls."),
     command("edit", "[CELL]", Takes::Words, "Opens the last cell, or the one of a number, in $EDITOR."),

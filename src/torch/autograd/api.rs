@@ -173,7 +173,7 @@ pub(crate) mod closures {
         /// ```
         fn no_grad(body: Function) -> Value { no_grad(|| body.call(&[])) }
 
-        /// Runs a closure with gradients recorded and returns its result, also where recording is off.
+        /// Runs a closure with gradients recorded and returns its result, even where recording is off.
         ///
         /// `flow::sample` records nothing, so a function that it calls needs this for a gradient of its own, such as that
         /// of a classifier. Recording is as before afterwards, even if the closure fails.

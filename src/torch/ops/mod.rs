@@ -60,8 +60,9 @@ pub(crate) fn binary(
 /// Returns the error of a refused operation with both operands named.
 pub(crate) fn refused(op: &str, a: &Tensor, b: &Tensor, error: Error) -> Error {
     if let Problem::Sizes(message) = error.problem() {
+        let what = if op == "@" { "multiplied" } else { "broadcast" };
         let error =
-            Error::argument(format!("`{op}` of shapes {:?} and {:?} does not work", a.shape(), b.shape()))
+            Error::argument(format!("`{op}`: shapes {:?} and {:?} cannot be {what}", a.shape(), b.shape()))
                 .detail(Some(error.detail_text().unwrap_or(message)));
         match op {
             "@" => error.hint("the last size on the left must equal the second last on the right"),

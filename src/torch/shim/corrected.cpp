@@ -43,7 +43,7 @@ struct CorrectedAdd : Function<CorrectedAdd> {
     for (const TensorList list : {coefficients, matrices, TensorList(gains)})
       kept.insert(kept.end(), list.begin(), list.end());
     ctx->save_for_backward(std::move(kept));
-    // Only the dtype is needed, also for second-order gradients.
+    // Only the dtype is needed, even for second-order gradients.
     ctx->saved_data["x"] = int64_t(out.scalar_type());
     ctx->saved_data["corrections"] = int64_t(coefficients.size());
     return out;

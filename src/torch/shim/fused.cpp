@@ -149,7 +149,7 @@ struct GatedAdd : Function<GatedAdd> {
     Tensor out = at::empty_like(x);
     each_part(x, m.contiguous(), Vectors(gate), out, nullptr, kernels().gated);
     ctx->save_for_backward({m, gate});
-    // Only the dtype is needed, also for second-order gradients.
+    // Only the dtype is needed, even for second-order gradients.
     ctx->saved_data["x"] = int64_t(x.scalar_type());
     return out;
   }
