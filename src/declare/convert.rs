@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Problem, Result, Subject};
 
 /// A type that a script argument or option can have.
 pub trait FromValue: Sized {
-    /// Returns the type name used in signatures and messages: `int`, `tensor`, `array of int`.
+    /// Returns the type name used in signatures and messages: `int`, `tensor`, `array of ints`.
     fn label() -> String;
 
     /// Converts the value, or returns an error that says what was expected and found.

@@ -89,7 +89,7 @@ impl Declaration {
         self.params.iter().skip(behind).map(param).collect()
     }
 
-    /// Returns the call signature: `tensor.sum(dim?: int or array of int, options?: map) -> tensor`.
+    /// Returns the call signature: `tensor.sum(dim?: int or array of ints, options?: map) -> tensor`.
     pub fn signature(&self) -> String {
         let returns = (self.returns)();
         match self.form {

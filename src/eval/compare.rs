@@ -72,7 +72,7 @@ pub fn compare(real: &Images, made: &Images, options: &CompareOptions, cx: &Cont
             "expected generated images of shape {shape:?} like the real ones, found {found:?}"
         ));
         return Err(match shape[1..] == found[1..] {
-            // Files such as those of `eval::save_samples` have three channels also for gray images.
+            // Files such as those of `eval::save_samples` have three channels even for gray images.
             true => error.hint(
                 "take one channel of gray images that were stored in color: `data::npz(path).images().narrow(1, 0, 1)`",
             ),

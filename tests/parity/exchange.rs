@@ -39,7 +39,7 @@ fn input(path: &std::path::Path) -> Input {
 fn distances_from_public_statistics_are_those_of_the_public_evaluators() {
     let numbers = numbers();
     let (reference, pytorch) = (path("reference.npz"), path("pytorch_fid.npz"));
-    // Statistics against statistics, in both forms, and against features of one's own.
+    // Statistics against statistics, in both forms, and against custom features.
     let fid = |a: Input, b: Input| eval::fid(a, b, ()).unwrap();
     close("fid", fid(input(&reference), input(&pytorch)));
     close("fid_pytorch", fid(input(&pytorch), input(&reference)));
