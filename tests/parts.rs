@@ -174,7 +174,7 @@ fn functions_of_an_imported_file_are_stored_and_calls_into_another_are_refused()
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(
         folder.path().join("lib.rhai"),
-        "fn twice(x) { x * 2.0 }\nfn make() { nn::part(|b| |x, c| twice(x)) }",
+        "fn twice(x) { twice(x, 2.0) }\nfn make() { nn::part(|b| |x, c| twice(x)) }\nfn twice(x, by) { x * by }",
     )
     .unwrap();
     let net = |part: &str| {
@@ -187,7 +187,11 @@ fn functions_of_an_imported_file_are_stored_and_calls_into_another_are_refused()
     let out = good(folder.path(), "own.rhai", &net("lib::make()"));
     assert!(!out.contains("not stored"), "{out}");
     std::fs::remove_file(folder.path().join("own.rhai")).unwrap();
-    good(folder.path(), "open.rhai", "model::open(\"net.safetensors\");");
+    good(
+        folder.path(),
+        "open.rhai",
+        "model::open(\"net.safetensors\").forward(tensor::zeros([1, 1, 28, 28]), tensor([0.5]), tensor([1]));",
+    );
     let out = good(folder.path(), "other.rhai", &net("nn::part(|b| |x, c| lib::twice(x))"));
     assert!(out.contains("calls functions of the imported `lib`"), "{out}");
 }

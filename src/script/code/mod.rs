@@ -53,7 +53,9 @@ pub fn store(types: &Arc<Types>, engine: &Engine, sources: &Sources, pointer: &F
     let Some(own) = own else {
         return Err(Error::internal(format!("the text of a function of {} was not found", origin.file)));
     };
-    let mut pieces = text.called(engine, &own.text)?;
+    // Of a named function, all functions of that name are stored.
+    let start = if pointer.is_anonymous() { own.text.as_str() } else { name };
+    let mut pieces = text.called(engine, start)?;
     pieces.retain(|piece| *piece != own);
     let line = own.line + origin.before;
     pieces.insert(0, own);

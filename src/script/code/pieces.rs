@@ -167,14 +167,15 @@ impl<'a> Text<'a> {
         Some(self.piece(span.first, span.end))
     }
 
-    /// Returns the function of that name.
+    /// Returns the first function of that name.
     pub fn function(&self, name: &str) -> Option<Piece> {
         let found = self.functions();
         let (_, span) = found.iter().find(|(n, _)| n == name)?;
         Some(self.piece(span.first, span.end))
     }
 
-    /// Returns the functions of this text that `start` calls, and those that they call, in the order of the text.
+    /// Returns the functions of this text that `start` calls, and those that they call, in the order of the text. Of
+    /// functions of one name it returns all, since the number of arguments decides only in a call which one runs.
     pub fn called(&self, engine: &Engine, start: &str) -> Result<Vec<Piece>> {
         let functions = self.functions();
         let imports = self.imports();
@@ -193,11 +194,10 @@ impl<'a> Text<'a> {
                     return Err(Error::argument(format!("it calls functions of the imported `{name}`"))
                         .hint("only code in the same file can be stored: move the function into this file"));
                 }
-                if let Some(index) = functions.iter().position(|(n, _)| n == name)
-                    && needed.insert(index)
-                {
-                    let span = &functions[index].1;
-                    open.push(self.piece(span.first, span.end).text);
+                for (index, (_, span)) in functions.iter().enumerate().filter(|(_, (n, _))| n == name) {
+                    if needed.insert(index) {
+                        open.push(self.piece(span.first, span.end).text);
+                    }
                 }
             }
         }
@@ -297,6 +297,17 @@ mod tests {
         assert!(text.called(&engine, "|r| r + 1").unwrap().is_empty());
         let error = text.called(&engine, "|x| other::f(x)").unwrap_err();
         assert!(error.message().contains("imported `other`"), "{error}");
+    }
+
+    #[test]
+    fn all_functions_of_a_name_belong_together() {
+        let engine = Engine::new();
+        let text =
+            Text::new(&engine, "fn f(x) { f(x, 2) }\nfn other() {}\nfn f(x, y) { g(x) * y }\nfn g(x) { x }");
+        for start in ["|x| f(x)", "f"] {
+            let called = text.called(&engine, start).unwrap();
+            assert_eq!(called.iter().map(|piece| piece.line).collect::<Vec<_>>(), [1, 3, 4], "{start}");
+        }
     }
 
     #[test]
