@@ -288,8 +288,15 @@ print(`${twice.call(lib::double(lib::N))} ${m.go_on(1)} ${[1].filter(|x| x > 0).
 // Features have an `extract` too, with another number of arguments.
 print([1, 2, 3].extract(0, 2));
 switch scale { 1 => print("a"), _ => print("b") }
+fn train(model, images) {
+    train::fit(model, images, #{ on_step: |s| { s.note = s.loss * 2.0; print(s.note); } });
+}
+fn first() { import "lib" as l; l::double(1) }
+fn second() { import "other" as l; l::triple(1) }
+print(first() + second());
 "#;
-    let folder = folder(script, &[("lib.rhai", "fn double(x) { 2 * x } export const N = 4;")]);
+    let other = ("other.rhai", "fn triple(x) { 3 * x }");
+    let folder = folder(script, &[("lib.rhai", "fn double(x) { 2 * x } export const N = 4;"), other]);
     let ran = spectral(folder.path(), &["check", "script.rhai", "lib.rhai"], "");
     assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (Some(0), "", ""));
     let ran = spectral(folder.path(), &["run", "script.rhai"], "");

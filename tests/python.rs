@@ -81,7 +81,9 @@ fn check_and_the_prompt_say_the_same_as_a_run() {
 #[test]
 fn check_warns_of_what_is_quietly_another_number() {
     let folder = tempfile::tempdir().unwrap();
-    let script = "let a = 1/3;\nlet n = 8;\nlet dt = 1 / n;\nlet ok = 6/3 + 1.0/3 + n/8;\nif 0 < a < 2 { }\n";
+    let script = "let a = 1/3;\nlet n = 8;\nlet dt = 1 / n;\nlet ok = 6/3 + 1.0/3 + n/8;\nif 0 < a < 2 { }\n\
+        let least = 0x8000000000000000 / -1;\nlet k = 3;\nfn f(k) { 1 / k }\nlet all = [2.0].map(|k| 1 / k);\n\
+        for each in [2.0] { 1 / each }\nlet each = 4;\n";
     std::fs::write(folder.path().join("s.rhai"), script).unwrap();
     let ran = spectral(folder.path(), &["check", "s.rhai"], "");
     assert_eq!(ran.code, Some(0), "{}", ran.err);

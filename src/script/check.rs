@@ -160,6 +160,11 @@ impl Checker<'_> {
                         script.integers.insert(data.1.to_string(), None);
                     }
                 }
+                Some(ASTNode::Stmt(Stmt::For(each, _))) => {
+                    let counter = each.1.as_ref().map(|counter| counter.name.to_string());
+                    script.integers.insert(each.0.name.to_string(), None);
+                    script.integers.extend(counter.map(|counter| (counter, None)));
+                }
                 Some(ASTNode::Expr(Expr::Map(map, _))) => {
                     script.keys.extend(map.0.iter().map(|(key, _)| key.name.to_string()));
                 }
@@ -181,7 +186,16 @@ impl Checker<'_> {
                     None
                 }
             });
-            script.imports.insert(alias, functions);
+            // An alias may stand for one file here and for another there.
+            match (script.imports.get_mut(&alias), functions) {
+                (None, functions) => _ = script.imports.insert(alias, functions),
+                (Some(Some(all)), Some(functions)) => {
+                    functions
+                        .into_iter()
+                        .for_each(|(name, counts)| all.entry(name).or_default().extend(counts));
+                }
+                (Some(unknown), _) => *unknown = None,
+            }
         }
         // Imported scripts define functions too, but only under their alias.
         script.names = Names::of(&self.language.engine, None);
@@ -235,7 +249,7 @@ impl Checker<'_> {
     fn call(&mut self, script: &Script, call: &FnCallExpr, at: Position, method: bool, body: &Body) {
         let name = call.name.as_str();
         if call.is_operator_call() {
-            return self.doubtful(script, call, at);
+            return self.doubtful(script, call, at, body);
         }
         if name == CAUGHT || name == SEVERAL || name.starts_with("anon$") {
             return;
@@ -543,10 +557,10 @@ impl Checker<'_> {
 
     /// Warns about code that runs but is hardly intended: an integer truncated by a division of integers, a comparison
     /// of a comparison, and a sign before a power.
-    fn doubtful(&mut self, script: &Script, call: &FnCallExpr, at: Position) {
+    fn doubtful(&mut self, script: &Script, call: &FnCallExpr, at: Position, body: &Body) {
         let integer = |e: &Expr| match e {
             Expr::IntegerConstant(i, _) => Some((*i, i.to_string())),
-            Expr::Variable(data, ..) if data.2.is_empty() => {
+            Expr::Variable(data, ..) if data.2.is_empty() && !body.params.contains(&data.1.as_str()) => {
                 script.integers.get(data.1.as_str()).copied().flatten().map(|i| (i, data.1.to_string()))
             }
             _ => None,
@@ -556,23 +570,26 @@ impl Checker<'_> {
         let error = match (call.name.as_str(), call.args.as_slice()) {
             ("/", [a @ Expr::IntegerConstant(..), b]) => {
                 let (Some((n, left)), Some((d, right))) = (integer(a), integer(b)) else { return };
-                if d == 0 || n % d == 0 {
+                // There is no quotient if the divisor is 0, or if the smallest integer is divided by -1.
+                let (Some(quotient), Some(1..)) = (n.checked_div(d), n.checked_rem(d).map(i64::abs)) else {
                     return;
-                }
-                Error::argument(format!("`{left}/{right}` is {}: integers divide to an integer", n / d))
+                };
+                Error::argument(format!("`{left}/{right}` is {quotient}: integers divide to an integer"))
                     .hint(format!("write `{left}.0/{right}` for {}", n as f64 / d as f64))
             }
             (symbol, [first, _]) if ORDER.contains(&symbol) && compares(first) => {
                 Error::argument(format!("`{symbol}` compares the bool of another comparison"))
                     .hint("write `a < b && b < c`")
             }
-            _ => {
+            // A place is looked for in the whole text, which would take long for each operator.
+            _ if precedence::has_signed_base(call) => {
                 let place = self.language.sources.locate(script.name, at);
                 match place.and_then(|place| precedence::signed_base(call, at, &place.text)) {
                     Some(error) => error,
                     None => return,
                 }
             }
+            _ => return,
         };
         let place = self.language.sources.locate(script.name, at).map(Box::new);
         self.findings.push(Diagnosis { place, end: End::Failed, warning: true, ..Diagnosis::from(error) });

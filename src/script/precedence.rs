@@ -4,19 +4,23 @@ use rhai::{Expr, FnCallExpr, Position};
 
 use crate::error::Error;
 
-/// Returns a warning if the base of a power has a sign that no brackets hold to it. `at` is the place of `**` in the line.
-pub(super) fn signed_base(call: &FnCallExpr, at: Position, line: &str) -> Option<Error> {
-    let ("**", [base, _]) = (call.name.as_str(), call.args.as_slice()) else { return None };
-    let negative = match base {
+/// Returns whether a call is a power whose base has a sign.
+pub(super) fn has_signed_base(call: &FnCallExpr) -> bool {
+    let ("**", [base, _]) = (call.name.as_str(), call.args.as_slice()) else { return false };
+    match base {
         Expr::FnCall(inner, _) => inner.name == "-" && inner.args.len() == 1,
         Expr::IntegerConstant(i, _) => *i < 0,
         Expr::FloatConstant(x, _) => **x < 0.0,
         _ => false,
-    };
+    }
+}
+
+/// Returns a warning if the base of a power has a sign that no brackets hold to it. `at` is the place of `**` in the line.
+pub(super) fn signed_base(call: &FnCallExpr, at: Position, line: &str) -> Option<Error> {
     let before: String = line.chars().take(at.position()?.checked_sub(1)?).collect();
     // Brackets around the sign end right before the operator.
     let kept = before.trim_end().ends_with(')') && opens_with_sign(before.trim_end());
-    (negative && !kept).then(|| {
+    (has_signed_base(call) && !kept).then(|| {
         Error::argument("the sign belongs to the base of `**`: `-x ** 2` is `(-x) ** 2`")
             .hint("write `-(x ** 2)`, or `(-x) ** 2` if that is meant")
     })

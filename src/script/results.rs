@@ -1,6 +1,6 @@
 //! Results of functions, as far as they are known without running them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rhai::{AST, ASTFlags, ASTNode, Expr, FnCallExpr, Position, ScriptFuncDef, Stmt};
 
@@ -70,10 +70,50 @@ impl<'a> Functions<'a> {
         Some(self.0.get(name.as_str())?.params.len() - captured)
     }
 
-    /// Returns the properties that a closure reads from its first parameter.
+    /// Returns the entries that a closure reads from the map in its first parameter and that it does not add itself.
     pub fn read_by(&self, closure: &Expr) -> Vec<(String, Position)> {
         let closure = self.value(closure, &Scope::new());
-        self.read_from(closure.as_ref(), 0, MAP).into_iter().map(|(_, key, at)| (key, at)).collect()
+        let Some(added) = self.added_by(closure.as_ref()) else { return Vec::new() };
+        let read = self.read_from(closure.as_ref(), 0, MAP).into_iter().map(|(_, key, at)| (key, at));
+        read.filter(|(key, _)| !added.contains(key)).collect()
+    }
+
+    /// Returns the entries that a closure adds to the map in its first parameter; `None` if they are not known.
+    fn added_by(&self, closure: Option<&Known>) -> Option<BTreeSet<String>> {
+        let Known::Closure(name, captured) = closure? else { return None };
+        let function = self.0.get(name.as_str())?;
+        let param = function.params.get(*captured)?;
+        let is_param = |e: &Expr| matches!(e, Expr::Variable(data, ..) if data.1 == *param);
+        let (mut added, mut known) = (BTreeSet::new(), true);
+        for statement in function.body.iter() {
+            statement.walk(&mut Vec::new(), &mut |path: &[ASTNode]| {
+                match path.last() {
+                    Some(ASTNode::Stmt(Stmt::Assignment(assigned))) => match &assigned.1.lhs {
+                        Expr::Dot(both, ..) if is_param(&both.lhs) && !assigned.0.is_op_assignment() => {
+                            if let Expr::Property(property, _) = &both.rhs {
+                                added.insert(property.2.to_string());
+                            }
+                        }
+                        Expr::Index(both, ..) if is_param(&both.lhs) => known = false,
+                        _ => {}
+                    },
+                    // A method may change the map, and so may a closure that captures it.
+                    Some(ASTNode::Expr(Expr::Dot(both, ..))) if is_param(&both.lhs) => {
+                        let first = match &both.rhs {
+                            Expr::Dot(rest, ..) | Expr::Index(rest, ..) => &rest.lhs,
+                            other => other,
+                        };
+                        known &= !matches!(first, Expr::MethodCall(..));
+                    }
+                    Some(ASTNode::Stmt(Stmt::Share(captured))) => {
+                        known &= captured.iter().all(|(name, _)| name.name != *param);
+                    }
+                    _ => {}
+                }
+                true
+            });
+        }
+        known.then_some(added)
     }
 
     /// Returns the properties that a closure reads from one of its parameters, if the name stands for nothing else.
