@@ -144,15 +144,15 @@ fn marked(text: &str, mark: &str) -> String {
     while let Some(first) = rest.chars().next() {
         let length = match first {
             '"' => string(rest),
+            '0'..='9' | '-' => number(rest),
             // Whole words are compared, so that a misspelt one stays an error.
-            c if c.is_alphanumeric() || c == '-' => {
-                let end = rest[c.len_utf8()..].find(|c: char| !c.is_alphanumeric() && c != '_');
-                end.map_or(rest.len(), |end| end + c.len_utf8())
+            c if c.is_alphanumeric() => {
+                rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len())
             }
             c => c.len_utf8(),
         };
         let (part, behind) = rest.split_at(length);
-        match SPECIAL.iter().any(|(word, _)| *word == part) || is_long(part, behind) {
+        match SPECIAL.iter().any(|(word, _)| *word == part) || is_long(part) {
             true => out.extend(["\"", mark, part, "\""]),
             false => out.push_str(part),
         }
@@ -162,11 +162,20 @@ fn marked(text: &str, mark: &str) -> String {
 }
 
 /// Returns whether a number is an integer of more than 64 bits, which a float would change.
-fn is_long(number: &str, behind: &str) -> bool {
+fn is_long(number: &str) -> bool {
     let digits = number.strip_prefix('-').unwrap_or(number);
-    let integer =
-        !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) && !behind.starts_with('.');
-    integer && number.parse::<i64>().is_err()
+    !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) && number.parse::<i64>().is_err()
+}
+
+/// Returns the length of the number at the start, or of the word that begins like one.
+fn number(text: &str) -> usize {
+    let mut last = 'e';
+    let end = text.find(|c: char| {
+        let before = std::mem::replace(&mut last, c);
+        let sign = matches!(c, '+' | '-') && matches!(before, 'e' | 'E');
+        !(c.is_alphanumeric() || matches!(c, '_' | '.') || sign)
+    });
+    end.unwrap_or(text.len())
 }
 
 /// Returns the length of the quoted string at the start, or of the whole text if it has no end.
@@ -244,7 +253,26 @@ mod tests {
             format!("{:?}", long.unwrap()),
             r#"#{ all: [-9223372036854775808, "-9223372036854775809", 1.5, 1e30], seed: "18446744073709551611" }"#
         );
-        for wrong in ["{\"a\": nan}", "NaNa", "[-NaN]", "[Infinity 1]", "{NaN: 1}x", "\"open", "[1"] {
+        let digits =
+            Value::from_json_text("[0.12345678901234567890123, -3.14159265358979323846264e-2,1e+05,2]");
+        assert_eq!(
+            format!("{:?}", digits.unwrap()),
+            "[0.12345678901234568, -0.031415926535897934, 100000.0, 2]"
+        );
+        for wrong in [
+            "1.",
+            "-",
+            "1.2.3",
+            "1e-",
+            "0x12345678901234567890",
+            "{\"a\": nan}",
+            "NaNa",
+            "[-NaN]",
+            "[Infinity 1]",
+            "{NaN: 1}x",
+            "\"open",
+            "[1",
+        ] {
             assert!(Value::from_json_text(wrong).is_err(), "{wrong}");
         }
         assert_eq!(Value::List(vec![Value::Int(1)]).to_json_lines().unwrap(), "[\n  1\n]");
