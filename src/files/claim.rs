@@ -57,20 +57,7 @@ fn try_claim_as(path: &Path, machine: &str, beat: Duration, stale: Duration) -> 
         if create()? {
             return Ok(true);
         }
-        // A process of this machine that held the claim would hold the lock, too.
-        let known = fs::read_to_string(&owner).unwrap_or_default();
-        if !known.starts_with(&format!("{machine} ")) && age(&owner)?.is_some_and(|age| age < stale) {
-            return Ok(false);
-        }
-        // Of several that see it, one moves the file away.
-        let aside =
-            parent(path).join(format!(".gone-{}-{:?}", std::process::id(), std::thread::current().id()));
-        match fs::rename(&owner, &aside) {
-            Ok(()) => fs::remove_file(&aside)?,
-            Err(e) if e.kind() == ErrorKind::NotFound => {}
-            Err(e) => return Err(e),
-        }
-        create()
+        Ok(is_gone(&owner, machine, stale)? && move_away(&owner, machine, stale)? && create()?)
     };
     if !claim().map_err(|e| failed(&owner, &e))? {
         return Ok(None);
@@ -92,6 +79,34 @@ fn try_claim_as(path: &Path, machine: &str, beat: Duration, stale: Duration) -> 
     // Without this thread other machines may run the same work, too, which costs time and nothing else.
     let _ = std::thread::Builder::new().name("claim".to_string()).stack_size(64 << 10).spawn(keep);
     Ok(Some(Claim { owner, text, beating, _lock: lock }))
+}
+
+/// Returns whether the owner that a file names is gone.
+fn is_gone(owner: &Path, machine: &str, stale: Duration) -> std::io::Result<bool> {
+    // A process of this machine that held the claim would hold the lock, too.
+    let known = fs::read_to_string(owner).unwrap_or_default();
+    Ok(known.starts_with(&format!("{machine} ")) || age(owner)?.is_none_or(|age| age >= stale))
+}
+
+/// Moves the file of an owner that is gone out of the way, and returns whether its place is free.
+fn move_away(owner: &Path, machine: &str, stale: Duration) -> std::io::Result<bool> {
+    // Of several that see it, one moves the file.
+    let folder = tempfile::Builder::new().prefix(".gone-").tempdir_in(parent(owner))?;
+    let aside = folder.path().join("owner");
+    match fs::rename(owner, &aside) {
+        Ok(()) => {}
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(true),
+        Err(e) => return Err(e),
+    }
+    let gone = is_gone(&aside, machine, stale)?;
+    if !gone {
+        // Another machine was faster, and this is its file. A link, unlike a move, replaces no third one.
+        match fs::hard_link(&aside, owner) {
+            Err(e) if e.kind() != ErrorKind::AlreadyExists => fs::rename(&aside, owner)?,
+            _ => {}
+        }
+    }
+    Ok(gone)
 }
 
 impl Drop for Claim {
@@ -180,6 +195,20 @@ mod tests {
             std::thread::sleep(Duration::from_millis(5));
         }
         drop(held);
+    }
+
+    #[test]
+    fn the_file_of_a_faster_machine_is_put_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let owner = elsewhere(&path);
+        let stale = Duration::from_secs(3000);
+        assert!(!move_away(&owner, "here", stale).unwrap());
+        assert_eq!(fs::read_to_string(&owner).unwrap(), "other/machine 12\n");
+        let old = SystemTime::now() - Duration::from_secs(3600);
+        fs::File::options().write(true).open(&owner).unwrap().set_modified(old).unwrap();
+        assert!(move_away(&owner, "here", stale).unwrap() && !owner.exists());
+        assert!(super::super::list(folder.path()).unwrap().is_empty());
     }
 
     #[test]
