@@ -73,6 +73,9 @@ fn renamed(text: &str, latest: usize) -> String {
     out
 }
 
+/// First words of statements that end with their block.
+const BLOCKS: [&str; 10] = ["if", "for", "while", "loop", "do", "switch", "try", "fn", "private", "{"];
+
 /// Returns the cell as statements, with its last expression bound to a name if later cells need it.
 fn statement(text: &str, number: Option<usize>) -> String {
     let mut out = text.to_string();
@@ -80,9 +83,11 @@ fn statement(text: &str, number: Option<usize>) -> String {
         out.insert_str(last_statement(text), &format!("let result_{number} = "));
     }
     let last = tokens(&out).into_iter().rfind(|t| t.kind != Kind::Comment);
+    // A block needs no semicolon; a map and the body of a closure end with the same bracket.
+    let first = tokens(&out[last_statement(&out)..]).into_iter().find(|t| t.kind != Kind::Comment);
+    let block = number.is_none() && first.is_some_and(|t| BLOCKS.contains(&t.text));
     // The semicolon must stand before a comment at the end.
-    if let Some(end) = last.filter(|t| t.text != ";" && (t.text != "}" || number.is_some())).map(|t| t.end())
-    {
+    if let Some(end) = last.filter(|t| t.text != ";" && (t.text != "}" || !block)).map(|t| t.end()) {
         out.insert(end, ';');
     }
     out + "\n"
@@ -285,6 +290,20 @@ mod tests {
                         if x > 0 { let y = 1; }\nlet result_2 = f_of_cell_1(x);\n\n\
                         // cell 3 failed: no\n// bad(\n\nlet result_4 = result_2 * 2; // twice\n\n\
                         fn f(b) { b }\nfn h() { 2 }\n\nprint(result_4);\n\n";
+        assert_eq!(script(&cells), expected);
+    }
+
+    #[test]
+    fn a_value_that_ends_with_a_brace_ends_its_statement() {
+        let cells = [
+            cell(1, "let m = #{ a: 1 }", false),
+            cell(2, "let f = |x| { x } // same", false),
+            cell(3, "m.a = if true { 1 } else { 2 }", false),
+            cell(4, "// once\nif m.a > 0 { print(m) }", false),
+            cell(5, "print(m)", false),
+        ];
+        let expected = "let m = #{ a: 1 };\n\nlet f = |x| { x }; // same\n\nm.a = if true { 1 } else { 2 };\n\n\
+                        // once\nif m.a > 0 { print(m) }\n\nprint(m);\n\n";
         assert_eq!(script(&cells), expected);
     }
 
