@@ -38,7 +38,8 @@ impl Open {
             let next = chars.get(i + 1).copied();
             i += 1;
             match (self.inside.last().copied(), c, next) {
-                (Some(Inside::Quote | Inside::Text), '\\', _) => i += 1,
+                // A backslash in backquotes stands for itself.
+                (Some(Inside::Quote), '\\', _) => i += 1,
                 (Some(Inside::Text), '$', Some('{')) => {
                     self.inside.push(Inside::Code);
                     i += 1;
@@ -131,6 +132,7 @@ mod tests {
             "\"(",
             "x)",
             "'\\'' + '\"'",
+            r"let s = `C:\`;",
         ] {
             assert!(!goes_on(whole), "{whole:?}");
         }
