@@ -437,7 +437,7 @@ fn range(range: &Expr) -> Result<TokenStream> {
             Ok(quote! { __spectral::declare::Allowed::Range((#low) as f64, (#high) as f64) })
         }
         (Some(high), RangeLimits::HalfOpen(_)) => {
-            Ok(quote! { crate::declare::Allowed::Below((#low) as f64, (#high) as f64) })
+            Ok(quote! { __spectral::declare::Allowed::Below((#low) as f64, (#high) as f64) })
         }
     }
 }
@@ -495,6 +495,9 @@ mod tests {
         let code = code.unwrap().to_string();
         assert!(code.contains("Range ((1) as f64 , f64 :: INFINITY)"), "{code}");
         assert!(code.contains("Range ((- 1.0) as f64 , (1.0) as f64)"), "{code}");
-        assert!(code.contains("Below ((0.0) as f64 , (1.0) as f64)"), "{code}");
+        assert!(
+            code.contains("__spectral :: declare :: Allowed :: Below ((0.0) as f64 , (1.0) as f64)"),
+            "{code}"
+        );
     }
 }
