@@ -4,6 +4,7 @@
 //! - [`show`]: text fitted to the terminal, HTML, Markdown
 //! - [`csv`]: CSV files
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::declare::{Display, Map, Options, Value};
@@ -274,12 +275,16 @@ impl Table {
             columns.push(name.clone());
         }
         let key = |row: &[Value], at: &[usize]| at.iter().map(|&i| key(&row[i])).collect::<Vec<_>>();
+        let mut others: BTreeMap<Vec<String>, Vec<&Vec<Value>>> = BTreeMap::new();
+        for row in &right.rows {
+            others.entry(key(row, &right_keys)).or_default().push(row);
+        }
         let mut rows = Vec::with_capacity(left.rows.len());
         for row in left.rows {
             let wanted = key(&row, &left_keys);
-            let mut matching = right.rows.iter().filter(|r| key(r, &right_keys) == wanted);
-            let found = matching.next();
-            ensure!(matching.next().is_none(), "several rows of the other table match {wanted:?}");
+            let matching = others.get(&wanted).map_or(&[][..], Vec::as_slice);
+            ensure!(matching.len() < 2, "several rows of the other table match {wanted:?}");
+            let found = matching.first();
             let added = extra.iter().map(|&i| found.map_or(Value::Unit, |r| r[i].clone()));
             rows.push(row.iter().cloned().chain(added).collect());
         }
