@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -189,12 +189,29 @@ pub fn find(folder: &Path, path: &str) -> Result<PathBuf> {
         .filter_map(|f| f.canonicalize().ok())
         .any(|f| full.starts_with(f));
     match allowed {
-        true => Ok(shown.to_path_buf()),
+        true => Ok(shortest(shown, &full)),
         false => Err(Error::file(
             shown,
             "scripts are imported only from below the working directory or the importing script's folder",
         )
         .hint("copy the script here, or start spectral from a folder above it")),
+    }
+}
+
+/// Returns the path without `a/..`, so that a file has one name however its importers reach it. Where a folder is a
+/// link, `..` leads elsewhere, and the path stays.
+fn shortest(path: &Path, full: &Path) -> PathBuf {
+    let mut short = PathBuf::new();
+    for part in path.components() {
+        match (part, short.components().next_back()) {
+            (Component::CurDir, _) => {}
+            (Component::ParentDir, Some(Component::Normal(_))) => _ = short.pop(),
+            _ => short.push(part),
+        }
+    }
+    match short.canonicalize() {
+        Ok(same) if same == full => short,
+        _ => path.to_path_buf(),
     }
 }
 
