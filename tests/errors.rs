@@ -174,6 +174,35 @@ fn an_error_in_an_imported_script() {
 }
 
 #[test]
+fn scripts_that_import_each_other_by_way_of_their_folder() {
+    let files: [(&str, &[u8]); 2] = [
+        ("lib/p.rhai", b"import \"../lib/q\" as q; print(\"p\");"),
+        ("lib/q.rhai", b"import \"../lib/p\" as p;"),
+    ];
+    let text = message_with("import \"lib/p\" as p;", &files);
+    assert!(text.starts_with("error: lib/p.rhai: the script imports itself\n  --> lib/q.rhai:1:8"), "{text}");
+    let q: (&str, &[u8]) = ("lib/q.rhai", b"fn f() { 1 }");
+    let ran = run_with("import \"lib/p\" as a; import \"lib/../lib/p\" as b;", &[files[0], q]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "p\n"), "{}", ran.err);
+}
+
+#[test]
+fn an_error_in_a_text_that_eval_runs_is_marked_at_the_text() {
+    let text = message("let s = 1;\nlet x = eval(\"foo(3)\");");
+    assert!(text.contains("--> script.rhai:2:14"), "{text}");
+    let text = message("fn f(a) { foo(a) }\nlet x = eval(\"\\n\\nf(3)\");");
+    assert!(text.contains("--> script.rhai:1:11") && text.contains("called at script.rhai:2:14"), "{text}");
+}
+
+#[test]
+fn marks_are_below_their_words() {
+    let text = message("let s = \"日本語\"; foo(s);");
+    assert!(text.contains(&format!("\n   | {}^^^\n", " ".repeat(18))), "{text}");
+    let text = message("let x = tensor::zeros([2, 2]);\nx[0, 1 +\n];");
+    assert!(text.contains("--> script.rhai:3:1\n"), "{text}");
+}
+
+#[test]
 fn an_import_from_outside_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let inner = folder.path().join("inner");

@@ -1,5 +1,10 @@
 //! Location of an argument or option in the text of a call, so that a message can point at it.
 
+use rhai::{Engine, Token};
+
+use super::code::pieces::{closes, opens};
+use super::rewrite::{At, tokens};
+
 /// A part of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part<'a> {
@@ -11,45 +16,45 @@ pub enum Part<'a> {
 
 /// Returns line and column, from 1, of a part of the call whose name starts at a location.
 pub fn find(text: &str, line: usize, column: usize, part: Part) -> Option<(usize, usize)> {
-    let chars: Vec<char> = text.chars().collect();
-    let word = |c: char| c.is_alphanumeric() || c == '_';
-    let (mut at, mut depth, mut quote) = ((1, 1), 0usize, None);
-    // The next character that is not a space starts this argument.
-    let (mut argument, mut pending) = (0, false);
-    for (i, &c) in chars.iter().enumerate() {
-        let here = at;
-        at = if c == '\n' { (at.0 + 1, 1) } else { (at.0, at.1 + 1) };
-        if here < (line, column) {
-            continue;
+    let start = text.split_inclusive('\n').take(line - 1).map(str::len).sum::<usize>();
+    let rest = text.get(start..)?;
+    let start = rest.char_indices().nth(column - 1)?.0;
+    let mut tokens = tokens(&Engine::new_raw(), &rest[start..]);
+    tokens.retain(|at| !matches!(at.token, Token::Comment(_)));
+    let place = |at: &At| (line + at.line - 1, if at.line == 1 { column + at.column - 1 } else { at.column });
+    let (mut depth, mut argument, mut i) = (0usize, 0, 0);
+    // The next token starts this argument.
+    let mut pending = false;
+    while let Some(at) = tokens.get(i) {
+        if std::mem::take(&mut pending)
+            && part == Part::Argument(argument)
+            && !matches!(at.token, Token::RightParen)
+        {
+            return Some(place(at));
         }
-        if pending && !c.is_whitespace() {
-            pending = false;
-            if part == Part::Argument(argument) && c != ')' {
-                return Some(here);
-            }
-        }
-        match (c, quote) {
-            (c, Some(q)) if c == q => quote = None,
-            (_, Some(_)) => {}
-            ('"' | '`', None) => quote = Some(c),
-            ('(' | '[' | '{', None) => {
+        match &at.token {
+            token if opens(token) => {
                 pending = depth == 0;
                 depth += 1;
             }
-            (')' | ']' | '}', None) if depth <= 1 => return None,
-            (')' | ']' | '}', None) => depth -= 1,
-            (',', None) if depth == 1 => (argument, pending) = (argument + 1, true),
+            token if closes(token) && depth <= 1 => return None,
+            token if closes(token) => depth -= 1,
+            Token::Comma if depth == 1 => (argument, pending) = (argument + 1, true),
+            // The parameters of a closure have commas of their own.
+            Token::Pipe if i > 0 && !tokens[i - 1].ends_value() => {
+                i += tokens[i + 1..].iter().position(|at| matches!(at.token, Token::Pipe))? + 1;
+            }
             // The call ends without brackets: it was a property or an operator.
-            (';', None) if depth == 0 => return None,
-            (c, None) if depth > 0 && word(c) && !word(chars[i - 1]) => {
-                let name: String = chars[i..].iter().take_while(|c| word(**c)).collect();
-                let next = chars[i + name.chars().count()..].iter().find(|c| !c.is_whitespace());
-                if part == Part::Option(&name) && next == Some(&':') {
-                    return Some(here);
+            Token::SemiColon if depth == 0 => return None,
+            Token::Identifier(name) if depth > 0 => {
+                let key = matches!(tokens.get(i + 1).map(|next| &next.token), Some(Token::Colon));
+                if key && part == Part::Option(name) {
+                    return Some(place(at));
                 }
             }
             _ => {}
         }
+        i += 1;
     }
     None
 }
@@ -73,5 +78,14 @@ mod tests {
         assert_eq!(find(TEXT, 1, 3, Part::Argument(2)), Some((1, 16)));
         assert_eq!(find(TEXT, 1, 3, Part::Argument(3)), None);
         assert_eq!(find("f()", 1, 1, Part::Argument(0)), None);
+        let text =
+            "x; f(1, // one, two\n  \"a\\\", b\", /* , */ |a, b| a + b, [|| 1, 2], `${g(1, 2)}, \\`, _3, 7)";
+        let found = |i| find(text, 1, 4, Part::Argument(i));
+        let at = |needle: &str| Some((2, text.lines().nth(1).unwrap().find(needle).unwrap() + 1));
+        assert_eq!(found(1), at("\"a"));
+        assert_eq!(found(2), at("|a, b|"));
+        assert_eq!(found(3), at("[||"));
+        assert_eq!(found(4), at("`$"));
+        assert_eq!((found(5), found(6), found(7)), (at("_3"), at("7"), None));
     }
 }

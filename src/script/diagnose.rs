@@ -14,9 +14,13 @@ use super::stack::TooDeep;
 use super::translate::{self, Surroundings, translate, with_makers};
 use crate::error::{Error, Kind};
 
+/// rhai's function that runs a text.
+const EVAL: &str = "eval";
+
 /// Returns the diagnosis of the error that ended a cell.
 pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Diagnosis {
-    let mut chain = Chain { language, source: SESSION.to_string(), frames: Vec::new(), in_function: false };
+    let mut chain =
+        Chain { language, source: SESSION.to_string(), frames: Vec::new(), in_function: false, text: None };
     let inner = chain.descend(error);
     let place = chain.locate(inner.position());
     let mut around = Surroundings::with_sources(&language.engine, &language.sources);
@@ -31,7 +35,7 @@ pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Di
         EvalAltResult::ErrorRuntime(value, _) if value.is::<Failure>() => {
             let failure = value.clone_cast::<Failure>();
             // An error thrown where it was raised has no second location.
-            let again = failure.at.position != inner.position();
+            let again = chain.text.is_none() && failure.at.position != inner.position();
             let first = again.then(|| language.sources.locate(&failure.at.source, failure.at.position));
             (with_makers(failure.error), failure.kind, first.flatten())
         }
@@ -62,11 +66,16 @@ pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Di
     };
     let told = error.clone();
     let (error, place) = match place {
+        // The lines of a text given to `eval` are not kept.
+        Some(place) if chain.text.is_some() => (error, Some(place)),
         Some(place) => habit(language, scope, &chain.source, place, kind, error, &around),
         None => (error, None),
     };
     // A wrong argument or option is marked itself, instead of the function's name.
     let place = place.map(|place| {
+        if chain.text.is_some() {
+            return place;
+        }
         let option = error.option();
         let part = option.as_deref().map(Part::Option).or_else(|| error.argument_index().map(Part::Argument));
         part.and_then(|part| language.sources.part(&chain.source, &place, part)).unwrap_or(place)
@@ -159,16 +168,22 @@ struct Chain<'a> {
     source: String,
     frames: Vec<Frame>,
     in_function: bool,
+    /// Where the text comes from that `eval` runs, while the error is in it: positions are those in that text.
+    text: Option<Place>,
 }
 
 impl Chain<'_> {
     fn locate(&self, position: Position) -> Option<Place> {
-        self.language.sources.locate(&self.source, position)
+        self.text.clone().or_else(|| self.language.sources.locate(&self.source, position))
     }
 
     /// Follows the error inwards, and collects the calls it passed through and the source it is in.
     fn descend<'e>(&mut self, error: &'e EvalAltResult) -> &'e EvalAltResult {
         match error {
+            EvalAltResult::ErrorInFunctionCall(name, _, inner, position) if name == EVAL => {
+                self.text = self.locate(*position);
+                self.descend(inner)
+            }
             EvalAltResult::ErrorInFunctionCall(name, source, inner, position) => {
                 let place = self.locate(*position);
                 let callee = match name.as_str() {
@@ -178,12 +193,14 @@ impl Chain<'_> {
                 };
                 self.in_function = !name.starts_with("anon$");
                 self.frames.push(Frame { text: format!("in {callee}, called"), place });
+                self.text = None;
                 self.source = self.language.sources.home(name).unwrap_or_else(|| source.clone());
                 self.descend(inner)
             }
             EvalAltResult::ErrorInModule(file, inner, position) => {
                 let place = self.locate(*position);
                 self.frames.push(Frame { text: format!("in the script {file}, imported"), place });
+                self.text = None;
                 self.source = file.clone();
                 self.in_function = false;
                 self.descend(inner)

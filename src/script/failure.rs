@@ -8,6 +8,7 @@ use super::fix::Fix;
 use super::source::Place;
 use super::stack::{TooDeep, too_deep};
 use crate::declare::{Display, Value};
+use crate::document::width::width;
 use crate::document::{Block, Document, Line, Role};
 use crate::error::{Error, Kind};
 use crate::scripted;
@@ -256,9 +257,14 @@ impl Diagnosis {
             let text = place.text.replace('\t', " ");
             let (text, column) = window(&text, place.column);
             let length = place.length.min(text.chars().count().saturating_sub(column - 1)).max(1);
+            // Characters may take two columns of the terminal, or none.
+            let columns =
+                |from: usize, count: usize| width(&text.chars().skip(from).take(count).collect::<String>());
             let code = bar(&place.line.to_string()).with(Role::Plain, format!(" {text}"));
-            let before = " ".repeat(column);
-            [code, bar("").with(Role::Plain, before).with(Role::Error, mark.repeat(length))]
+            let before =
+                " ".repeat(1 + columns(0, column - 1) + column.saturating_sub(text.chars().count() + 1));
+            let marks = mark.repeat(columns(column - 1, length).max(1));
+            [code, bar("").with(Role::Plain, before).with(Role::Error, marks)]
         };
         let arrow = |text: String| {
             let before = Line::from(" ".repeat(margin + 1));

@@ -326,7 +326,9 @@ impl Source {
     fn original(&self, line: usize, column: usize) -> usize {
         let column = column.max(1);
         let before = self.insertions.iter().filter(|i| i.line == line && i.column < column);
-        column - before.map(|i| i.length.min(column - i.column)).sum::<usize>()
+        let added = before.map(|i| i.length.min(column - i.column)).sum();
+        // What is inserted at the start of a line belongs to its first character.
+        column.saturating_sub(added).max(1)
     }
 }
 
@@ -380,7 +382,13 @@ fn token_length(line: &str, column: usize) -> usize {
         }
         Some(c) if word(c) => rest.iter().take_while(|c| word(c)).count(),
         Some(quote @ ('"' | '`' | '\'')) => {
-            rest.iter().skip(1).position(|c| c == quote).map_or(rest.len(), |end| end + 2)
+            let mut escaped = false;
+            let end = rest.iter().skip(1).position(|c| {
+                let ends = c == quote && !escaped;
+                escaped = *c == '\\' && *quote != '`' && !escaped;
+                ends
+            });
+            end.map_or(rest.len(), |end| end + 2)
         }
         Some('#') => 2,
         Some(_) => {
@@ -428,6 +436,8 @@ mod tests {
         for (line, column, length) in [
             ("foo_1(2)", 1, 5),
             ("x + \"a b\"", 5, 5),
+            (r#"f("a\"b\\", 1)"#, 3, 8),
+            (r"f(`a\`, 1)", 3, 4),
             ("a == b", 3, 2),
             ("0..4", 1, 1),
             ("1.5e3", 1, 5),

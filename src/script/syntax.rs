@@ -15,7 +15,7 @@ pub fn explain(error: &ParseErrorType) -> Error {
     let say = |text: String| Error::argument(text);
     match error {
         P::UnexpectedEOF => say("the script ends in the middle of a statement".to_string())
-            .hint("a bracket, brace or string is still open"),
+            .hint("a bracket, brace or string is still open, or a value is missing"),
         P::BadInput(lex) => character(lex),
         P::UnknownOperator(op) => {
             let error = say(format!("unknown operator `{op}`"));

@@ -223,14 +223,16 @@ impl<'a> Text<'a> {
     }
 }
 
-fn opens(token: &Token) -> bool {
+/// Returns whether a token opens a bracket.
+pub fn opens(token: &Token) -> bool {
     matches!(
         token,
         Token::LeftParen | Token::LeftBracket | Token::LeftBrace | Token::MapStart | Token::QuestionBracket
     )
 }
 
-fn closes(token: &Token) -> bool {
+/// Returns whether a token closes a bracket.
+pub fn closes(token: &Token) -> bool {
     matches!(token, Token::RightParen | Token::RightBracket | Token::RightBrace)
 }
 
