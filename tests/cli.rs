@@ -97,10 +97,11 @@ let f = filter::ideal(#{ cutoff: 7 });
 fn g(a) { a + t }
 g(1, 2);
 lib::duoble(3);
+lib::own();
 t.reshap([1, 2]);
 losss + 1;
 "#;
-    let folder = folder(script, &[("lib.rhai", "fn double(x) { 2 * y }")]);
+    let folder = folder(script, &[("lib.rhai", "fn double(x) { 2 * y } private fn own() { 1 }")]);
     let ran = spectral(folder.path(), &["check", "script.rhai"], "");
     assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""));
     let findings: Vec<&str> = ran.err.lines().filter(|l| l.starts_with("error: ")).collect();
@@ -111,10 +112,16 @@ losss + 1;
     error: there is no variable `t`
     error: `g` takes 1 argument, found 2
     error: there is no function `lib::duoble`
+    error: there is no function `lib::own`
     error: there is no function `reshap`
     error: there is no variable `losss`
     ");
-    assert!(ran.err.contains("lib.rhai:1:20") && ran.err.ends_with("8 findings\n"), "{}", ran.err);
+    assert!(ran.err.contains("lib.rhai:1:20") && ran.err.ends_with("9 findings\n"), "{}", ran.err);
+    let hint = "hint: `own` is private to its script: remove `private` before its `fn`";
+    assert!(ran.err.contains(hint), "{}", ran.err);
+    std::fs::write(folder.path().join("private.rhai"), "import \"lib\" as lib;\nlib::own()").unwrap();
+    let ran = spectral(folder.path(), &["run", "private.rhai"], "");
+    assert!(ran.err.contains(hint), "{}", ran.err);
 }
 
 #[test]

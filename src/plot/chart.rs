@@ -208,7 +208,8 @@ impl Chart {
 
     /// Returns the names of rows with their positions, shortened to `width`.
     fn rows(&self, face: &Face, frame: &Frame, width: f64) -> Vec<(f64, String)> {
-        let names = face.shorten_all(&self.parts.rows, TICK_SIZE, width);
+        let mut names = face.shorten_all(&self.parts.rows, TICK_SIZE, width);
+        every_few(&mut names, frame.plot.height());
         let name = |(row, name)| Some((snap(frame.y(row as f64)?), name));
         names.into_iter().enumerate().filter_map(name).collect()
     }
@@ -241,8 +242,9 @@ impl Chart {
         if fit && rows <= 3 {
             return Categories { names: broken, upright: false, height: lines_height(rows, TICK_SIZE) };
         }
-        let short: Vec<Vec<String>> =
-            face.shorten_all(names, TICK_SIZE, 110.0).into_iter().map(|name| vec![name]).collect();
+        let mut short = face.shorten_all(names, TICK_SIZE, 110.0);
+        every_few(&mut short, width);
+        let short: Vec<Vec<String>> = short.into_iter().map(|name| vec![name]).collect();
         let height = short.iter().flatten().map(|n| face.width(n, TICK_SIZE)).fold(0.0, f64::max) + 4.0;
         Categories { names: short, upright: true, height }
     }
@@ -380,11 +382,20 @@ fn placed(ticks: &Ticks, place: impl Fn(f64) -> Option<f64>) -> Vec<(f64, String
 const APART: f64 = 9.0;
 
 fn fits(face: &Face, ticks: &[(f64, String)]) -> bool {
-    thinned(face, ticks.to_vec()).iter().zip(ticks).all(|(kept, all)| kept.1 == all.1)
+    let named = |ticks: &[(f64, String)]| ticks.iter().filter(|(_, label)| !label.is_empty()).count();
+    named(&thinned(face, ticks.to_vec())) == named(ticks)
+}
+
+/// Removes names of neighbors where lines of text for all of them do not fit into a length.
+fn every_few(names: &mut [String], length: f64) {
+    let step = (names.len() as f64 * TICK_SIZE / length).ceil().max(1.0) as usize;
+    names.iter_mut().enumerate().filter(|(i, _)| i % step > 0).for_each(|(_, name)| name.clear());
 }
 
 /// Removes the label of every tick that would touch the previous label.
 fn thinned(face: &Face, mut ticks: Vec<(f64, String)>) -> Vec<(f64, String)> {
+    // They may be given in any order, and an axis may run from right to left.
+    ticks.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut free = f64::NEG_INFINITY;
     for (at, label) in ticks.iter_mut().filter(|(_, label)| !label.is_empty()) {
         let half = face.width(label, TICK_SIZE) / 2.0;
@@ -407,5 +418,16 @@ mod tests {
         let ticks = [0.0, 10.0, 60.0].map(|at| (at, "0.25".to_owned())).to_vec();
         let thin: Vec<String> = thinned(&face, ticks).into_iter().map(|(_, label)| label).collect();
         assert_eq!(thin, ["0.25", "", "0.25"]);
+        let falling = [120.0, 60.0, 0.0].map(|at| (at, "0.25".to_owned())).to_vec();
+        assert!(thinned(&face, falling).iter().all(|(_, label)| label == "0.25"));
+    }
+
+    #[test]
+    fn names_without_room_for_a_line_each_are_left_out() {
+        let mut names: Vec<String> = (0..6).map(|i| i.to_string()).collect();
+        every_few(&mut names, 6.0 * TICK_SIZE);
+        assert_eq!(names, ["0", "1", "2", "3", "4", "5"]);
+        every_few(&mut names, 2.5 * TICK_SIZE);
+        assert_eq!(names, ["0", "", "", "3", "", ""]);
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::document::escape_html;
 use crate::ensure;
 use crate::error::{Error, Result};
 use crate::files;
@@ -121,7 +122,7 @@ impl Figure {
     pub fn to_html(&self, width: u32, height: u32) -> Result<String> {
         let svg = self.to_svg(width, height)?;
         let svg = svg.replacen("<svg ", "<svg style=\"max-width:100%;height:auto\" aria-hidden=\"true\" ", 1);
-        let label = escaped(&self.describe());
+        let label = escape_html(&svg::writable(&self.describe()));
         Ok(format!(
             "<figure class=\"spectral-figure\" style=\"margin:0\" role=\"img\" aria-label=\"{label}\">\n{svg}</figure>\n"
         ))
@@ -171,10 +172,6 @@ impl Figure {
         scene.watch.check()?;
         Ok(scene)
     }
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 /// Returns the error for a figure whose labels leave no room for the plot.

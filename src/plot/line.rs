@@ -337,7 +337,7 @@ mod tests {
     #[test]
     fn svg_text_is_escaped_and_complete() {
         let figure = Line::new(Axis::new("a < b"), Axis::new("c & d"))
-            .title("\"quoted\"")
+            .title("\"quoted\" \u{ffff}\u{1}")
             .series(Series::new("one", [0.0, 1.0], [1.0, 2.0]))
             .horizontal(Reference::new(1.5).label("base").spread(0.1))
             .figure()
@@ -346,6 +346,7 @@ mod tests {
         for text in ["a &lt; b", "c &amp; d", "&quot;quoted&quot;", "one", "base"] {
             assert!(svg.contains(text), "{text} is missing");
         }
+        assert!(!svg.contains(['\u{ffff}', '\u{1}']));
         assert!(svg.trim_end().ends_with("</svg>"));
     }
 }

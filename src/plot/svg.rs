@@ -54,6 +54,12 @@ pub(crate) fn write(scene: &Scene) -> Result<String> {
     ))
 }
 
+/// Returns the text with a replacement for each character that XML does not allow, escaped or not.
+pub(crate) fn writable(text: &str) -> String {
+    let allowed = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..);
+    text.chars().map(|c| if allowed(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
+}
+
 fn image(out: &mut String, rect: &Rect, width: usize, height: usize, rgb: &[u8]) -> Result<()> {
     let data = STANDARD.encode(files::png(rgb, width as u32, height as u32)?);
     let fine = |v: f64| (v * FINE).round();
@@ -100,8 +106,7 @@ fn draw(backend: &mut SVGBackend, mark: &Mark) -> Result<()> {
                 .transform(turn)
                 .color(&color(*ink))
                 .pos(Pos::new(anchor, VPos::Bottom));
-            // XML has no control characters.
-            let text = text.replace(char::is_control, " ");
+            let text = writable(&text.replace(char::is_control, " "));
             backend.draw_text(&text, &style, at(&(place.0 + shift.0, place.1 + shift.1)))
         }
         Mark::Image { .. } => Ok(()),

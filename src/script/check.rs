@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use rhai::{AST, ASTNode, Expr, FnCallExpr, Position, Stmt};
+use rhai::{AST, ASTNode, Expr, FnAccess, FnCallExpr, Position, Stmt};
 
 use super::engine::Language;
 use super::failure::{Diagnosis, End};
@@ -93,7 +93,11 @@ impl Checker<'_> {
         };
         let mut functions: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for f in ast.iter_functions() {
-            functions.entry(f.name.to_string()).or_default().push(f.params.len());
+            let counts = functions.entry(f.name.to_string()).or_default();
+            // Of a private function no call from another script is right.
+            if f.access == FnAccess::Public {
+                counts.push(f.params.len());
+            }
         }
         if self.done.insert(file.to_path_buf()) {
             let first = self.findings.len();
@@ -396,6 +400,10 @@ impl Checker<'_> {
         let Some(functions) = functions.filter(|_| !space.contains("::")) else { return };
         let error = match functions.get(name) {
             Some(counts) if counts.contains(&count) => return,
+            Some(counts) if counts.is_empty() => {
+                let path = super::names::path(space, name);
+                translate::is_private(Error::of(Kind::Argument, Problem::NoFunction(path)), name)
+            }
             Some(counts) => {
                 let takes = counts.iter().map(|n| translate::plural(*n)).collect::<Vec<_>>().join(" or ");
                 let path = super::names::path(space, name);
@@ -404,7 +412,8 @@ impl Checker<'_> {
             None => {
                 let path = super::names::path(space, name);
                 let error = Error::of(Kind::Argument, Problem::NoFunction(path));
-                match nearest(name, functions.keys().map(String::as_str)) {
+                let public = functions.iter().filter(|(_, counts)| !counts.is_empty());
+                match nearest(name, public.map(|(name, _)| name.as_str())) {
                     Some(near) => error.hint(format!("did you mean `{space}::{near}`?")),
                     None => error,
                 }

@@ -63,6 +63,8 @@ pub struct Names {
     spaces: BTreeSet<String>,
     /// Numbers of arguments of rhai's own functions that have the name of one declared here.
     others: BTreeMap<String, BTreeSet<usize>>,
+    /// Names of private functions of scripts.
+    private: BTreeSet<String>,
 }
 
 /// rhai's functions behind operators and syntax, which no call can name.
@@ -114,11 +116,17 @@ impl Names {
             };
             Some((info.namespace.to_string(), name, first, data.num_params, params))
         };
-        for (space, name, first, count, params) in engine.collect_fn_metadata(None, registered, true) {
+        // rhai keeps them in no certain order, which would show in hints.
+        let mut all = engine.collect_fn_metadata(None, registered, true);
+        all.sort_unstable();
+        for (space, name, first, count, params) in all {
             names.registered(space, name, first, count, &params);
         }
-        for Defined { name, params } in sources.map(Sources::functions).unwrap_or_default() {
+        for Defined { name, params, private } in sources.map(Sources::functions).unwrap_or_default() {
             names.define(&name, &params);
+            if private {
+                names.private.insert(name);
+            }
         }
         names
     }
@@ -217,6 +225,11 @@ impl Names {
     /// Returns whether the namespace exists.
     pub fn has_space(&self, space: &str) -> bool {
         self.spaces.contains(space)
+    }
+
+    /// Returns whether a script has a private function of that name.
+    pub fn is_private(&self, name: &str) -> bool {
+        self.private.contains(name)
     }
 
     /// Returns whether any type has the property.

@@ -139,11 +139,35 @@ pub(super) fn tokens(engine: &Engine, text: &str) -> Vec<At> {
     found
 }
 
+/// Returns the number of tokens of the parameters of a closure or function that begin with the first of `rest`.
+fn parameters(before: &[At], rest: &[At]) -> Option<usize> {
+    let length = |closes: fn(&Token) -> bool| Some(rest[1..].iter().position(|at| closes(&at.token))? + 1);
+    let function = before.iter().rev().nth(1).is_some_and(|at| matches!(at.token, Token::Fn));
+    match &rest.first()?.token {
+        Token::LeftParen if function => length(|token| matches!(token, Token::RightParen)),
+        Token::Pipe if !before.last().is_some_and(At::ends_value) => {
+            length(|token| matches!(token, Token::Pipe))
+        }
+        _ => None,
+    }
+}
+
 /// Returns the additions for the internal names of results, and those that make a caught `e` an error value.
 fn names_and_catches(tokens: &[At]) -> Vec<Addition> {
     let mut found = Vec::new();
+    // Where the parameters of a closure or function end, and how many of them are `_`.
+    let (mut end, mut unnamed) = (0, 0);
     for (i, at) in tokens.iter().enumerate() {
+        if let Some(length) = parameters(&tokens[..i], &tokens[i..]).filter(|_| i >= end) {
+            (end, unnamed) = (i + length, 0);
+        }
         match &at.token {
+            // rhai requires different names; the first one keeps the usual one.
+            Token::Underscore if i < end => {
+                unnamed += 1;
+                let number = if unnamed > 1 { format!("_{unnamed}") } else { String::new() };
+                found.push(at.after(1, format!("{}{number}", &LATEST[1..])));
+            }
             // As a case of `switch` it stays as it is.
             Token::Underscore
                 if !matches!(tokens.get(i + 1).map(|t| &t.token), Some(Token::DoubleArrow | Token::If)) =>
@@ -317,6 +341,13 @@ mod tests {
         let engine = Engine::new();
         let text = "switch _ { 1 => _ + a_b, _ => `${_}`, 2 => _3 - _12 }";
         assert_eq!(prepare(&engine, text).0, "switch _r { 1 => _r + a_b, _ => `${_r}`, 2 => _r3 - _r12 }");
+    }
+
+    #[test]
+    fn each_parameter_without_a_name_gets_one() {
+        assert_eq!(form("|_, x, _, _| _ + f(_ | _, _)"), "|_r, x, _r_2, _r_3| _r + f(_r | _r, _r)");
+        assert_eq!(form("fn f(_, _) { |_, _| 1 }"), "fn f(_r, _r_2) { |_r, _r_2| 1 }");
+        assert!(Engine::new().compile(form("fn f(_, _) { 1 } let g = |_, _| 3;")).is_ok());
     }
 
     #[test]

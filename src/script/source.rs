@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rhai::{AST, Engine, Position};
+use rhai::{AST, Engine, FnAccess, Position};
 
 use super::call_text;
 use super::rewrite::{Insertion, prepare};
@@ -68,6 +68,8 @@ pub struct Defined {
     pub name: String,
     /// Its parameters.
     pub params: Vec<String>,
+    /// Whether only its own script can call it.
+    pub private: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -346,6 +348,7 @@ fn defined(ast: &AST) -> Vec<Defined> {
     ast.iter_functions()
         .filter(|f| !f.name.starts_with("anon$"))
         .map(|f| Defined {
+            private: f.access == FnAccess::Private,
             name: f.name.to_string(),
             params: f.params.iter().map(ToString::to_string).collect(),
         })

@@ -54,6 +54,9 @@ pub fn explain(error: &ParseErrorType) -> Error {
         P::FnMissingName => say("expected the function's name after `fn`".to_string())
             .hint("a function without a name is a closure: |x| x + 1"),
         P::FnMissingParams(name) => say(format!("expected `(..)` with the parameters of `{name}`")),
+        P::FnDuplicatedParam(name, param) if name.is_empty() => {
+            say(format!("the closure has two parameters called `{param}`"))
+        }
         P::FnDuplicatedParam(name, param) => say(format!("`{name}` has two parameters called `{param}`")),
         P::FnMissingBody(name) if name.is_empty() => say("expected the body of the closure".to_string()),
         P::FnMissingBody(name) => say(format!("expected the body `{{ .. }}` of `{name}`")),

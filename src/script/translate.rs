@@ -235,6 +235,9 @@ pub fn function_not_found(path: &str, types: &[String], names: &Names) -> Error 
                 .hint(format!("`{name}` is a property: write it without brackets"))
                 .meant(wrong, name);
         }
+        if !space.is_empty() && !names.has_space(space) && names.is_private(name) {
+            return is_private(error, name);
+        }
         return match names.nearest(space, name, receiver) {
             Some(near) => near.suggest(error, path),
             None if names.has_property(name) => {
@@ -304,6 +307,11 @@ fn imported(error: Error, space: &str, name: &str, names: &Names) -> Error {
         None if own.is_empty() => error,
         None => error.hint(format!("your scripts define {}", list(&own))),
     }
+}
+
+/// Adds the hint that other scripts cannot call the function.
+pub fn is_private(error: Error, name: &str) -> Error {
+    error.hint(format!("`{name}` is private to its script: remove `private` before its `fn`"))
 }
 
 /// Formats a number of arguments in words.
