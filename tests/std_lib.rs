@@ -212,6 +212,21 @@ fn a_search_finds_the_best_of_each_arm_and_says_where_it_lies_at_an_edge() {
 }
 
 #[test]
+fn options_and_times_out_of_range_are_refused_by_name() {
+    const SET: &str = "data::from_tensors(tensor::zeros([4, 1, 4, 4]), tensor([0, 1, 0, 1]))";
+    for wrong in ["each: 0", "each: -1", "classes: 0", "sample: -5", "sample: 2.5"] {
+        let (_, result) = run(&format!("data::inspect({SET}, #{{ {wrong}, quiet: true }});"), &[]);
+        let (name, value) = wrong.split_once(": ").unwrap();
+        let expected = format!("option `{name}` must be at least 1, found {value}");
+        assert!(result.unwrap_err().message.contains(&expected), "{wrong}");
+    }
+    for wrong in ["0.0/0.0", "1e300", "-1e12"] {
+        let (_, result) = run(&format!("time::iso({wrong})"), &[]);
+        assert!(result.unwrap_err().message.contains("in the years 0 to 9999, found"), "{wrong}");
+    }
+}
+
+#[test]
 fn a_search_refuses_what_it_cannot_do() {
     let folder = tempfile::tempdir().unwrap();
     search(folder.path(), "extend: 0", "one").1.unwrap();

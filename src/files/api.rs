@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::declare::{Display, Value};
+use crate::ensure;
 use crate::error::{Error, Result};
 use crate::files::{self, Kind};
 use crate::functions;
@@ -218,13 +219,17 @@ pub mod time {
         /// ```
         fn now() -> f64 { seconds() }
 
-        /// Returns the time in UTC as text, `2026-03-01T14:05:09Z`: now, or the given seconds since 1970.
+        /// Returns the time in UTC as text, `2026-03-01T14:05:09Z`: now, or the given seconds since 1970, up to
+        /// the year 9999.
         ///
         /// ```rhai
         /// assert_eq(time::iso(0), "1970-01-01T00:00:00Z");
         /// ```
         fn iso(seconds: Option<f64>) -> String {
             let at = match seconds { Some(s) => s, None => super::seconds()? };
+            // The first and last second that four digits can name the year of.
+            let known = -62_167_219_200.0..253_402_300_800.0;
+            ensure!(known.contains(&at), "expected seconds since 1970 in the years 0 to 9999, found {at:?}");
             Ok(text::iso_time(at.floor() as i64))
         }
     }

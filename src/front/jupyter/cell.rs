@@ -346,8 +346,10 @@ pub fn history(shared: &Shared, wanted: &message::History) -> Value {
     let past = shared.past();
     let mut found: Vec<&Past> = match wanted.hist_access_type.as_str() {
         "range" => {
-            let stop = wanted.stop.unwrap_or(usize::MAX);
-            past.iter().filter(|p| (wanted.start..stop).contains(&p.number)).collect()
+            let next = past.last().map_or(0, |p| p.number as i64 + 1);
+            let from_end = |i: i64| if i < 0 { next + i } else { i };
+            let range = from_end(wanted.start)..wanted.stop.map_or(i64::MAX, from_end);
+            past.iter().filter(|p| range.contains(&(p.number as i64))).collect()
         }
         "search" => {
             let pattern = wanted.pattern.as_deref().unwrap_or("*");
@@ -431,6 +433,8 @@ mod tests {
             codes(&message::History { start: 2, stop: Some(4), ..wanted("range") }),
             ["\"2\"", "\"1\""]
         );
+        let last = message::History { start: -1, stop: None, ..wanted("range") };
+        assert_eq!(codes(&last), ["\"30\""]);
         let search = message::History { pattern: Some("1*".to_string()), unique: true, ..wanted("search") };
         assert_eq!(codes(&search), ["\"1\""]);
         assert_eq!(

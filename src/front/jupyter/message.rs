@@ -186,10 +186,10 @@ pub struct History {
     pub output: bool,
     /// Number of entries for `tail` and `search`.
     pub n: Option<usize>,
-    /// First cell of a range.
-    pub start: usize,
-    /// Cell after the last of a range.
-    pub stop: Option<usize>,
+    /// First cell of a range; negative numbers count from the end.
+    pub start: i64,
+    /// Cell after the last of a range, counted in the same way.
+    pub stop: Option<i64>,
     /// Search pattern, with `*` and `?`.
     pub pattern: Option<String>,
     /// Whether a search lists equal cells once.
