@@ -8,7 +8,7 @@ use spectral::spectral::filter::{self, Filter, Plan};
 use spectral::torch::{DType, Tensor, autograd, fused, kernels, optim};
 
 use crate::emulation::{Emulator, device, with_kernels};
-use crate::shared::{Draw, Form, corrected, lopsided, near, tokens, value_and_gradients};
+use crate::shared::{Draw, Form, corrected, lopsided, near, same_with_a_graph, tokens, value_and_gradients};
 
 /// Returns an operator that runs under autocast.
 fn cast(form: Form) -> impl Fn(&[Tensor]) -> Tensor {
@@ -564,4 +564,59 @@ fn gradients_of_gradients() {
             assert!(a.allclose(&b, 1e-3, 1e-4 * largest).unwrap(), "{what}, input {i}");
         }
     }
+}
+
+#[test]
+fn gradients_that_record_a_graph_are_those_that_do_not() {
+    let (single, half) = (Draw::new(DType::Float32), Draw::new(DType::BFloat16));
+    let stream = |v: &[Tensor], m: &Tensor| {
+        let (s, y) = fused::stream_norm(&v[0], Some((m, &v[1])), &v[2], &v[3]).unwrap();
+        s.add(&y).unwrap()
+    };
+    let vectors = || [0; 3].map(|_| single.next(&[2, 1, 8])).to_vec();
+    let streamed = || [vec![single.next(&[2, 9, 8])], vectors()].concat();
+    let cases: [(&str, Form, Vec<Tensor>); 6] = [
+        // As in a block, where the residual is computed from the stream.
+        ("residual of the stream", &|v| stream(v, &v[0].tanh().unwrap()), streamed()),
+        ("stream twice", &|v| stream(v, &v[0]), streamed()),
+        (
+            "gate of the stream",
+            &|v| fused::gated_add(&v[0], &v[0], &v[0].mean(&[1], true).unwrap()).unwrap(),
+            vec![single.next(&[2, 9, 8])],
+        ),
+        (
+            "norm alone",
+            &|v| fused::norm_modulate(&v[0], &v[1], &v[1]).unwrap(),
+            vec![single.next(&[2, 9, 8]), single.next(&[2, 1, 8])],
+        ),
+        (
+            "attention of strided tokens",
+            &|v| fused::attend(&v[0].transpose(1, 2).unwrap(), &v[1], &v[1], 2).unwrap(),
+            vec![single.next(&[2, 24, 9]), single.next(&[4])],
+        ),
+        (
+            "mlp",
+            &|v| {
+                let b = v[1].select(0, 0).unwrap();
+                fused::mlp(&v[0].transpose(1, 2).unwrap(), (&v[1], &b), (&v[1], &b)).unwrap()
+            },
+            vec![single.next(&[2, 8, 9]), single.next(&[8, 8])],
+        ),
+    ];
+    for (what, form, inputs) in cases {
+        with_kernels(|| same_with_a_graph(what, form, &inputs, 1e-5));
+    }
+    // Only the stream records gradients.
+    let rest: Vec<Tensor> = vectors().iter().map(|t| t.detach().unwrap()).collect();
+    let m = single.next(&[2, 9, 8]).detach().unwrap();
+    let alone = |v: &[Tensor]| fused::gated_add(&v[0], &m, &rest[0]).unwrap();
+    with_kernels(|| same_with_a_graph("stream alone", &alone, &[single.next(&[2, 9, 8])], 1e-5));
+    // 36 outputs are padded, so attention takes a strided view.
+    let attended = |v: &[Tensor]| {
+        let qkv = fused::linear(&v[0], &v[1], &v[2]).unwrap();
+        fused::attend(&qkv, &v[3], &v[4], 2).unwrap()
+    };
+    let shapes: [&[i64]; 4] = [&[36, 24], &[36], &[6], &[6]];
+    let inputs = [vec![half.next(&[2, 9, 24])], shapes.map(|shape| single.next(shape)).to_vec()].concat();
+    with_kernels(|| same_with_a_graph("attention of a map", &cast(&attended), &inputs, 4e-2));
 }

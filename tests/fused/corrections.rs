@@ -5,7 +5,9 @@ use spectral::spectral::correction::{add_filtered, filtered};
 use spectral::spectral::filter::{self, Filter, Plan, Response};
 use spectral::torch::{self, DType, Device, Tensor, autograd, fused};
 
-use crate::shared::{Draw, Form, corrected, corrected_by, lopsided, tokens, value_and_gradients};
+use crate::shared::{
+    Draw, Form, corrected, corrected_by, lopsided, same_with_a_graph, tokens, value_and_gradients,
+};
 use crate::{SHAPES, agree};
 
 pub fn filters() -> Vec<Filter> {
@@ -208,6 +210,13 @@ fn corrections_of_tokens_have_second_gradients() {
         let inputs = [&inputs[..], &[draw.next(&[16, 2])]].concat();
         agree(kind, &second(&form), &inputs, 1e-4);
     }
+    // As in a block, where the residual is computed from the stream.
+    let itself = |v: &[Tensor]| {
+        let tokens = fused::Tokens::Sum { x: v[0].clone(), m: v[0].tanh().unwrap(), gate: v[1].clone() };
+        filtered(&tokens, &[(std::slice::from_ref(&plan), v[2].clone())]).unwrap()
+    };
+    let inputs = [draw.next(&[16, 9, 20]), draw.next(&[16, 1, 20]), draw.next(&[16, 2])];
+    same_with_a_graph("sum with itself", &itself, &inputs, 1e-5);
 }
 
 #[test]

@@ -4,7 +4,9 @@
 use spectral::torch::{self, DType, Device, Tensor, autograd, fused};
 
 use crate::corrections::{filters, learned, several};
-use crate::shared::{Draw, Form, corrected, corrected_by, lopsided, near, tokens, value_and_gradients};
+use crate::shared::{
+    Draw, Form, corrected, corrected_by, lopsided, near, same_with_a_graph, tokens, value_and_gradients,
+};
 
 mod corrections;
 #[path = "../shared/fused.rs"]
@@ -336,4 +338,79 @@ fn gradients_of_gradients() {
             second[0].as_ref().unwrap().mul(&way).unwrap().sum(&[], false).unwrap().item().unwrap();
         assert!((slope - expected).abs() <= 0.03 * expected.abs().max(1.0), "{what}: {slope} {expected}");
     }
+}
+
+fn turned(t: &Tensor) -> Tensor {
+    t.transpose(0, -1).unwrap()
+}
+
+#[test]
+fn inputs_that_do_not_lie_dense_have_gradients_with_a_graph() {
+    let draw = Draw::new(DType::Float32);
+    let vectors = |sizes: &[&[i64]]| sizes.iter().map(|shape| draw.next(shape)).collect::<Vec<_>>();
+    let linear = |v: &[Tensor]| fused::linear(&turned(&v[0]), &v[1], &v[2]).unwrap();
+    let mlp = |v: &[Tensor]| fused::mlp(&turned(&v[0]), (&v[1], &v[2]), (&v[3], &v[4])).unwrap();
+    let gate = |v: &[Tensor]| fused::gate(&turned(&v[0]), (&v[1], &v[2]), (&v[3], &v[4]), 0.7).unwrap();
+    let cases: [(&str, Form, Vec<Tensor>); 9] = [
+        ("linear", &linear, vectors(&[&[8, 5, 3], &[4, 8], &[4]])),
+        ("linear of rows", &linear, vectors(&[&[8, 5], &[4, 8], &[4]])),
+        ("large linear", &linear, vectors(&[&[600, 2, 2], &[600, 600], &[600]])),
+        ("mlp", &mlp, vectors(&[&[8, 5, 3], &[6, 8], &[6], &[4, 6], &[4]])),
+        ("large mlp", &mlp, vectors(&[&[600, 2, 2], &[600, 600], &[600], &[4, 600], &[4]])),
+        ("gate", &gate, vectors(&[&[8, 5], &[6, 8], &[6], &[2, 6], &[2]])),
+        ("wide gate", &gate, vectors(&[&[8, 50], &[6, 8], &[6], &[20, 6], &[20]])),
+        (
+            "norm",
+            &|v| fused::norm_modulate(&turned(&v[0]), &v[1], &v[2]).unwrap(),
+            vectors(&[&[8, 5, 3], &[3, 1, 8], &[3, 1, 8]]),
+        ),
+        (
+            "attention",
+            &|v| fused::attend(&turned(&v[0]), &v[1], &v[2], 2).unwrap(),
+            vectors(&[&[24, 5, 3], &[4], &[4]]),
+        ),
+    ];
+    for (what, f, inputs) in cases {
+        same_with_a_graph(what, f, &inputs, 1e-5);
+    }
+}
+
+#[test]
+fn inputs_that_depend_on_each_other_are_counted_once_with_a_graph() {
+    let draw = Draw::new(DType::Float32);
+    let (x, c, w) = (draw.next(&[2, 9, 8]), draw.next(&[2, 1, 8]), draw.next(&[8, 8]));
+    let m = |x: &Tensor| x.tanh().unwrap();
+    let cases: [(&str, Form, Vec<Tensor>); 6] = [
+        ("residual", &|v| fused::gated_add(&v[0], &m(&v[0]), &v[1]).unwrap(), vec![x.clone(), c.clone()]),
+        (
+            "residual of one tensor",
+            &|v| fused::gated_add(&v[0], &v[0], &v[1]).unwrap(),
+            vec![x.clone(), c.clone()],
+        ),
+        ("norm", &|v| fused::norm_modulate(&v[0], &v[1], &m(&v[1])).unwrap(), vec![x.clone(), c.clone()]),
+        (
+            "linear",
+            &|v| fused::linear(&v[0], &v[1], &m(&v[1]).select(0, 0).unwrap()).unwrap(),
+            vec![x.clone(), w.clone()],
+        ),
+        (
+            "mlp",
+            &|v| {
+                let (w, b) = (&v[1], v[1].select(0, 0).unwrap());
+                fused::mlp(&v[0], (w, &b), (w, &b)).unwrap()
+            },
+            vec![x.clone(), w.clone()],
+        ),
+        (
+            "attention",
+            &|v| fused::attend(&v[0], &v[1], &v[1], 2).unwrap(),
+            vec![draw.next(&[2, 9, 24]), draw.next(&[4])],
+        ),
+    ];
+    for (what, f, inputs) in cases {
+        same_with_a_graph(what, f, &inputs, 1e-5);
+    }
+    // The others record no gradients.
+    let [m, gate] = [&x, &c].map(|t| t.detach().unwrap());
+    same_with_a_graph("stream", &|v| fused::gated_add(&v[0], &m, &gate).unwrap(), &[x.clone()], 1e-6);
 }

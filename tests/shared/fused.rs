@@ -28,12 +28,24 @@ pub type Form<'a> = &'a dyn Fn(&[Tensor]) -> Tensor;
 
 /// Returns the value and the gradients of all inputs, for a random gradient of the value.
 pub fn value_and_gradients(f: Form, inputs: &[Tensor]) -> Vec<Tensor> {
+    gradients(f, inputs, false)
+}
+
+/// Fails unless gradients that record a graph, which other code computes, are those that record none.
+pub fn same_with_a_graph(what: &str, f: Form, inputs: &[Tensor], tolerance: f64) {
+    let (plain, recorded) = (gradients(f, inputs, false), gradients(f, inputs, true));
+    for (i, (a, b)) in recorded.iter().zip(&plain).enumerate() {
+        near(&format!("{what}, result {i}"), a, b, tolerance);
+    }
+}
+
+fn gradients(f: Form, inputs: &[Tensor], graph: bool) -> Vec<Tensor> {
     let value = f(inputs);
     let generator = Generator::new(8, Device::Cpu).unwrap();
     let weight = Tensor::randn(&value.shape(), DType::Float32, Device::Cpu, Some(&generator)).unwrap();
     let weight = weight.to_dtype(value.dtype()).unwrap().to_device(value.device()).unwrap();
     let gradients =
-        autograd::grad(std::slice::from_ref(&value), inputs, Some(&[weight]), false, false).unwrap();
+        autograd::grad(std::slice::from_ref(&value), inputs, Some(&[weight]), graph, graph).unwrap();
     [value].into_iter().chain(gradients.into_iter().map(|g| g.expect("every input takes part"))).collect()
 }
 

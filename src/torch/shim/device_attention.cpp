@@ -77,7 +77,7 @@ struct SplitNormalized : Function<SplitNormalized> {
     Tensor q = at::empty({split.batch, split.tokens, heads, split.size}, split.qkv.options()), k = at::empty_like(q);
     split.kernels.launch("qk_norm", split.blocks(), 256, split.qkv.const_data_ptr(), split.q_weight.const_data_ptr(),
                          split.k_weight.const_data_ptr(), q.data_ptr(), k.data_ptr(), int(rows), rms_eps(eps));
-    ctx->save_for_backward({split.qkv, q_weight, k_weight});
+    ctx->save_for_backward({qkv, q_weight, k_weight});
     ctx->saved_data["heads"] = heads;
     ctx->saved_data["eps"] = eps;
     // Below autograd this is a separate tensor, not a view of an input, which an autograd function may not return.
@@ -292,7 +292,7 @@ std::optional<Tensor> attend(const Tensor& qkv, const Tensor& q_weight, const Te
     return std::nullopt;
   Split split(qkv, q_weight, k_weight, heads);
   if (!split.fits() || !split.kernels.load()) return std::nullopt;
-  const auto parts = SplitNormalized::apply(qkv, q_weight, k_weight, heads, eps);
+  const auto parts = SplitNormalized::apply(qkv.contiguous(), q_weight, k_weight, heads, eps);
   const Tensor q = parts[0].transpose(1, 2), k = parts[1].transpose(1, 2), v = parts[2].transpose(1, 2);
   return mix(q, k, v).transpose(1, 2).reshape({split.batch, split.tokens, split.hidden()});
 }

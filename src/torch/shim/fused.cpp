@@ -64,9 +64,8 @@ int64_t cuts(int64_t count, int64_t rows) {
 
 // ------------------------------------------------------------------ layer norm and modulation
 struct NormModulate : Function<NormModulate> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& x_given, const Tensor& shift, const Tensor& scale,
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& shift, const Tensor& scale,
                         bool centered) {
-    const Tensor x = x_given.contiguous();
     const int64_t batch = x.size(0), tokens = x.size(1), size = x.size(2), parts = cuts(batch, tokens);
     const Vectors shifts(shift), scales(scale);
     Tensor y = at::empty_like(x), stats = at::empty({2, batch * tokens}, x.options().dtype(at::kFloat));
@@ -203,10 +202,9 @@ void each_head(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight
 
 struct Attend : Function<Attend> {
   // Both weights are missing without a norm.
-  static Tensor forward(AutogradContext* ctx, const Tensor& qkv_given, const std::optional<Tensor>& q_given,
+  static Tensor forward(AutogradContext* ctx, const Tensor& qkv, const std::optional<Tensor>& q_given,
                         const std::optional<Tensor>& k_given, int64_t heads, double eps) {
-    const Tensor qkv = qkv_given.contiguous(), q_weight = q_given.value_or(Tensor()),
-                 k_weight = k_given.value_or(Tensor());
+    const Tensor q_weight = q_given.value_or(Tensor()), k_weight = k_given.value_or(Tensor());
     const int64_t batch = qkv.size(0), tokens = qkv.size(1), hidden = qkv.size(2) / 3;
     Tensor mixed = at::empty({batch, tokens, hidden}, qkv.options());
     Tensor log_sums = at::empty({batch, heads, tokens}, qkv.options());
@@ -259,7 +257,7 @@ Tensor norm_modulate(const Tensor& x, const Tensor& shift, const Tensor& scale, 
   if (switched_on())
     if (auto y = device::norm_modulate(x, shift, scale, centered)) return *y;
   if (usable(x) && x.dim() == 3 && is_vector(shift, x) && is_vector(scale, x))
-    return NormModulate::apply(x, shift, scale, centered);
+    return NormModulate::apply(x.contiguous(), shift, scale, centered);
   return reference_norm_modulate(x, shift, scale, centered);
 }
 
@@ -292,7 +290,8 @@ Tensor attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight,
     return reference_attend(qkv, q_weight, k_weight, heads, eps);
   // The CPU operators only take float32, also under autocast: bfloat16 would be slower.
   const auto wide = [](const Tensor& w) { return w.defined() ? std::optional(w.to(at::kFloat)) : std::nullopt; };
-  return Attend::apply(qkv.to(at::kFloat), wide(q_weight), wide(k_weight), heads, eps).to(qkv.scalar_type());
+  return Attend::apply(qkv.to(at::kFloat).contiguous(), wide(q_weight), wide(k_weight), heads, eps)
+      .to(qkv.scalar_type());
 }
 
 }  // namespace sp

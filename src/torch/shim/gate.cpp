@@ -41,9 +41,9 @@ Tensor activated(const Tensor& h) {
 }
 
 struct GateNetwork : Function<GateNetwork> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& c_given, const Tensor& w1, const Tensor& b1,
-                        const Tensor& w2, const Tensor& b2, double scale) {
-    const Tensor c = c_given.contiguous(), h = cpu_linear(c, w1, b1), bias = b2.contiguous();
+  static Tensor forward(AutogradContext* ctx, const Tensor& c, const Tensor& w1, const Tensor& b1, const Tensor& w2,
+                        const Tensor& b2, double scale) {
+    const Tensor h = cpu_linear(c, w1, b1), bias = b2.contiguous();
     Tensor y, bounded;
     if (few(w2)) {
       y = at::empty({c.size(0), w2.size(0)}, c.options());
@@ -107,7 +107,7 @@ Tensor gate(const Tensor& c, const Tensor& w1, const Tensor& b1, const Tensor& w
   const bool ours = switched_on() && c.dim() == 2 && takes_product(c, c.size(1), w1, b1) &&
                     takes_product(c, w1.size(0), w2, b2) && has_cpu_linear(w1, c.size(0)) &&
                     (few(w2) || has_cpu_linear(w2, c.size(0)));
-  return ours ? GateNetwork::apply(c, w1, b1, w2, b2, scale) : reference_gate(c, w1, b1, w2, b2, scale);
+  return ours ? GateNetwork::apply(c.contiguous(), w1, b1, w2, b2, scale) : reference_gate(c, w1, b1, w2, b2, scale);
 }
 
 }  // namespace sp

@@ -273,8 +273,7 @@ struct MlpTasks {
 
 // ------------------------------------------------------------------ operators with gradients
 struct LinearMap : Function<LinearMap> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& x_given, const Tensor& weight, const Tensor& bias) {
-    const Tensor x = x_given.contiguous();
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight, const Tensor& bias) {
     ctx->save_for_backward({x, weight, bias});
     return has_cpu_linear(weight) ? cpu_linear(x, weight, bias) : product(x, weight, bias);
   }
@@ -329,8 +328,8 @@ void gelu_backward(const Tensor& x, const Tensor& gradient, const Tensor& y) {
 
 // GELU between products in bfloat16.
 struct Gelu : Function<Gelu> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& x_given) {
-    const Tensor x = x_given.contiguous(), y = at::empty_like(x);
+  static Tensor forward(AutogradContext* ctx, const Tensor& x) {
+    const Tensor y = at::empty_like(x);
     gelu(x, y);
     ctx->save_for_backward({x});
     return y;
@@ -346,9 +345,8 @@ struct Gelu : Function<Gelu> {
 };
 
 struct FeedForward : Function<FeedForward> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& x_given, const Tensor& w1, const Tensor& b1,
-                        const Tensor& w2, const Tensor& b2, bool kept) {
-    const Tensor x = x_given.contiguous();
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2,
+                        const Tensor& b2, bool kept) {
     if (has_cpu_linear(w1) && has_cpu_linear(w2)) {
       Tensor h = kept ? at::empty({x.size(0), x.size(1), w1.size(0)}, x.options()) : Tensor();
       const Tensor y = MlpTasks{x, w1, b1, w2, b2}.forward(h);
@@ -398,12 +396,12 @@ Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2
   if (!switched_on() || !x.is_cpu() || x.dim() == 0) return reference_mlp(x, w1, b1, w2, b2);
   if (x.dim() != 3 || !takes_product(x, x.size(-1), w1, b1) || !takes_product(x, w1.size(0), w2, b2)) {
     const Tensor h = at::linear(x, w1, b1);
-    return at::linear(usable(h) ? Gelu::apply(h) : at::gelu(h, "tanh"), w2, b2);
+    return at::linear(usable(h) ? Gelu::apply(h.contiguous()) : at::gelu(h, "tanh"), w2, b2);
   }
   bool kept = false;
   if (at::GradMode::is_enabled())
     for (const Tensor* t : {&x, &w1, &b1, &w2, &b2}) kept = kept || t->requires_grad();
-  return FeedForward::apply(x, w1, b1, w2, b2, kept);
+  return FeedForward::apply(x.contiguous(), w1, b1, w2, b2, kept);
 }
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
@@ -413,7 +411,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   // For a few rows of an embedding, waking a library's threads takes longer than multiplying.
   const bool tokens = x.dim() == 3, rows = x.dim() == 2 && has_cpu_linear(weight, x.size(0));
   const bool ours = switched_on() && (tokens || rows) && takes_product(x, x.size(-1), weight, bias);
-  return ours ? LinearMap::apply(x, weight, bias) : at::linear(x, weight, bias);
+  return ours ? LinearMap::apply(x.contiguous(), weight, bias) : at::linear(x, weight, bias);
 }
 
 }  // namespace sp

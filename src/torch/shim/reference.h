@@ -25,20 +25,24 @@ inline Tensor like_vector(const Tensor& sums, const Tensor& t) {
 }
 
 // Returns gradients that can be differentiated again: those of the reference implementation, whose graph is
-// recorded. Outputs with an undefined gradient are left out.
+// recorded. Outputs with an undefined gradient are left out. One input may be computed from another, or be the same
+// tensor, and the caller adds up what reaches it on all paths; so each gradient is that of a view, which only this
+// operator uses. An operator makes an input dense before its function of autograd starts, not in it: what is made in it
+// has no graph.
 template <class Plain>
 variable_list differentiable(const variable_list& inputs, const variable_list& gradients, Plain&& plain) {
-  variable_list wanted, outputs, given;
-  for (const Tensor& t : inputs)
-    if (t.defined() && t.requires_grad()) wanted.push_back(t);
-  const variable_list all_outputs = plain(inputs);
+  variable_list views = inputs, wanted, outputs, given;
+  for (Tensor& t : views)
+    if (t.defined() && t.requires_grad()) wanted.push_back(t = t.view_as(t));
+  const variable_list all_outputs = plain(views);
   for (size_t i = 0; i < gradients.size(); ++i)
-    if (gradients[i].defined()) {
+    if (gradients[i].defined() && all_outputs[i].requires_grad()) {
       outputs.push_back(all_outputs[i]);
       given.push_back(gradients[i]);
     }
-  auto found = torch::autograd::grad(outputs, wanted, given, true, true, true);
   variable_list all(inputs.size());
+  if (wanted.empty() || outputs.empty()) return all;
+  const auto found = torch::autograd::grad(outputs, wanted, given, true, true, true);
   for (size_t i = 0, next = 0; i < inputs.size(); ++i)
     if (inputs[i].defined() && inputs[i].requires_grad()) all[i] = found[next++];
   return all;
