@@ -3,6 +3,7 @@
 //! The kernels are emulated on the CPU, or run on the GPU that `SPECTRAL_TEST_DEVICE` names, as in
 //! `cargo xtask test --cuda`.
 
+use spectral::error::Result;
 use spectral::spectral::correction::{add_filtered, filtered};
 use spectral::spectral::filter::{self, Filter, Plan};
 use spectral::torch::{DType, Tensor, autograd, fused, kernels, optim};
@@ -138,6 +139,19 @@ fn the_stream_and_its_norm() {
         kernels: &kernels,
     }
     .check();
+    // One vector for all images beside others for each: the kernel writes all their gradients in one dtype.
+    for expanded in 2..5 {
+        let shape = |place: usize| if place == expanded { [1, 1, 24] } else { [3, 1, 24] };
+        let tokens = || half.next(&[3, 9, 24]);
+        let [gate, shift, scale] = [2, 3, 4].map(|place| half.next(&shape(place)));
+        let form = |v: &[Tensor]| {
+            let [gate, shift, scale] = [2, 3, 4].map(|i: usize| v[i].expand(&[3, 1, 24]).unwrap());
+            both(fused::stream_norm(&v[0], Some((&v[1], &gate)), &shift, &scale).unwrap(), 0)
+        };
+        let what = format!("vector {expanded} expanded");
+        let inputs = [tokens(), tokens(), gate, shift, scale];
+        Case { what, form: &form, inputs: &inputs, tolerance: HALF, cast: false, kernels: &kernels }.check();
+    }
 }
 
 /// The gradient of a bias is the column sums that the kernel after it has computed, and stays correct if those
@@ -619,4 +633,32 @@ fn gradients_that_record_a_graph_are_those_that_do_not() {
     let shapes: [&[i64]; 4] = [&[36, 24], &[36], &[6], &[6]];
     let inputs = [vec![half.next(&[2, 9, 24])], shapes.map(|shape| single.next(shape)).to_vec()].concat();
     with_kernels(|| same_with_a_graph("attention of a map", &cast(&attended), &inputs, 4e-2));
+}
+
+#[test]
+fn sizes_that_do_not_match_are_errors() {
+    let draw = Draw::new(DType::Float32);
+    let [x, qkv] = [[2, 3, 6], [2, 3, 48]].map(|shape| draw.next(&shape));
+    let fails = |what: &str, form: &dyn Fn() -> Result<Tensor>| {
+        let run = || autograd::autocast(device(), form);
+        let emulator = Emulator::default();
+        assert!(kernels::emulated(&emulator, run).is_err(), "{what} under autocast");
+        assert!(kernels::emulated(&emulator, form).is_err(), "{what}");
+    };
+    for (weight, bias) in [([4, 5], 4), ([4, 6], 3), ([4, 7], 4)] {
+        let (w, b) = (draw.next(&weight), draw.next(&[bias]));
+        let (fit, own) = (draw.next(&[weight[0], 6]), draw.next(&[6]));
+        let what = format!("{weight:?} and {bias}");
+        fails(&format!("linear of {what}"), &|| fused::linear(&x, &w, &b));
+        let second = draw.next(&[6, weight[0]]);
+        fails(&format!("mlp with first {what}"), &|| fused::mlp(&x, (&w, &b), (&second, &own)));
+        if weight[1] != 6 {
+            let inner = draw.next(&[weight[0]]);
+            fails(&format!("mlp with second {what}"), &|| fused::mlp(&x, (&fit, &inner), (&w, &b)));
+        }
+    }
+    for (q, k) in [(4, 4), (8, 4), (16, 8)] {
+        let (q, k) = (draw.next(&[q]), draw.next(&[k]));
+        fails("attention", &|| fused::attend(&qkv, &q, &k, 2));
+    }
 }

@@ -288,7 +288,8 @@ std::optional<Tensor> attend(const Tensor& qkv, const Tensor& q_weight, const Te
   }
   if (!q_weight.defined() || !k_weight.defined() || !stored(q_weight) ||
       q_weight.scalar_type() != k_weight.scalar_type() || q_weight.device() != qkv.device() ||
-      k_weight.device() != qkv.device() || (autocasts(qkv) && qkv.scalar_type() != at::kBFloat16))
+      k_weight.device() != qkv.device() || q_weight.dim() != 1 || q_weight.sizes() != k_weight.sizes() ||
+      qkv.size(2) != 3 * heads * q_weight.size(0) || (autocasts(qkv) && qkv.scalar_type() != at::kBFloat16))
     return std::nullopt;
   Split split(qkv, q_weight, k_weight, heads);
   if (!split.fits() || !split.kernels.load()) return std::nullopt;

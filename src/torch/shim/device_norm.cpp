@@ -40,13 +40,19 @@ struct Norm {
                                  pack(most, size, gradients));
     kernels.define("GATED", m.defined()).define("X", x.scalar_type());
     kernels.define("M", m.defined() ? m.scalar_type() : x.scalar_type()).define("Y", to);
-    kernels.define("C", shift.t.scalar_type()).define("D", shift.gradient_type());
+    kernels.define("C", shift.t.scalar_type()).define("D", gradient_type());
     kernels.define("SIZE", size).define("VEC", vec).define("WARPS", warps());
     if (!centered) kernels.define("CENTERED", false);
   }
   // When a thread needs many registers, more of the smaller blocks run at once.
   int64_t warps() const { return m.defined() && size > 256 ? 4 : 8; }
   int64_t sums() const { return m.defined() ? 4 : 2; }
+  // The kernel writes the gradients of all three vectors in one dtype, but each can be expanded for itself.
+  at::ScalarType gradient_type() const {
+    const bool expanded = gate.stride == 0 || shift.stride == 0 || scale.stride == 0;
+    return expanded ? at::kFloat : shift.type();
+  }
+  Tensor gradient(const ImageVectors& of) const { return of.gradient(batch, gradient_type()); }
   // A warp holds a token and its sums in registers, so the token must not be too wide.
   static bool fits(int64_t size, bool gated) { return size <= (gated ? 384 : 1280); }
 };
@@ -98,8 +104,8 @@ struct NormModulate : Function<NormModulate> {
     Norm norm(tokens, m, gate, shift, scale, centered, to, {&dy, carried.defined() ? &carried : &dy});
     TORCH_CHECK(norm.kernels.load(), "the kernels of norm_modulate are gone");
     Tensor dx = at::empty_like(norm.x), dm = m.defined() ? at::empty_like(norm.m) : Tensor();
-    Tensor dshift = norm.shift.gradient(norm.batch), dscale = norm.shift.gradient(norm.batch);
-    Tensor dgate = m.defined() ? norm.gate.gradient(norm.batch) : Tensor();
+    Tensor dshift = norm.gradient(norm.shift), dscale = norm.gradient(norm.scale);
+    Tensor dgate = m.defined() ? norm.gradient(norm.gate) : Tensor();
     Tensor sums = at::empty({norm.batch, norm.parts, norm.sums(), norm.size}, stats.options());
     Tensor columns = m.defined() ? at::empty({norm.batch, norm.size}, stats.options()) : Tensor();
     auto* mean = stats.const_data_ptr<float>();

@@ -179,17 +179,23 @@ bool rounded(const Tensor& x, std::initializer_list<const Tensor*> weights) {
   return x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16;
 }
 
+// Whether the sizes of a map match. Libtorch reports the error for others, which padding would hide.
+bool matches(int64_t in, const Tensor& weight, const Tensor& bias) {
+  return weight.dim() == 2 && weight.size(1) == in && bias.dim() == 1 && bias.size(0) == weight.size(0);
+}
+
 }  // namespace
 
 namespace sp::device {
 
 std::optional<Tensor> linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  if (!rounded(x, {&weight, &bias})) return std::nullopt;
+  if (!rounded(x, {&weight, &bias}) || !matches(x.size(-1), weight, bias)) return std::nullopt;
   return Product::apply(x, weight, bias);
 }
 
 std::optional<Tensor> mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2) {
   if (!has_kernels(x) || x.numel() == 0 || x.dim() < 2) return std::nullopt;
+  if (!matches(x.size(-1), w1, b1) || !matches(w1.size(0), w2, b2)) return std::nullopt;
   auto type = at::kBFloat16;
   if (!rounded(x, {&w1, &b1, &w2, &b2})) {
     if (autocasts(x)) return std::nullopt;

@@ -253,7 +253,8 @@ std::optional<Tensor> gated_add_corrected(const Tensor& x, const Tensor& m, cons
   const bool channels = k.dim() == 3;
   const bool fits = x.defined() ? takes_residual(x, m, gate) : takes(m);
   if (!fits || k.device() != m.device() || !stored(k) || k.size(0) != m.size(0) ||
-      (channels && k.size(2) != m.size(2)) || correction.filters.size() > MOST_ON_DEVICE)
+      k.size(1) != int64_t(correction.filters.size()) + 1 || (channels && k.size(2) != m.size(2)) ||
+      correction.filters.size() > MOST_ON_DEVICE)
     return std::nullopt;
   std::vector<Tensor> matrices;
   for (const GridFilter& filter : correction.filters) {

@@ -29,14 +29,14 @@ struct ImageVectors {
   bool defined() const { return t.defined(); }
   const void* data() const { return sp::data(t); }
   at::ScalarType type() const { return defined() ? t.scalar_type() : at::kFloat; }
-  // The dtype and the shape of its gradient before images are summed.
-  bool shared() const { return stride == 0; }
-  at::ScalarType gradient_type() const { return shared() ? at::kFloat : type(); }
-  Tensor gradient(int64_t batch) const {
-    return defined() ? at::empty({batch, 1, t.size(2)}, t.options().dtype(gradient_type())) : Tensor();
+  // The dtype of its gradient before images are summed.
+  at::ScalarType gradient_type() const { return stride == 0 ? at::kFloat : type(); }
+  Tensor gradient(int64_t batch, at::ScalarType type) const {
+    return defined() ? at::empty({batch, 1, t.size(2)}, t.options().dtype(type)) : Tensor();
   }
+  Tensor gradient(int64_t batch) const { return gradient(batch, gradient_type()); }
   Tensor finish(const Tensor& gradient) const {
-    return defined() && shared() ? at::sum_to(gradient, t.sizes()).to(type()) : gradient;
+    return defined() ? at::sum_to(gradient, t.sizes()).to(type()) : gradient;
   }
 };
 
