@@ -37,6 +37,21 @@ fn names_share_a_tensor_until_it_is_copied() {
 }
 
 #[test]
+fn numbers_for_tensors_of_libtorch_operators_are_exact_and_keep_the_dtype() {
+    let code = r#"
+        let one = tensor([1.0], #{ dtype: "float64" });
+        [
+            aten("eq", [tensor([16777217]), 16777216]).item(), aten("mul", [one, 0.1]).item() == 0.1,
+            aten("where.self", [tensor([true]), tensor([1]), 16777217]).dtype,
+            aten("where.self", [tensor([false]), tensor([1]), 16777217]).item(),
+            aten("mul", [tensor([1.0]), 0.1]).dtype, aten("add", [tensor([1.0], #{ dtype: "bfloat16" }), 2]).dtype,
+            aten("add", [tensor([1]), 0.5]).dtype,
+        ]"#;
+    let expected = r#"[false, true, "int64", 16777217, "float32", "bfloat16", "float32"]"#;
+    assert_eq!(shown(code), expected);
+}
+
+#[test]
 fn rows_and_elements_are_iterated_over() {
     let code = "let s = []; for row in tensor([[1, 2], [3, 4]]) { for x in row { s.push(x.item()) } } s";
     assert_eq!(shown(code), "[1, 2, 3, 4]");

@@ -23,12 +23,13 @@ functions! { script global;
     ///
     /// Arguments that are left out take the defaults of the schema, which `aten_schema` prints. Several results are
     /// returned as an array. For an operator with overloads, the first that accepts the arguments runs;
-    /// `"name.overload"` selects one.
+    /// `"name.overload"` selects one. A number in place of a tensor is exact, and leaves the dtype of the other tensors.
     ///
     /// ```rhai
     /// let x = tensor([3.0, 1.0, 2.0]);
     /// assert_eq(aten("sort", [x], #{ descending: true })[0], tensor([3.0, 2.0, 1.0]));
     /// assert_eq(aten("special_log_ndtr", [tensor([0.0])]), tensor([0.5]).log());
+    /// assert_eq(aten("where.self", [x > 1, x.to("int64"), 0]), tensor([3, 0, 2]));
     /// ```
     fn aten(name: String, arguments: Option<Vec<Value>>, named: Option<Map>) -> Value {
         let (arguments, named) = (arguments.unwrap_or_default(), named.unwrap_or_default());

@@ -125,6 +125,14 @@ static at::ScalarType dtype_named(const std::string& name) {
   TORCH_CHECK(false, "unknown dtype \"", name, "\"");
 }
 
+// Returns a number as PyTorch passes it for a tensor: exact, but without a say in the dtype of a result of tensors of
+// its kind.
+static Tensor wrapped(const at::Scalar& number) {
+  Tensor made = at::scalar_tensor(number, number.type());
+  made.unsafeGetTensorImpl()->set_wrapped_number(true);
+  return made;
+}
+
 static c10::IValue convert(const Value& v, const c10::TypePtr& type, const c10::TypePtr& real,
                            const std::string& name) {
   auto fail = [&]() -> c10::IValue { throw Refused{TYPE, name, type->str(), v.tag, 0}; };
@@ -139,8 +147,8 @@ static c10::IValue convert(const Value& v, const c10::TypePtr& type, const c10::
     }
     case c10::TypeKind::TensorType:
       if (v.tag == TENSOR) return *static_cast<Tensor*>(v.pointer);
-      if (v.tag == INT) return at::scalar_tensor(v.integer);
-      if (v.tag == FLOAT) return at::scalar_tensor(v.number);
+      if (v.tag == INT) return wrapped(v.integer);
+      if (v.tag == FLOAT) return wrapped(v.number);
       return fail();
     case c10::TypeKind::IntType:
       if (v.tag == INT) return v.integer;
