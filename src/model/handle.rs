@@ -383,15 +383,17 @@ impl Model {
         &self.0.parameters
     }
 
-    /// Returns recorded graphs of functions that call this model.
+    /// Returns recorded graphs of functions that call this model, and perhaps another one.
     ///
-    /// Returns `None`, with a warning, if its forward pass calls user code, which cannot be recorded.
-    pub fn graphs(&self) -> Option<Graphs> {
-        if self.0.design.calls_code() {
+    /// Returns `None`, with a warning, if a forward pass calls user code, which cannot be recorded.
+    pub fn graphs(&self, other: Option<&Model>) -> Option<Graphs> {
+        let models = || std::iter::once(self).chain(other);
+        if models().any(|model| model.0.design.calls_code()) {
             graph::refuse("a filter or part calls code at each step, which cannot be recorded");
             return None;
         }
-        Some(Graphs::new(self.device(), self.parameters().iter().map(|(_, p)| p.clone()).collect()))
+        let weights = models().flat_map(|model| model.parameters().iter().map(|(_, p)| p.clone()));
+        Some(Graphs::new(self.device(), weights.collect()))
     }
 
     /// Returns the properties that a builder for this model has.

@@ -17,7 +17,7 @@ impl RecordedBackward {
     /// Creates an empty recorder; returns `None`, with a warning, if the model calls code in its forward pass,
     /// which cannot be recorded.
     pub fn new(model: &Model, optimizer: &Optimizer) -> Option<Self> {
-        Some(Self { graphs: model.graphs()?, optimizer: optimizer.clone() })
+        Some(Self { graphs: model.graphs(None)?, optimizer: optimizer.clone() })
     }
 
     /// Returns the loss of `backward` for `inputs` and the gradients it computes, which are removed from the

@@ -243,16 +243,19 @@ fn copies_of_weights_in_bfloat16_are_current_in_a_replay() {
 }
 
 fn samples(model: &Model, cuda_graph: bool, sampler: Solver) -> Tensor {
+    let options = SampleOptions { cuda_graph, sampler, ..SampleOptions::default() };
+    guided_samples(model, options)
+}
+
+fn guided_samples(model: &Model, options: SampleOptions) -> Tensor {
     let labels = Tensor::from_i64(&[0, 1, 2, 3, 10], &[5]).unwrap();
     let options = SampleOptions {
         labels: Some(Labels::Tensor(labels)),
         steps: 6,
         guidance: 1.7,
         guidance_interval: (0.3, 0.9),
-        sampler,
         batch: Some(2),
-        cuda_graph,
-        ..SampleOptions::default()
+        ..options
     };
     sample(model, &options, &Context::default()).unwrap()
 }
@@ -280,10 +283,37 @@ fn samples_are_those_without_graphs() {
     assert!(same(&recorded, &plain), "with kernels");
 }
 
+/// The host writes nothing while a graph is recorded: a replay would not write it again.
+#[test]
+fn guidance_by_a_weaker_model_or_of_some_channels_is_recorded() {
+    let (strong, weak) = (model(&paper()), model(&paper()));
+    for (_, p) in weak.parameters() {
+        no_grad(|| p.copy_(&p.mul_scalar(0.8)?)).unwrap();
+    }
+    let weaker = SampleOptions { autoguidance: Some(weak.clone()), ..SampleOptions::default() };
+    let some = SampleOptions { guidance_channels: Some(1), ..SampleOptions::default() };
+    fused::with_reference_operators(|| {
+        for (what, options) in [("a weaker model", &weaker), ("some channels", &some)] {
+            let plain = guided_samples(&strong, options.clone());
+            let before = if device().is_cuda() { 0 } else { replays() };
+            let recorded = with_graphs(|| {
+                guided_samples(&strong, SampleOptions { cuda_graph: true, ..options.clone() })
+            });
+            assert!(same(&recorded, &plain), "{what}");
+            assert!(device().is_cuda() || replays() > before, "{what}: nothing was replayed");
+        }
+        let code = Some(model(&Filter::new(filter::Custom::default()).unwrap()));
+        let options = SampleOptions { autoguidance: code, cuda_graph: true, ..SampleOptions::default() };
+        let before = if device().is_cuda() { 0 } else { replays() };
+        with_graphs(|| guided_samples(&strong, options));
+        assert!(device().is_cuda() || replays() == before, "code of the weaker model was recorded");
+    });
+}
+
 #[test]
 fn a_filter_of_the_users_code_is_not_recorded() {
     let model = model(&Filter::new(filter::Custom::default()).unwrap());
-    assert!(model.graphs().is_none());
+    assert!(model.graphs(None).is_none());
     fused::with_reference_operators(|| {
         let plain = samples(&model, false, Solver::Euler);
         assert!(same(&with_graphs(|| samples(&model, true, Solver::Euler)), &plain));

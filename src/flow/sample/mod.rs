@@ -431,7 +431,7 @@ fn graphs(model: &Model, options: &SampleOptions) -> Option<Graphs> {
         graph::refuse("a recording needs a sampler with given steps and one guidance scale for all images");
         return None;
     }
-    model.graphs()
+    model.graphs(options.autoguidance.as_ref())
 }
 
 /// Returns the labels, checked against the model's classes.

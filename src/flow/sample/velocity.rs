@@ -99,7 +99,13 @@ fn extrapolated(
 ) -> Result<Tensor> {
     let guided = options.guidance_channels.unwrap_or(channels).min(channels);
     let (from, own) = (from.narrow(1, 0, guided)?, to.narrow(1, 0, guided)?);
-    replaced(to, from.add(&own.sub(&from)?.mul(&column(scales, &own)?)?)?)
+    let way = own.sub(&from)?;
+    // A recording as a CUDA graph may not wait for a column to be copied to the device.
+    let moved = match scales {
+        [first, rest @ ..] if rest.iter().all(|scale| scale == first) => way.mul_scalar(*first)?,
+        _ => way.mul(&column(scales, &own)?)?,
+    };
+    replaced(to, from.add(&moved)?)
 }
 
 /// Returns `output` with other first channels.

@@ -51,7 +51,7 @@ impl Bench {
         // Models that call code warn that they cannot be recorded.
         let recorded = match setting.options.graph {
             false => None,
-            true => match (RecordedBackward::new(&model, &optimizer), model.graphs()) {
+            true => match (RecordedBackward::new(&model, &optimizer), model.graphs(None)) {
                 (Some(backward), Some(forward)) => Some(RefCell::new(Recorded { backward, forward })),
                 _ => None,
             },
