@@ -112,10 +112,8 @@ impl Ranks {
         let gpus = Arc::new(OnceLock::new());
         let connected = Arc::clone(&gpus);
         let notify: Notify = Arc::new(move |notice| {
-            if let (Notice::End(..), Some(Gpus::Connected(gpus))) = (&notice, connected.get()) {
-                gpus.abort();
-            }
-            notify(notice);
+            let gpus = connected.get().filter(|_| matches!(notice, Notice::End(..)));
+            aborting(&*notify, notice, gpus);
         });
         let member = Member { host: host(), process: std::process::id() };
         let link = if rank == 0 {
@@ -328,6 +326,15 @@ impl Ranks {
         if let Some(inner) = &self.0 {
             inner.link.leave(time);
         }
+    }
+}
+
+/// Passes on a notice, then ends what waits on connected GPUs. An abort can itself wait for NCCL, and whoever receives the
+/// notice ends the program after a time.
+fn aborting(notify: &dyn Fn(Notice), notice: Notice, gpus: Option<&Gpus>) {
+    notify(notice);
+    if let Some(Gpus::Connected(gpus)) = gpus {
+        gpus.abort();
     }
 }
 

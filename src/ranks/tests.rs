@@ -233,3 +233,31 @@ fn a_process_alone_is_the_only_rank() {
     ranks.barrier().unwrap();
     ranks.leave(Duration::MAX);
 }
+
+/// In the fake a collective that is not queued waits for the other rank while it is started.
+#[test]
+fn an_end_is_passed_on_while_a_collective_of_gpus_cannot_be_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let (nccl, _) = crate::torch::nccl::tests::fake(&folder);
+    let id = Id::parse(&nccl.id().unwrap().text()).unwrap();
+    let join = |rank| Communicator::join(Arc::clone(&nccl), id, (rank, 2), Device::Cpu).unwrap();
+    let x = || Tensor::from_f32(&[1.0], &[1]).unwrap();
+    let (first, second) = std::thread::scope(|scope| {
+        let second = scope.spawn(|| join(1));
+        (Gpus::Connected(join(0)), second.join().unwrap())
+    });
+    let Gpus::Connected(own) = &first else { unreachable!() };
+    let (told, hears) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| own.sum(&x()));
+        std::thread::sleep(Duration::from_millis(100));
+        let notify = move |notice| told.send(notice).unwrap();
+        let first = &first;
+        scope.spawn(move || aborting(&notify, Notice::End(3, None), Some(first)));
+        let heard = hears.recv_timeout(Duration::from_secs(5));
+        // The other rank comes, or this test would not end.
+        second.sum(&x()).unwrap();
+        assert_eq!(heard, Ok(Notice::End(3, None)));
+    });
+    assert!(own.check().is_err());
+}

@@ -113,7 +113,7 @@ pub struct Communicator {
     nccl: Arc<Nccl>,
     /// Null after it was aborted.
     raw: AtomicPtr<c_void>,
-    /// Held while a collective is queued, so that an abort does not come in between.
+    /// Held while the communicator is in use, so that an abort does not free it meanwhile.
     queueing: Mutex<()>,
     device: Device,
 }
@@ -157,6 +157,7 @@ impl Communicator {
 
     /// Fails if a collective has failed since it was queued.
     pub fn check(&self) -> Result<()> {
+        let _queueing = self.queueing.lock().unwrap_or_else(PoisonError::into_inner);
         let raw = self.raw.load(Ordering::SeqCst);
         if raw.is_null() {
             return Err(aborted());
@@ -167,7 +168,8 @@ impl Communicator {
         self.nccl.check(status)
     }
 
-    /// Makes all collectives end, also those that wait for a rank that will not come, and later ones fail.
+    /// Makes all collectives end, also those that wait for a rank that will not come, and later ones fail. Waits while
+    /// NCCL queues a collective.
     pub fn abort(&self) {
         let _waits = self.queueing.lock().unwrap_or_else(PoisonError::into_inner);
         let raw = self.raw.swap(null_mut(), Ordering::SeqCst);
@@ -246,14 +248,14 @@ fn on<T>(device: Device, body: impl FnOnce() -> Result<T>) -> Result<T> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::path::PathBuf;
     use std::process::Command;
 
     use super::*;
 
     /// Compiles `tests/nccl/fake.c`, whose ranks are threads and whose device is the CPU.
-    fn fake(folder: &tempfile::TempDir) -> (Arc<Nccl>, PathBuf) {
+    pub(crate) fn fake(folder: &tempfile::TempDir) -> (Arc<Nccl>, PathBuf) {
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/nccl/fake.c");
         let file = folder.path().join("libfake.so");
         let compiler = std::env::var("CC").unwrap_or("cc".to_string());
@@ -366,5 +368,34 @@ mod tests {
                 ranks.abort();
             }
         });
+    }
+
+    #[test]
+    fn an_abort_does_not_free_what_is_being_asked_for_errors() {
+        let folder = tempfile::tempdir().unwrap();
+        let (nccl, file) = fake(&folder);
+        // SAFETY: as above.
+        let library = unsafe { Library::new(file) }.unwrap();
+        on_ranks(&nccl, 1, |ranks, _| {
+            std::thread::scope(|scope| {
+                let a_while = |milliseconds| {
+                    std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+                };
+                scope.spawn(move || {
+                    while ranks.check().is_ok() {
+                        a_while(1);
+                    }
+                });
+                a_while(50);
+                ranks.abort();
+            });
+        });
+        // SAFETY: the function of the fake takes nothing and returns an integer.
+        let freed = unsafe {
+            let freed: libloading::Symbol<unsafe extern "C" fn() -> c_int> =
+                library.get(b"fake_freed").unwrap();
+            freed()
+        };
+        assert_eq!(freed, 0);
     }
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct { char internal[128]; } Id;
 enum { MOST = 16, SUM = 1, BROADCAST, GATHER };
@@ -22,7 +23,7 @@ typedef struct { World* world; int rank; } Comm;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static World worlds[64];
-static int error, async_error, queued, waiting, ids;
+static int error, async_error, queued, waiting, ids, asking, freed;
 
 void fake_error(int value) { error = value; }
 void fake_async_error(int value) { async_error = value; }
@@ -30,6 +31,14 @@ void fake_queue(int value) { queued = value; }
 int fake_waiting(void) {
   pthread_mutex_lock(&mutex);
   int found = waiting;
+  pthread_mutex_unlock(&mutex);
+  return found;
+}
+
+// Whether a communicator was freed while it was asked for errors.
+int fake_freed(void) {
+  pthread_mutex_lock(&mutex);
+  int found = freed;
   pthread_mutex_unlock(&mutex);
   return found;
 }
@@ -136,12 +145,20 @@ int ncclAllGather(const void* from, void* to, size_t count, int type, Comm* comm
 }
 int ncclCommGetAsyncError(Comm* comm, int* status) {
   (void)comm;
+  pthread_mutex_lock(&mutex);
+  ++asking;
+  pthread_mutex_unlock(&mutex);
+  usleep(20000);
+  pthread_mutex_lock(&mutex);
+  --asking;
   *status = async_error;
+  pthread_mutex_unlock(&mutex);
   return 0;
 }
 int ncclCommAbort(Comm* comm) {
   pthread_mutex_lock(&mutex);
   comm->world->aborted = 1;
+  if (asking) freed = 1;
   if (queued) waiting = 0;
   pthread_cond_broadcast(&changed);
   pthread_mutex_unlock(&mutex);
