@@ -56,8 +56,7 @@ impl State {
     fn compile(&mut self, device: i32, file: &'static str, defines: &str) -> Result<i64> {
         let Opened { driver, nvrtc } = self.opened()?;
         let arch = driver.arch(device)?;
-        let cubin = store::compiled(nvrtc, file, defines, &arch)?;
-        let module = driver.load(device, &cubin)?;
+        let module = store::loaded(nvrtc, (file, defines, &arch), |cubin| driver.load(device, cubin))?;
         let mut functions = Vec::new();
         for name in names(source(file)?) {
             let name =

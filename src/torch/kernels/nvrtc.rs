@@ -34,6 +34,8 @@ pub struct Nvrtc {
     _libraries: [Option<Library>; 2],
 }
 
+const BUILTINS: &str = "libnvrtc-builtins";
+
 /// Returns the folders to search: the one named by `SPECTRAL_NVRTC`, those of pip packages beside libtorch, and
 /// libtorch's own.
 fn candidates() -> Vec<PathBuf> {
@@ -48,12 +50,16 @@ fn candidates() -> Vec<PathBuf> {
     folders
 }
 
-/// Returns the first library in a folder whose name has this prefix, except variants for old drivers (`.alt.`).
+/// Returns the first library in a folder whose name has this prefix, except variants for old drivers (`.alt.`) and, unless
+/// the prefix names it, the compiler's library of builtins.
 fn library_in(folder: &Path, start: &str) -> Option<PathBuf> {
     let mut names: Vec<_> =
         std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.file_name()).collect();
     names.sort();
-    let fits = |name: &str| name.starts_with(start) && name.contains(".so") && !name.contains(".alt.");
+    let fits = |name: &str| {
+        let other = name.starts_with(BUILTINS) && start != BUILTINS;
+        name.starts_with(start) && name.contains(".so") && !name.contains(".alt.") && !other
+    };
     names.iter().filter_map(|n| n.to_str()).find(|n| fits(n)).map(|name| folder.join(name))
 }
 
@@ -62,7 +68,6 @@ impl Nvrtc {
     pub fn find() -> Result<Self> {
         for folder in candidates() {
             let library = library_in(&folder, "libnvrtc.so").or_else(|| library_in(&folder, "libnvrtc-"));
-            let library = library.filter(|path| !path.to_string_lossy().contains("builtins"));
             if let Some(library) = library {
                 return Self::open(&library);
             }
@@ -84,7 +89,7 @@ impl Nvrtc {
         // SAFETY: the libraries only run their own initializers; names and types match NVRTC's interface.
         unsafe {
             // The compiler looks up its builtins library by name and finds it if it is already loaded.
-            let builtins = path.parent().and_then(|folder| library_in(folder, "libnvrtc-builtins"));
+            let builtins = path.parent().and_then(|folder| library_in(folder, BUILTINS));
             let builtins = builtins.map(|path| Library::new(path)).transpose().map_err(failed)?;
             let library = Library::new(path).map_err(failed)?;
             macro_rules! symbol {
@@ -191,5 +196,28 @@ impl Drop for Owned<'_> {
     fn drop(&mut self) {
         // SAFETY: created by the same library; null is allowed.
         unsafe { (self.nvrtc.destroy)(&raw mut self.handle) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_compiler_is_found_beside_its_builtins() {
+        let folder = tempfile::tempdir().unwrap();
+        let found = |start| {
+            let path = library_in(folder.path(), start)?;
+            path.file_name().and_then(|name| name.to_str()).map(str::to_string)
+        };
+        // Names in an archive of libtorch, where a hash follows.
+        for name in
+            ["libnvrtc-builtins-07fb3db5.so.13.0", "libnvrtc-e23ab219.so.13", "libnvrtc-e23.alt.so.13"]
+        {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        assert_eq!(found("libnvrtc-").unwrap(), "libnvrtc-e23ab219.so.13");
+        assert_eq!(found(BUILTINS).unwrap(), "libnvrtc-builtins-07fb3db5.so.13.0");
+        assert_eq!(found("libnvrtc.so"), None);
     }
 }

@@ -9,29 +9,34 @@ use super::{COMMON, source};
 use crate::error::Result;
 use crate::files;
 
-/// Returns the machine code of a kernel file from the user's cache, or compiles it and adds it to the cache.
-pub(super) fn compiled(nvrtc: &Nvrtc, file: &str, defines: &str, arch: &str) -> Result<Vec<u8>> {
-    compiled_in(folder(), nvrtc, file, defines, arch)
+/// Loads the machine code of a kernel file from the user's cache. Code that is not there, or that `load` refuses, is
+/// compiled and written to the cache.
+pub(super) fn loaded<T>(
+    nvrtc: &Nvrtc,
+    (file, defines, arch): (&str, &str, &str),
+    load: impl FnMut(&[u8]) -> Result<T>,
+) -> Result<T> {
+    loaded_from(folder(), nvrtc, (file, defines, arch), load)
 }
 
-fn compiled_in(
+fn loaded_from<T>(
     folder: Option<PathBuf>,
     nvrtc: &Nvrtc,
-    file: &str,
-    defines: &str,
-    arch: &str,
-) -> Result<Vec<u8>> {
+    (file, defines, arch): (&str, &str, &str),
+    mut load: impl FnMut(&[u8]) -> Result<T>,
+) -> Result<T> {
     let key = key(nvrtc, file, defines, arch)?;
     let path = folder.map(|folder| folder.join(format!("{key}.cubin")));
-    if let Some(found) = path.as_ref().and_then(|p| files::read(p).ok()).filter(|code| is_whole(code)) {
-        return Ok(found);
+    let found = path.as_ref().and_then(|p| files::read(p).ok()).filter(|code| is_whole(code));
+    if let Some(loaded) = found.and_then(|code| load(&code).ok()) {
+        return Ok(loaded);
     }
     let (code, _) = nvrtc.compile(file, defines, arch, &[])?;
     // Without a writable disk the kernel is just compiled again at the next start.
     if let Some(path) = path {
         let _ = files::write(path, &code);
     }
-    Ok(code)
+    load(&code)
 }
 
 /// Returns the cache key, a hash of everything that the code depends on.
@@ -69,6 +74,8 @@ fn folder() -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ensure;
+    use crate::error::Error;
 
     #[test]
     fn what_was_compiled_is_read_again_and_what_is_broken_is_not() {
@@ -76,9 +83,10 @@ mod tests {
         let Ok(nvrtc) = Nvrtc::find() else { return };
         let folder = tempfile::tempdir().unwrap();
         let defines = "ACTIVATED=0\nE=float\nC=float\nSIZE=8\nVEC=4\nLANES=2\nROWS=128";
-        let compile = |arch: &str| {
-            compiled_in(Some(folder.path().to_path_buf()), &nvrtc, "bias_gelu", defines, arch).unwrap()
+        let load = |arch: &str, load: &mut dyn FnMut(&[u8]) -> Result<Vec<u8>>| {
+            loaded_from(Some(folder.path().to_path_buf()), &nvrtc, ("bias_gelu", defines, arch), load)
         };
+        let compile = |arch: &str| load(arch, &mut |code| Ok(code.to_vec())).unwrap();
         let first = compile("sm_90");
         let names = files::list(folder.path()).unwrap();
         assert_eq!(names.len(), 1);
@@ -90,6 +98,20 @@ mod tests {
         assert_eq!(compile("sm_90"), other);
         files::write(&path, &first[..first.len() / 2]).unwrap();
         assert_eq!(compile("sm_90").len(), first.len());
+        // The driver may refuse a file that looks whole, which is then replaced.
+        let mut broken = first.clone();
+        broken[0x100] ^= 1;
+        files::write(&path, &broken).unwrap();
+        let mut tries = 0;
+        let mut picky = |code: &[u8]| {
+            tries += 1;
+            ensure!(code != broken, "an invalid image");
+            Ok(code.to_vec())
+        };
+        assert_eq!(load("sm_90", &mut picky).unwrap().len(), first.len());
+        assert_eq!(tries, 2);
+        assert_ne!(files::read(&path).unwrap(), broken);
+        assert!(load("sm_90", &mut |_| Err(Error::internal("always"))).is_err());
         compile("sm_80");
         assert_eq!(files::list(folder.path()).unwrap().len(), 2);
     }
