@@ -66,14 +66,11 @@ struct alignas(64) Object {
 void* begin_cuda(const at::Device&) {
   auto object = std::make_unique<Object>();
   functions().construct(object.get(), false);
-  try {
-    // The pool {0, 0} requests a new memory pool.
-    functions().begin(object.get(), Pool{0, 0}, THREAD_LOCAL);
-  } catch (...) {
-    functions().destroy(object.get());
-    throw;
-  }
-  return object.release();
+  // The object stays if this throws; see Graph::end.
+  void* recording = object.release();
+  // The pool {0, 0} requests a new memory pool.
+  functions().begin(recording, Pool{0, 0}, THREAD_LOCAL);
+  return recording;
 }
 void end_cuda(void* recording) { functions().end(recording); }
 void replay_cuda(void* recording) { functions().replay(recording); }
@@ -145,7 +142,10 @@ void Graph::end() {
   TORCH_CHECK(aside_, "this graph has ended already");
   // The previous stream is restored even if this fails.
   const auto side_stream = std::move(aside_);
-  recorder_->end(recording_);
+  // If this throws, the recording is never dropped: libtorch's allocator may still call a function that reads it.
+  void* recording = std::exchange(recording_, nullptr);
+  recorder_->end(recording);
+  recording_ = recording;
 }
 
 void Graph::replay() const {
@@ -161,7 +161,7 @@ Graph::~Graph() {
   }
   try {
     if (device_.is_cuda()) c10::impl::VirtualGuardImpl(device_.type()).synchronizeDevice(device_.index());
-    recorder_->drop(recording_);
+    if (recording_) recorder_->drop(recording_);
   } catch (...) {
   }
 }
