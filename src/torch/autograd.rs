@@ -49,17 +49,18 @@ pub fn is_autocasting(device: super::Device) -> bool {
 
 /// Runs `body` under autocast: matrix products and attention in bfloat16, sums in float32.
 pub fn autocast<T>(device: super::Device, body: impl FnOnce() -> Result<T>) -> Result<T> {
-    struct Leave(i32);
+    struct Leave(i32, [i32; 2]);
     impl Drop for Leave {
         fn drop(&mut self) {
             // SAFETY: leaves what was entered below.
-            unsafe { ffi::sp_autocast_leave(self.0) };
+            unsafe { ffi::sp_autocast_leave(self.0, &raw const self.1) };
         }
     }
     let cuda = i32::from(device.is_cuda());
-    // SAFETY: changes thread-local flags.
-    check(unsafe { ffi::sp_autocast_enter(cuda) })?;
-    let _leave = Leave(cuda);
+    let mut earlier = [0; 2];
+    // SAFETY: changes thread-local flags and fills the array.
+    check(unsafe { ffi::sp_autocast_enter(cuda, &raw mut earlier) })?;
+    let _leave = Leave(cuda, earlier);
     body()
 }
 
@@ -195,6 +196,25 @@ impl Tensor {
 mod tests {
     use super::*;
     use crate::torch::{DType, Device};
+
+    #[test]
+    fn autocast_ends_for_each_device_as_it_began() {
+        let (cpu, gpu) = (Device::Cpu, Device::Cuda(0));
+        let on = || [cpu, gpu].map(is_autocasting);
+        autocast(gpu, || {
+            assert_eq!(on(), [false, true]);
+            autocast(cpu, || {
+                assert_eq!(on(), [true, true]);
+                autocast(cpu, || Ok(()))?;
+                assert_eq!(on(), [true, true]);
+                Ok(())
+            })?;
+            assert_eq!(on(), [false, true]);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(on(), [false, false]);
+    }
 
     #[test]
     fn gradients_of_a_computed_tensor_cannot_be_turned_off() {

@@ -70,7 +70,8 @@ impl Device {
     pub fn synchronize(self) -> Result<()> {
         super::start();
         if let Device::Cuda(n) = self {
-            tch::Cuda::synchronize(n as i64);
+            // SAFETY: only waits, and reports a failure.
+            return ffi::check(unsafe { ffi::sp_synchronize(n as i32) });
         }
         Ok(())
     }
@@ -211,4 +212,15 @@ pub fn set_deterministic(on: bool) -> Result<()> {
 pub fn set_tf32(on: bool) -> Result<()> {
     // SAFETY: sets global flags.
     ffi::check(unsafe { ffi::sp_set_tf32(i32::from(on)) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_for_a_gpu_that_is_not_there_is_an_error() {
+        Device::Cpu.synchronize().unwrap();
+        assert!(Device::Cuda(63).synchronize().is_err());
+    }
 }

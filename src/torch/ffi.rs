@@ -246,8 +246,9 @@ unsafe extern "C" {
     ) -> c_int;
     pub(super) fn sp_set_deterministic(on: c_int) -> c_int;
     pub(super) fn sp_set_tf32(on: c_int) -> c_int;
-    pub(super) fn sp_autocast_enter(cuda: c_int) -> c_int;
-    pub(super) fn sp_autocast_leave(cuda: c_int) -> c_int;
+    pub(super) fn sp_autocast_enter(cuda: c_int, earlier: *mut [c_int; 2]) -> c_int;
+    pub(super) fn sp_autocast_leave(cuda: c_int, earlier: *const [c_int; 2]) -> c_int;
+    pub(super) fn sp_synchronize(device: c_int) -> c_int;
     pub(super) fn sp_kept() -> i64;
     pub(super) fn sp_trace_start(cuda: c_int) -> c_int;
     pub(super) fn sp_trace_stop(path: *const c_char) -> c_int;

@@ -739,22 +739,29 @@ int sp_set_tf32(int on) {
     at::globalContext().setAllowTF32CuDNN(on);
   });
 }
-// Autocast to bfloat16 for a device type; pairs of enter and leave nest.
-int sp_autocast_enter(int cuda) {
+// Autocast to bfloat16 for a device type; pairs of enter and leave nest. `earlier` takes what the type had before,
+// whether it was on and its dtype, which leaving restores: the depth counts all types together.
+int sp_autocast_enter(int cuda, int* earlier) {
   return guarded([&] {
     auto device = cuda ? at::kCUDA : at::kCPU;
+    earlier[0] = at::autocast::is_autocast_enabled(device);
+    earlier[1] = int(at::autocast::get_autocast_dtype(device));
     at::autocast::increment_nesting();
     at::autocast::set_autocast_dtype(device, at::kBFloat16);
     at::autocast::set_autocast_enabled(device, true);
   });
 }
-int sp_autocast_leave(int cuda) {
+int sp_autocast_leave(int cuda, const int* earlier) {
   return guarded([&] {
-    if (at::autocast::decrement_nesting() == 0) {
-      at::autocast::clear_cache();
-      at::autocast::set_autocast_enabled(cuda ? at::kCUDA : at::kCPU, false);
-    }
+    auto device = cuda ? at::kCUDA : at::kCPU;
+    if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
+    at::autocast::set_autocast_enabled(device, earlier[0]);
+    at::autocast::set_autocast_dtype(device, at::ScalarType(earlier[1]));
   });
+}
+// Waits until a CUDA device has finished all work.
+int sp_synchronize(int device) {
+  return guarded([&] { c10::impl::VirtualGuardImpl(at::kCUDA).synchronizeDevice(c10::DeviceIndex(device)); });
 }
 // Returns the bytes of CPU memory cached for future tensors.
 int64_t sp_kept() { return int64_t(sp::kept()); }
