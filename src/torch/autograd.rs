@@ -129,7 +129,8 @@ pub fn jvp(
         }
         // The gradient is linear in the weights of the output, and its derivative by them is what is asked for.
         let weights = zeros()?.set_requires_grad(true)?;
-        let gradients = grad(&[output.clone()], &moved, Some(&[weights.clone()]), true, true)?;
+        let (one, along) = (std::slice::from_ref(&output), std::slice::from_ref(&weights));
+        let gradients = grad(one, &moved, Some(along), true, true)?;
         let along = gradients.into_iter().zip(tangents).filter_map(|(g, t)| Some((g?, t)));
         let (gradients, along): (Vec<_>, Vec<_>) = along.filter(|(g, _)| g.requires_grad()).unzip();
         if gradients.is_empty() {

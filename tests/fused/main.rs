@@ -412,5 +412,6 @@ fn inputs_that_depend_on_each_other_are_counted_once_with_a_graph() {
     }
     // The others record no gradients.
     let [m, gate] = [&x, &c].map(|t| t.detach().unwrap());
-    same_with_a_graph("stream", &|v| fused::gated_add(&v[0], &m, &gate).unwrap(), &[x.clone()], 1e-6);
+    let inputs = [x];
+    same_with_a_graph("stream", &|v| fused::gated_add(&v[0], &m, &gate).unwrap(), &inputs, 1e-6);
 }
