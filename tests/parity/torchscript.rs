@@ -37,6 +37,22 @@ fn the_file_names_and_hashes_the_features() {
     let path = fixtures().join("means.pt");
     let features = torchscript(&path, &TorchScriptOptions::default()).unwrap();
     assert_eq!((features.name(), features.hash().len()), ("means", 12));
+    // Other input makes other features, which must not be compared with these or taken from the cache.
+    let hash = |options: TorchScriptOptions| torchscript(&path, &options).unwrap().hash().to_string();
+    let plain = TorchScriptOptions::default();
+    let normalized =
+        |mean: f64| TorchScriptOptions { mean: vec![mean; 3], std: vec![0.5; 3], ..plain.clone() };
+    let mut all = vec![
+        hash(plain.clone()),
+        hash(TorchScriptOptions { channels: 1, ..plain.clone() }),
+        hash(TorchScriptOptions { image_size: Some(8), ..plain.clone() }),
+        hash(normalized(0.5)),
+        hash(normalized(0.4)),
+    ];
+    assert_eq!(all[0], hash(TorchScriptOptions { batch: 2, name: Some("other".into()), ..plain.clone() }));
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), 5);
     let wrong = TorchScriptOptions { mean: vec![0.5], ..Default::default() };
     assert!(torchscript(&path, &wrong).unwrap_err().message().contains("one number for each"));
     let cut = tempfile::tempdir().unwrap();

@@ -97,7 +97,8 @@ pub mod feature_properties {
         /// ```
         fn name(features: Features) -> String { Ok(features.name().to_string()) }
 
-        /// First 12 hexadecimal digits of the SHA-256 of the network's weights, or of its file.
+        /// First 12 hexadecimal digits of the SHA-256 of the network's weights, or of its file, and of the options that
+        /// prepare its input (`channels`, `image_size`, `mean`, `std`) where they are not the usual ones.
         ///
         /// ```rhai
         /// assert_eq(eval::features().hash.len, 12);

@@ -18,7 +18,7 @@ use crate::ranks::Ranks;
 use crate::torch::{DType, Device, Tensor, io};
 
 /// Format of the files; change it with their content, so that older files are not used.
-const FORMAT: &str = "spectral features 2";
+const FORMAT: &str = "spectral features 3";
 
 /// Returns the folder in the user's cache, if there is one: `~/.cache/spectral/features` on Linux.
 pub fn folder() -> Option<PathBuf> {
@@ -130,6 +130,26 @@ mod tests {
         let (changed, calls) = counting("2");
         get(&changed, &images(0.75));
         assert_eq!(calls.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn other_input_of_a_function_has_a_cache_of_its_own() {
+        let (place, cx) = (tempfile::tempdir().unwrap(), Context::default());
+        let first = Function::new(|values: &[Value]| {
+            let images: Tensor = values[0].downcast().unwrap();
+            Ok(images.select(3, 0)?.select(2, 0)?.into_value())
+        });
+        let get = |image_size: Option<i64>| {
+            let features = function(&first, &FunctionOptions { image_size, ..Default::default() }).unwrap();
+            extract(&features, &images(0.75), "content", place.path(), &cx)
+                .unwrap()
+                .features
+                .to_f64()
+                .unwrap()
+        };
+        assert_eq!(get(None), [0.5, 0.25]);
+        assert_eq!(get(Some(1)), [0.0, 0.5]);
+        assert_eq!(get(None), [0.5, 0.25]);
     }
 
     #[test]

@@ -79,9 +79,16 @@ pub fn hash_tensors<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>
     Ok(short(hasher))
 }
 
-/// Returns the first 12 hexadecimal digits of the SHA-256 of bytes.
-pub fn hash_bytes(bytes: &[u8]) -> String {
-    short(Sha256::new_with_prefix(bytes))
+/// Returns the hash of what computes features and of the settings that prepare its images. A setting that is not given
+/// leaves the hash as it is, so that statistics in files stay comparable.
+pub fn hash_with(content: &[u8], settings: &[(&str, Option<String>)]) -> String {
+    let mut hasher = Sha256::new_with_prefix(content);
+    for (name, value) in settings {
+        if let Some(value) = value {
+            hasher.update(format!("\0{name} {value}"));
+        }
+    }
+    short(hasher)
 }
 
 /// Returns the first 12 hexadecimal digits of a finished hash.

@@ -1,6 +1,6 @@
 //! Features of a user-defined function.
 
-use super::extractor::{Extractor, Outputs, hash_bytes};
+use super::extractor::{Extractor, Outputs, hash_with};
 use super::prepare::Prepared;
 use super::{Features, Tensor};
 use crate::declare::{Function, IntoValue, Map, Options, Value};
@@ -34,10 +34,16 @@ pub struct FunctionOptions {
 
 /// Returns features computed by a function from images [B, C, H, W] float32 in [-1, 1]. The function returns a
 /// tensor [B, D], or a map of `features` [B, D], `logits` [B, K] and `spatial` [B, S], of which the last two are
-/// optional.
+/// optional. Name, version, `channels` and `image_size` make the hash.
 pub fn function(function: &Function, options: &FunctionOptions) -> Result<Features> {
     options.check()?;
-    let hash = hash_bytes(format!("{}\n{}", options.name, options.version).as_bytes());
+    let hash = hash_with(
+        format!("{}\n{}", options.name, options.version).as_bytes(),
+        &[
+            ("channels", options.channels.map(|channels| channels.to_string())),
+            ("image_size", options.image_size.map(|side| side.to_string())),
+        ],
+    );
     Features::of(&options.name, OfFunction { function: function.clone(), options: options.clone(), hash })
 }
 

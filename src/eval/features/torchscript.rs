@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::extractor::{Extractor, Outputs, hash_bytes};
+use super::extractor::{Extractor, Outputs, hash_with};
 use super::function::outputs_of;
 use super::prepare::Prepared;
 use super::{Features, stem};
@@ -37,7 +37,7 @@ pub struct TorchScriptOptions {
 
 /// Returns features computed by the `forward` of a TorchScript file from images [B, C, H, W] float32. `forward`
 /// returns a tensor [B, D], a list or tuple with features first and logits second, or a dictionary of `features`,
-/// `logits`, `spatial`.
+/// `logits`, `spatial`. The bytes of the file and the options that prepare the images make the hash.
 pub fn torchscript(path: &Path, options: &TorchScriptOptions) -> Result<Features> {
     options.check()?;
     ensure!(
@@ -50,7 +50,17 @@ pub fn torchscript(path: &Path, options: &TorchScriptOptions) -> Result<Features
     );
     ensure!(options.std.iter().all(|s| *s > 0.0), "expected `std` above 0, found {:?}", options.std);
     let (script, bytes) = Script::load(path, options.device)?;
-    let hash = hash_bytes(&bytes);
+    let usual = TorchScriptOptions::default();
+    let given = |values: &[f64]| (!values.is_empty()).then(|| format!("{values:?}"));
+    let hash = hash_with(
+        &bytes,
+        &[
+            ("channels", (options.channels != usual.channels).then(|| options.channels.to_string())),
+            ("image_size", options.image_size.map(|side| side.to_string())),
+            ("mean", given(&options.mean)),
+            ("std", given(&options.std)),
+        ],
+    );
     let name = options.name.clone().unwrap_or(stem(path));
     Features::of(&name, OfScript { script, options: options.clone(), hash })
 }
