@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::declare::{FromValue, IntoValue, Map, Value};
 use crate::error::{Error, Result, list};
 use crate::model::{Design, Model};
-use crate::torch::Tensor;
+use crate::torch::{Tensor, rng};
 
 /// Key of the model among what code has changed.
 const MODEL: &str = "model";
@@ -115,6 +115,8 @@ impl Training<'_> {
             })
             .collect();
         (self.before, self.skipped, self.ended, self.best) = (before, skipped, ended, best);
+        // Older checkpoints do not say it.
+        self.scored = values.get("scored").map_or(Ok(true), bool::from_value)?;
         (self.written, self.losses, self.origin) = (losses.len(), losses, origin);
         Ok(())
     }
@@ -194,12 +196,24 @@ impl Training<'_> {
         Ok(())
     }
 
+    /// Computes the score of the checkpoint of a resumed run if its step has one in a run that was never stopped: the stop,
+    /// or an error, came before it.
+    pub(super) fn score_again(&mut self) -> Result<()> {
+        let (done, options) = (self.done(), self.options);
+        let regular = done.is_multiple_of(options.checkpoint_every) || done == options.steps || self.ended;
+        if std::mem::replace(&mut self.scored, true) || !regular { Ok(()) } else { self.checkpoint(true) }
+    }
+
     /// Writes a checkpoint of the steps so far, whose losses must all have been read; only `regular` ones can be
     /// the best. All ranks compute the score, that of rank 0 counts, and rank 0 writes.
     pub(super) fn checkpoint(&mut self, regular: bool) -> Result<()> {
         let step = self.done();
         if regular {
-            let score = self.score(step)?;
+            let random = self.default_states()?;
+            let score = self.score(step).inspect_err(|_| {
+                // The resumed run computes the score again, from the same random numbers.
+                random.iter().for_each(|(device, state)| drop(rng::restore_default(*device, state)));
+            })?;
             // NaN is no score.
             if !score.is_nan() && self.best.is_none_or(|(_, best)| score < best) {
                 self.best = Some((step, score));
@@ -221,6 +235,7 @@ impl Training<'_> {
             ("seconds".to_string(), self.seconds().into_value()),
             ("skipped".to_string(), self.skipped.clone().into_value()),
             ("ended".to_string(), self.ended.into_value()),
+            ("scored".to_string(), regular.into_value()),
             ("best".to_string(), best),
             ("origin".to_string(), self.origin.clone().into_value()),
             ("settings".to_string(), Value::Map(self.settings.clone())),

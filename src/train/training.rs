@@ -25,6 +25,11 @@ use crate::model::Model;
 use crate::ranks::{Ranks, share};
 use crate::torch::{DType, Device, Tensor, graph, is_out_of_memory, no_grad, rng, uninterrupted};
 
+/// Returns whether an error comes from a stop by the user or from a script function, after which the run can go on.
+fn stopped(error: &Error) -> bool {
+    error.kind() == Kind::Interrupted || error.origin().is_some()
+}
+
 /// Number of consecutive batches that are not finite after which a run ends.
 const MOST_SKIPPED_IN_A_ROW: usize = 10;
 
@@ -59,6 +64,8 @@ pub(super) struct Training<'a> {
     pub(super) skipped: Vec<usize>,
     /// Whether `on_step` ended the run.
     pub(super) ended: bool,
+    /// Whether the checkpoint that this run resumed had its score.
+    pub(super) scored: bool,
     /// Step and score of the best checkpoint.
     pub(super) best: Option<(usize, f64)>,
     /// Step of the last checkpoint.
@@ -165,6 +172,7 @@ impl<'a> Training<'a> {
             bins: Bins::new(options.loss_bins, model.device())?,
             skipped: Vec::new(),
             ended: false,
+            scored: true,
             best: None,
             written: 0,
             origin: String::new(),
@@ -247,6 +255,7 @@ impl<'a> Training<'a> {
         let FitOptions { steps, log_every, checkpoint_every, .. } = *self.options;
         self.decide_again(context)?;
         self.bar.resume(self.done() as u64);
+        self.score_again()?;
         while self.done() < steps && !self.ended {
             self.check(context)?;
             let step = self.done();
@@ -291,9 +300,16 @@ impl<'a> Training<'a> {
             return Ok(());
         }
         match failure {
-            None if self.written < self.done() => self.checkpoint(true)?,
+            None if self.written < self.done() => {
+                if let Err(error) = self.checkpoint(true) {
+                    if stopped(&error) {
+                        self.end(Some(&error))?;
+                    }
+                    return Err(error);
+                }
+            }
             // After an error in a script function, an interrupt or an unreadable image, all steps so far are good.
-            Some(error) if error.kind() == Kind::Interrupted || error.origin().is_some() || self.unread => {
+            Some(error) if stopped(error) || self.unread => {
                 self.flush_losses()?;
                 if self.written < self.done() {
                     self.checkpoint(false)?;
@@ -358,6 +374,11 @@ impl<'a> Training<'a> {
         {
             return Ok(Vec::new());
         }
+        self.default_states()
+    }
+
+    /// Returns the states of the default generators.
+    pub(super) fn default_states(&self) -> Result<Vec<(Device, Tensor)>> {
         let mut devices = vec![Device::Cpu, self.model.device()];
         devices.dedup();
         devices.into_iter().map(|device| Ok((device, rng::default_state(device)?))).collect()

@@ -8,6 +8,7 @@ use crate::data::decode::tests::png_of;
 use crate::data::folder::image_folder;
 use crate::data::{Dataset, ImageFolderOptions};
 use crate::declare::{Function, Value};
+use crate::torch::{DType, Device, Tensor, rng};
 use crate::train::checkpoint::Checkpoint;
 use crate::train::fit::fit;
 use crate::train::tests::{model, short, train, weights};
@@ -77,6 +78,37 @@ fn a_score_that_is_no_number_is_never_the_best() {
     assert_eq!(best([2.0, f64::NAN, f64::NAN, 3.0]), Some(3));
     assert_eq!(best([f64::NAN, f64::INFINITY, f64::NAN, 5.0]), Some(12));
     assert_eq!(best([f64::NAN; 4]), None);
+}
+
+#[test]
+fn a_score_that_fails_is_computed_when_the_run_resumes() {
+    for broken in [6, 12] {
+        let folder = tempfile::tempdir().unwrap();
+        let best = |fails: bool| {
+            let score = Function::new(move |values| {
+                let Value::Map(about) = &values[0] else { unreachable!() };
+                let Value::Int(step) = about["step"] else { unreachable!() };
+                // Partial draws of a score that fails must not change the run.
+                let drawn = Tensor::rand(&[1], DType::Float32, Device::Cpu, None)?.item()?;
+                if fails && step == broken {
+                    return Err(crate::error::Error::interrupted());
+                }
+                Ok(Value::Float((step - broken).pow(2) as f64 + drawn))
+            });
+            let out = folder.path().display().to_string();
+            let options = FitOptions { checkpoint_every: 3, keep: 1, score: Some(score), out, ..short() };
+            (train(&model(0), &options), Checkpoint::read(folder.path().join("checkpoints/best.safetensors")))
+        };
+        rng::seed(4);
+        let (stopped, _) = best(true);
+        stopped.unwrap_err();
+        rng::seed(5);
+        let value = |saved: Checkpoint| format!("{:?}", saved.values()["best"]);
+        let resumed = value(best(false).1.unwrap());
+        std::fs::remove_dir_all(folder.path()).unwrap();
+        rng::seed(4);
+        assert_eq!(value(best(false).1.unwrap()), resumed);
+    }
 }
 
 #[test]
