@@ -222,13 +222,9 @@ fn probes(options: &LikelihoodOptions, images: &Tensor) -> Result<Option<Tensor>
     }
     let count = images.size(0)?;
     let shape = images.shape();
+    let draws = sample::Draws::new((options.seed, &[]), count, [shape[1], shape[2], shape[3]]);
     let draw = |probe: usize| {
-        let numbers = sample::draw(
-            (options.seed, &[]),
-            Some(probe),
-            (0, count, count),
-            [shape[1], shape[2], shape[3]],
-        )?;
+        let numbers = draws.draw(Some(probe), 0, count)?;
         match options.probe {
             Probe::Rademacher => numbers.sign(),
             _ => Ok(numbers),

@@ -11,6 +11,7 @@ use crate::torch::{DType, Tensor, no_grad};
 
 mod check;
 mod discrete;
+mod draws;
 mod grid;
 mod labels;
 mod sde;
@@ -18,8 +19,8 @@ mod velocity;
 
 use check::{check, per_image};
 pub use discrete::{Spacing, Variance};
+pub(super) use draws::Draws;
 pub use labels::Labels;
-pub(super) use sde::draw;
 pub use sde::{Diffusion, LastStep};
 
 use super::ode::adaptive::{Adaptive, Tolerance};
@@ -197,6 +198,8 @@ struct Group<'a> {
     context: &'a Context,
     start: Tensor,
     labels: Tensor,
+    /// Numbers of the steps with noise.
+    draws: &'a Draws<'a>,
     /// Row of the first image.
     first: usize,
     size: i64,
@@ -252,6 +255,7 @@ pub fn sample(model: &Model, options: &SampleOptions, context: &Context) -> Resu
     };
     let mut bar = context.bar("sample", own as u64 * steps);
     let mut graphs = graphs(model, options);
+    let draws = Draws::new((options.seed, &options.seeds), count, model.image_shape());
     let (mut parts, mut evaluations) = (Vec::new(), Vec::new());
     for (made, first) in (0..count).step_by(batch as usize).skip(first).take(own).enumerate() {
         let size = batch.min(count - first);
@@ -259,6 +263,7 @@ pub fn sample(model: &Model, options: &SampleOptions, context: &Context) -> Resu
             model,
             options,
             context,
+            draws: &draws,
             start: start.narrow(0, first, size)?,
             labels: labels.narrow(0, first, size)?,
             first: first as usize,
@@ -268,8 +273,8 @@ pub fn sample(model: &Model, options: &SampleOptions, context: &Context) -> Resu
         parts.push(no_grad(|| match options.sampler.scheme() {
             Scheme::Fixed(method) => group.fixed(method, &mut graphs, &mut update),
             Scheme::Adaptive(method) => group.adaptive(method, &mut evaluations, &mut update),
-            Scheme::Stochastic(heun) => group.stochastic(heun, count, &mut update),
-            Scheme::Discrete { ddim } => group.discrete(ddim, count, &mut update),
+            Scheme::Stochastic(heun) => group.stochastic(heun, &mut update),
+            Scheme::Discrete { ddim } => group.discrete(ddim, &mut update),
         })?);
     }
     drop(bar);
@@ -365,7 +370,7 @@ impl Group<'_> {
         Ok(end)
     }
 
-    fn stochastic(&self, heun: bool, count: i64, update: &mut dyn FnMut(u64)) -> Result<Tensor> {
+    fn stochastic(&self, heun: bool, update: &mut dyn FnMut(u64)) -> Result<Tensor> {
         let options = self.options;
         let noise = sde::Noise {
             path: &options.path,
@@ -374,7 +379,7 @@ impl Group<'_> {
             norm: options.diffusion_norm,
             last: options.last_step,
         };
-        let draw = |step: usize| self.draw(step, count);
+        let draw = |step: usize| self.draw(step);
         let times = options.times();
         noise.run(&self.start, &times, &mut |x, t| self.at(x, t), &draw, &mut |made, x| {
             update(made as u64);
@@ -383,7 +388,7 @@ impl Group<'_> {
     }
 
     /// Steps of the discrete diffusion.
-    fn discrete(&self, ddim: bool, count: i64, update: &mut dyn FnMut(u64)) -> Result<Tensor> {
+    fn discrete(&self, ddim: bool, update: &mut dyn FnMut(u64)) -> Result<Tensor> {
         let options = self.options;
         let chain = Chain::new(options.steps, options.spacing)?;
         let rule = match ddim {
@@ -397,21 +402,18 @@ impl Group<'_> {
             let i = chain.len() - 1 - done;
             let output =
                 noise(self.model, options, (&x, &self.labels), chain.original(i), (chain.time(i), &rows))?;
-            x = chain.step(i, &x, &output, rule, options.clip_denoised, &|| self.draw(done, count))?;
+            x = chain.step(i, &x, &output, rule, options.clip_denoised, &|| self.draw(done))?;
             update(done as u64 + 1);
         }
         Ok(x)
     }
 
     /// Returns the noise of a step.
-    fn draw(&self, step: usize, count: i64) -> Result<Tensor> {
-        let (first, size, options) = (self.first as i64, self.size, self.options);
-        let numbers = match &options.step_noise {
+    fn draw(&self, step: usize) -> Result<Tensor> {
+        let (first, size) = (self.first as i64, self.size);
+        let numbers = match &self.options.step_noise {
             Some(given) => given.select(0, step as i64)?.narrow(0, first, size)?,
-            None => {
-                let seeds = (options.seed, options.seeds.as_slice());
-                draw(seeds, Some(step), (first, size, count), self.model.image_shape())?
-            }
+            None => self.draws.draw(Some(step), first, size)?,
         };
         numbers.to_device(self.start.device())?.to_dtype(self.start.dtype())
     }
@@ -475,7 +477,7 @@ fn starting_state(model: &Model, options: &SampleOptions, count: i64) -> Result<
         return own(given);
     }
     let seeds = (options.seed, options.seeds.as_slice());
-    let z = draw(seeds, None, (0, count, count), [channels, height, width])?;
+    let z = Draws::new(seeds, count, [channels, height, width]).draw(None, 0, count)?;
     options.path.noise(own(&z)?, None)
 }
 

@@ -6,7 +6,7 @@
 use crate::declare::Choice;
 use crate::error::Result;
 use crate::flow::Path;
-use crate::torch::{DType, Device, Tensor};
+use crate::torch::{DType, Tensor};
 
 /// Diffusion coefficient `w(t)` of the stochastic equation, before its factor (SiT, table 2 and its code).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
@@ -123,32 +123,4 @@ impl Noise<'_> {
 /// Returns one time for each sample.
 fn at(x: &Tensor, t: f64) -> Result<Tensor> {
     Tensor::full(&[x.size(0)?], t, DType::Float64, x.device())
-}
-
-/// Draws standard normal numbers for images `first` to `first + size` of `count`, in step `step` or, without one, for the
-/// start. Each image's numbers do not depend on how the images are divided.
-pub(in crate::flow) fn draw(
-    (seed, seeds): (u64, &[u64]),
-    step: Option<usize>,
-    (first, size, count): (i64, i64, i64),
-    shape: [i64; 3],
-) -> Result<Tensor> {
-    let of = |seed: u64| match step {
-        None => seed,
-        // Streams of different steps are unrelated.
-        Some(step) => seed.wrapping_add((step as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)),
-    };
-    let numbers = |seed: u64, count: i64| {
-        let generator = crate::torch::Generator::new(of(seed), Device::Cpu)?;
-        let [channels, height, width] = shape;
-        Tensor::randn(&[count, channels, height, width], DType::Float32, Device::Cpu, Some(&generator))
-    };
-    if seeds.is_empty() {
-        return numbers(seed, count)?.narrow(0, first, size);
-    }
-    let each: Vec<Tensor> = seeds[first as usize..(first + size) as usize]
-        .iter()
-        .map(|seed| numbers(*seed, 1))
-        .collect::<Result<_>>()?;
-    Tensor::cat(&each, 0)
 }

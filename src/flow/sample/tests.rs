@@ -433,7 +433,7 @@ fn gaussian(noise: sde::Noise, times: &[f64]) -> (f64, f64) {
     let path = noise.path;
     let (mean, deviation) = (1.0, 0.5);
     let count = 4000;
-    let draw = |step: Option<usize>| draw((3, &[]), step, (0, count, count), [1, 1, 1]).unwrap();
+    let draw = |step: Option<usize>| Draws::new((3, &[]), count, [1, 1, 1]).draw(step, 0, count).unwrap();
     let mut velocity = |x: &Tensor, t: f64| {
         let [alpha, sigma, d_alpha, d_sigma] = path.slopes(t)?;
         let variance = (alpha * deviation).powi(2) + sigma * sigma;
@@ -544,7 +544,7 @@ fn one_step_of_the_diffusion_is_the_predicted_image() {
     let model = of_family(Family::Dit, None);
     let options = SampleOptions { steps: 1, ..discrete(Solver::Ddpm) };
     let found = sample(&model, &options, &Context::default()).unwrap();
-    let z = draw((0, &[]), None, (0, 2, 2), [1, 4, 4]).unwrap();
+    let z = Draws::new((0, &[]), 2, [1, 4, 4]).draw(None, 0, 2).unwrap();
     let (labels, t) =
         (of(&[0, 1]).labels.unwrap().tensor().unwrap(), Tensor::from_f32(&[0.0; 2], &[2]).unwrap());
     let noise = model.forward(&z, &t, &labels).unwrap().detach().unwrap().narrow(1, 0, 1).unwrap();
