@@ -43,7 +43,8 @@ pub struct SampleOptions {
     /// `class_dropout_prob` above 0.
     #[option(default = 1.0, range = -1000.0..=1000.0)]
     pub guidance: f64,
-    /// Times `[first, last]` between which guidance applies, both included (Kynkäänniemi et al. 2024).
+    /// Times `[first, last]` between which guidance applies, both included (Kynkäänniemi et al. 2024). Adaptive solvers begin
+    /// a step at each.
     #[option(default = (0.0, 1.0), range = 0.0..=1.0)]
     pub guidance_interval: (f64, f64),
     /// Number of first channels that guidance changes; by default all. The public code of DiT and SiT guides 3 of the
@@ -167,6 +168,23 @@ impl SampleOptions {
     /// Returns whether any image is guided.
     fn guides(&self) -> bool {
         self.guide.is_some() || self.guidance != 1.0 || self.guidances.iter().any(|scale| *scale != 1.0)
+    }
+
+    /// Returns the times between which the velocity is smooth: no step of an adaptive solver may cross an end of the
+    /// guidance interval, where it jumps.
+    fn cuts(&self) -> Vec<f64> {
+        let (first, last) = self.guidance_interval;
+        let mut cuts = vec![self.from];
+        if self.guides() {
+            let (low, high) = (self.from.min(self.to), self.from.max(self.to));
+            cuts.extend([first, last].into_iter().filter(|t| low < *t && *t < high));
+            cuts.dedup();
+            if self.to < self.from {
+                cuts[1..].reverse();
+            }
+        }
+        cuts.push(self.to);
+        cuts
     }
 
     /// Returns the ends of all steps.
@@ -295,8 +313,9 @@ pub fn sample(model: &Model, options: &SampleOptions, context: &Context) -> Resu
 const PARTS: u64 = 100;
 
 impl Group<'_> {
-    /// Returns the velocity of the images in some rows of the group.
-    fn velocity(&self, x: &Tensor, t: &[f64], rows: &[usize]) -> Result<Tensor> {
+    /// Returns the velocity of the images in some rows of the group at the times `t`, with the guidance of the times
+    /// `guided`.
+    fn velocity(&self, x: &Tensor, (t, guided): (&[f64], &[f64]), rows: &[usize]) -> Result<Tensor> {
         self.context.check()?;
         let times =
             Tensor::from_f64(t, &[t.len() as i64])?.to_dtype(DType::Float32)?.to_device(x.device())?;
@@ -309,13 +328,14 @@ impl Group<'_> {
                 .index_select(0, &Tensor::from_i64(&index, &[index.len() as i64])?.to_device(x.device())?)?
         };
         let rows: Vec<usize> = rows.iter().map(|row| self.first + row).collect();
-        velocity(self.model, self.options, (x, &times, &labels), (t, &rows))
+        velocity(self.model, self.options, (x, &times, &labels), (guided, &rows))
     }
 
     /// Returns the velocity of all images of the group at one time.
     fn at(&self, x: &Tensor, t: f64) -> Result<Tensor> {
         let rows: Vec<usize> = (0..self.size as usize).collect();
-        self.velocity(x, &vec![t; rows.len()], &rows)
+        let t = vec![t; rows.len()];
+        self.velocity(x, (&t, &t), &rows)
     }
 
     /// Calls `keep` with the state after a step.
@@ -361,13 +381,24 @@ impl Group<'_> {
         update: &mut dyn FnMut(u64),
     ) -> Result<Tensor> {
         let SampleOptions { rtol, atol, from, to, .. } = *self.options;
-        let mut field = |x: &Tensor, t: &[f64], rows: &[usize]| self.velocity(x, t, rows);
-        let (end, cost) =
-            method.integrate(&mut field, &self.start, (from, to), Tolerance { rtol, atol }, |part| {
-                update((part * PARTS as f64) as u64);
+        let cuts = self.options.cuts();
+        let (mut x, mut costs) = (self.start.clone(), vec![0; self.size as usize]);
+        for ends in cuts.windows(2) {
+            // The ends of the guidance interval belong to the parts on both of their sides.
+            let inside = 0.5 * (ends[0] + ends[1]);
+            let mut field =
+                |x: &Tensor, t: &[f64], rows: &[usize]| self.velocity(x, (t, &vec![inside; t.len()]), rows);
+            let before = (ends[0] - from) / (to - from);
+            let width = (ends[1] - ends[0]) / (to - from);
+            let tolerance = Tolerance { rtol, atol };
+            let (end, cost) = method.integrate(&mut field, &x, (ends[0], ends[1]), tolerance, |part| {
+                update(((before + width * part) * PARTS as f64) as u64);
             })?;
-        evaluations.extend(cost);
-        Ok(end)
+            x = end;
+            costs.iter_mut().zip(cost).for_each(|(all, own)| *all += own);
+        }
+        evaluations.extend(costs);
+        Ok(x)
     }
 
     fn stochastic(&self, heun: bool, update: &mut dyn FnMut(u64)) -> Result<Tensor> {

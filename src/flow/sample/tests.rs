@@ -344,8 +344,7 @@ fn every_sampler_gives_each_image_whatever_is_sampled_with_it() {
             eta: if sampler == Solver::Ddim { 0.5 } else { 0.0 },
             steps: 6,
             guidance: 1.7,
-            // Where guidance begins or ends, the velocity jumps, and adaptive steps follow the smallest differences.
-            guidance_interval: if sampler.has_given_steps() { (0.1, 0.8) } else { (0.0, 1.0) },
+            guidance_interval: (0.1, 0.8),
             rtol: if sampler.has_given_steps() { 1e-3 } else { 1e-4 },
             ..of(&[0, 1, 2, 3, 1])
         };
@@ -380,6 +379,30 @@ fn adaptive_samplers_come_to_the_result_of_many_steps_and_say_their_cost() {
         assert!(apart(&found, &exact) < 2e-3, "{sampler}: {}", apart(&found, &exact));
         let notes = notes.lock().unwrap().join(" ");
         assert!(notes.contains(&format!("{sampler} took ")) && notes.contains("evaluations"), "{notes}");
+    }
+}
+
+#[test]
+fn no_adaptive_step_crosses_an_end_of_the_guidance_interval() {
+    for sampler in [Solver::Dopri5, Solver::AdaptiveHeun] {
+        for (from, to) in [(0.0, 1.0), (1.0, 0.0)] {
+            let at = |rtol: f64, cut: &[f64]| {
+                let options =
+                    SampleOptions { sampler, rtol, atol: 1e-6, guidance: 4.0, clamp: false, ..of(&[0, 1]) };
+                let noise = Draws::new((0, &[]), 2, [1, 4, 4]).draw(None, 0, 2).unwrap();
+                let Some(cut) = Some(cut).filter(|cut| !cut.is_empty()) else {
+                    let guided = SampleOptions { guidance_interval: (0.2, 0.7), ..options };
+                    return run(&SampleOptions { start: Some(noise), from, to, ..guided }).unwrap();
+                };
+                cut.windows(2).fold(noise, |x, ends| {
+                    let guidance = if (0.2..0.7).contains(&(0.5 * (ends[0] + ends[1]))) { 4.0 } else { 1.0 };
+                    let options = SampleOptions { guidance, ..options.clone() };
+                    run(&SampleOptions { start: Some(x), from: ends[0], to: ends[1], ..options }).unwrap()
+                })
+            };
+            let cut = if from < to { [0.0, 0.2, 0.7, 1.0] } else { [1.0, 0.7, 0.2, 0.0] };
+            assert!(apart(&at(1e-2, &[]), &at(1e-2, &cut)) < 1e-5, "{sampler} from {from} to {to}");
+        }
     }
 }
 

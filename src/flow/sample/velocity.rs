@@ -10,7 +10,7 @@ use crate::model::Model;
 use crate::torch::{DType, Tensor};
 
 /// Returns the velocity at a state for checked labels, with guidance and the user's functions applied. `t` and `rows` are
-/// the time of each image and its row among all images.
+/// the time of each image at which guidance is looked up and its row among all images.
 pub(super) fn velocity(
     model: &Model,
     options: &SampleOptions,
