@@ -166,9 +166,9 @@ impl Training<'_> {
     fn changed(&self) -> Result<Map> {
         let mut changed = settings(self.options);
         changed.retain(|name, now| self.settings.get(name).is_some_and(|begun| differs(name, begun, now)));
-        let design = self.model.design().to_json()?;
-        if design != self.design {
-            changed.insert(MODEL.to_string(), Value::from_json(&design)?);
+        let design = Value::from_json(&self.model.design().to_json()?)?;
+        if differs(MODEL, &Value::from_json(&self.design)?, &design) {
+            changed.insert(MODEL.to_string(), design);
         }
         Ok(changed)
     }

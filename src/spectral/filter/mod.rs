@@ -25,6 +25,7 @@ mod response_of;
 
 pub use learned::LearnedInit;
 pub use operator::{Operator, Plan};
+pub(crate) use response::SAME as SAME_RADIUS;
 pub use taps::TapsOptions;
 
 /// Interface that every filter file implements.

@@ -35,7 +35,7 @@ functions! { in "filter";
 const PROFILE: usize = 64;
 
 /// Radii closer than this count as equal.
-const SAME: f64 = 1e-9;
+pub(crate) const SAME: f64 = 1e-9;
 
 type Closure = dyn Fn(f64) -> Result<f64> + Send + Sync;
 

@@ -1,6 +1,7 @@
 //! Description of the first setting that differs between two runs.
 
-use crate::declare::{Map, Value};
+use crate::declare::{FromValue, Map, Value};
+use crate::spectral::filter::SAME_RADIUS as SAME;
 
 /// Returns a description of the first setting that both maps have and that differs: `lr was 0.1 and is 0.2`.
 ///
@@ -8,12 +9,54 @@ use crate::declare::{Map, Value};
 /// without a stored form are not compared.
 pub fn difference(saved: &Map, here: &Map, free: &[&str]) -> Option<String> {
     let compared = saved.iter().filter(|(name, _)| !free.contains(&name.as_str()));
-    compared.into_iter().find_map(|(name, old)| changed(name, old, here.get(name)?))
+    compared.into_iter().find_map(|(name, old)| {
+        let (old, new) = at_common_radii(old, here.get(name)?);
+        changed(name, &old, &new)
+    })
 }
 
 /// Returns whether two values of a setting differ, as [`difference`] compares them.
 pub fn differs(name: &str, one: &Value, other: &Value) -> bool {
-    changed(name, one, other).is_some()
+    let (one, other) = at_common_radii(one, other);
+    changed(name, &one, &other).is_some()
+}
+
+/// Returns two values with the responses of filters at the radii that both have been sampled at: every grid on which a
+/// filter is used adds radii, and says nothing about its gains.
+fn at_common_radii(one: &Value, other: &Value) -> (Value, Value) {
+    type Samples = Vec<(f64, f64)>;
+    match (one, other) {
+        (Value::Map(a), Value::Map(b)) => {
+            let (mut a, mut b) = (a.clone(), b.clone());
+            for (name, first) in &mut a {
+                let Some(second) = b.get_mut(name) else { continue };
+                let both = (name == "samples")
+                    .then(|| Some((Samples::from_value(first).ok()?, Samples::from_value(second).ok()?)));
+                (*first, *second) = match both.flatten() {
+                    Some((ours, theirs)) => (common(first, &ours, &theirs), common(second, &theirs, &ours)),
+                    None => at_common_radii(first, second),
+                };
+            }
+            (Value::Map(a), Value::Map(b))
+        }
+        (Value::List(a), Value::List(b)) if a.len() == b.len() => {
+            let (a, b) = a.iter().zip(b).map(|(a, b)| at_common_radii(a, b)).unzip();
+            (Value::List(a), Value::List(b))
+        }
+        _ => (one.clone(), other.clone()),
+    }
+}
+
+/// Returns the entries of a list of samples, `own`, whose radius is among those of `other`.
+fn common(list: &Value, own: &[(f64, f64)], other: &[(f64, f64)]) -> Value {
+    let Value::List(entries) = list else { return list.clone() };
+    let has = |radius: f64| {
+        let place = other.partition_point(|(r, _)| *r < radius - SAME);
+        other.get(place).is_some_and(|(r, _)| (r - radius).abs() <= SAME)
+    };
+    Value::List(
+        entries.iter().zip(own).filter(|(_, (r, _))| has(*r)).map(|(entry, _)| entry.clone()).collect(),
+    )
 }
 
 fn changed(name: &str, old: &Value, new: &Value) -> Option<String> {
@@ -185,6 +228,18 @@ mod tests {
             (map(&[("lr", Value::Float(0.1)), ("n", Value::Int(1))]), map(&[("lr", Value::Float(0.2))]));
         assert_eq!(difference(&a, &b, &[]).unwrap(), "`lr` was 0.1 and is 0.2");
         assert_eq!(difference(&a, &b, &["lr"]), None);
+    }
+
+    #[test]
+    fn responses_are_compared_where_both_were_sampled() {
+        let of = |samples: &[(f64, f64)]| {
+            let pair = |(r, g): &(f64, f64)| Value::List(vec![Value::Float(*r), Value::Float(*g)]);
+            let stored = map(&[("samples", Value::List(samples.iter().map(pair).collect()))]);
+            map(&[("corrections", Value::List(vec![Value::Map(map(&[("filter", Value::Map(stored))]))]))])
+        };
+        let whole = of(&[(0.0, 1.0), (0.5, 0.3), (1.0, 0.0)]);
+        assert_eq!(difference(&whole, &of(&[(0.0, 1.0), (0.7, 0.2), (1.0, 0.0)]), &[]), None);
+        assert!(difference(&whole, &of(&[(0.0, 1.0), (0.7, 0.2), (1.0, 0.1)]), &[]).is_some());
     }
 
     #[test]

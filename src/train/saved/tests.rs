@@ -8,10 +8,13 @@ use crate::data::decode::tests::png_of;
 use crate::data::folder::image_folder;
 use crate::data::{Dataset, ImageFolderOptions};
 use crate::declare::{Function, Value};
+use crate::model::Model;
+use crate::spectral::filter::Response;
+use crate::spectral::{Filter, correction, gate};
 use crate::torch::{DType, Device, Tensor, rng};
 use crate::train::checkpoint::Checkpoint;
 use crate::train::fit::fit;
-use crate::train::tests::{model, short, train, weights};
+use crate::train::tests::{model, short, train, two_classes, weights};
 use crate::train::{AverageOptions, Averages, FitOptions, Run};
 
 /// Returns eight small images of two classes, which are read when they are needed.
@@ -109,6 +112,30 @@ fn a_score_that_fails_is_computed_when_the_run_resumes() {
         rng::seed(4);
         assert_eq!(value(best(false).1.unwrap()), resumed);
     }
+}
+
+#[test]
+fn a_response_that_was_used_on_another_grid_is_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let low = Filter::new(Response::new(|r| Ok((-r * r).exp())).unwrap()).unwrap();
+    let low_passed = || {
+        let corrections = vec![correction(low.clone(), gate::time(()).unwrap()).unwrap()];
+        Model::new(model(0).config().unwrap().clone().with_corrections(corrections), 0, Device::Cpu).unwrap()
+    };
+    let options = FitOptions { out: folder.path().display().to_string(), ..short() };
+    let on_step = Function::new({
+        let low = low.clone();
+        move |_| low.flops(5).map(|_| Value::Unit)
+    });
+    let first = train(&low_passed(), &FitOptions { on_step: Some(on_step), ..options.clone() }).unwrap();
+    low.flops(9).unwrap();
+    let notes = std::sync::Arc::new(Mutex::new(Vec::new()));
+    let told = notes.clone();
+    let note = std::sync::Arc::new(move |text: &str| told.lock().unwrap().push(text.to_string()));
+    let context = Context { note, ..Context::default() };
+    let again = fit(&low_passed(), &two_classes(), &options, &context).unwrap();
+    assert_eq!(again.losses(), first.losses());
+    assert!(notes.lock().unwrap().is_empty(), "{notes:?}");
 }
 
 #[test]
