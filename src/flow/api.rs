@@ -345,7 +345,7 @@ pub mod methods {
         ///
         /// `x` is the state [B, ..] and `t` is [B]. With `x_t = alpha x1 + sigma noise`, the velocity is
         /// `alpha' x1 + sigma' noise` and the score `-noise / sigma`, which is refused for a path with `noise` of its own.
-        /// Divisors are at least `min_divisor`. Source: Ma et al. 2024 (SiT), section 2.
+        /// Divisors are at least `min_divisor`; "v" is `path.velocity`. Source: Ma et al. 2024 (SiT), section 2.
         ///
         /// ```rhai
         /// let x1 = tensor::randn([2, 3]);

@@ -241,8 +241,10 @@ impl Path {
             to != Predict::Ddpm && *predict != Predict::Ddpm,
             "predictions at diffusion steps, \"ddpm\", cannot be converted; `velocity` returns the velocity"
         );
-        if to == *predict {
-            return Ok(output.clone());
+        match to {
+            _ if to == *predict => return Ok(output.clone()),
+            Predict::Velocity => return self.velocity(output.clone(), x, t),
+            _ => {}
         }
         if to == Predict::Score {
             self.check_score("`convert`")?;
@@ -266,14 +268,20 @@ impl Path {
 
     /// Returns the score, the gradient of the log density, of a state with velocity `v`; see [`Path::check_score`].
     pub fn score(&self, v: &Tensor, x: &Tensor, t: &Tensor) -> Result<Tensor> {
-        let factors = self.options.interpolant.at(t)?;
-        let (image, noise) = factors.split(x, v)?;
-        Predict::Score.of(&image, &noise, &factors, 1e-6)
+        let (image, noise) = self.parts(v, x, t)?;
+        Predict::Score.of(&image, &noise, &self.options.interpolant.at(t)?, 1e-6)
     }
 
-    /// Returns the expected image of a state with velocity `v`.
+    /// Returns the expected image of a state with velocity `v`, which is the output of a network that predicts images.
     pub fn image(&self, v: &Tensor, x: &Tensor, t: &Tensor) -> Result<Tensor> {
-        Ok(self.options.interpolant.at(t)?.split(x, v)?.0)
+        Ok(self.parts(v, x, t)?.0)
+    }
+
+    /// Returns the image and the noise that the network predicts where its velocity is `v`.
+    fn parts(&self, v: &Tensor, x: &Tensor, t: &Tensor) -> Result<(Tensor, Tensor)> {
+        let PathOptions { predict, interpolant, .. } = &*self.options;
+        let straight = *interpolant == Interpolant::Linear;
+        predict.inverse(v, x, &interpolant.at(t)?, (straight, self.least()))
     }
 
     /// Returns the factors of image and noise at a time, and their derivatives.

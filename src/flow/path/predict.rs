@@ -92,6 +92,40 @@ impl Predict {
         way.div(&column(&held, &way)?)
     }
 
+    /// Returns the image and the noise that an output with velocity `v` at `x` predicts: inverts [`Predict::velocity`] on the
+    /// linear path, if `straight`, or else [`Predict::split`] and the velocity of both, with the same divisors.
+    pub(super) fn inverse(
+        self,
+        v: &Tensor,
+        x: &Tensor,
+        factors: &Factors,
+        (straight, least): (bool, f64),
+    ) -> Result<(Tensor, Tensor)> {
+        let Factors { alpha, sigma, d_alpha, d_sigma } = factors;
+        // The prediction that `held = max(divisor, least)` leaves: the image, or the noise.
+        let (own, least) = match self {
+            Predict::Velocity => return factors.split(x, v),
+            Predict::Image => (Predict::Image, least),
+            Predict::Ddpm => (Predict::Noise, ddpm::FIRST),
+            Predict::Noise | Predict::Score => (Predict::Noise, least),
+        };
+        let ([part, rest], [d_part, d_rest], sign) = match own {
+            Predict::Image => ([alpha, sigma], [d_alpha, d_sigma], 1.0),
+            _ => ([sigma, alpha], [d_sigma, d_alpha], -1.0),
+        };
+        let held = rest.clamp_min(least)?;
+        let found = match straight && self != Predict::Score {
+            true => x.add(&column(&held.mul_scalar(sign)?, v)?.mul(v)?)?,
+            // v = part' found + rest' (x - part found) / held.
+            false => {
+                let slope = d_rest.div(&held)?;
+                let over = d_part.sub(&slope.mul(part)?)?.reciprocal()?;
+                sum(&over, v, &slope.mul(&over)?.neg()?, x)?
+            }
+        };
+        own.split(&found, x, factors, least)
+    }
+
     /// Returns the velocity of an exact output: the target itself, except at times where the divisor is clamped.
     pub(super) fn target(self, target: Tensor, t: &Tensor, least: f64) -> Result<Tensor> {
         if self == Predict::Velocity {

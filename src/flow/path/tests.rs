@@ -251,6 +251,27 @@ fn predictions_are_converted_into_each_other_on_every_interpolant() {
 }
 
 #[test]
+fn a_velocity_keeps_the_prediction_where_its_divisor_is_clamped() {
+    let (x, t) = (images().to_dtype(DType::Float64).unwrap(), times(&[0.01, 0.97, 0.9999]));
+    let output = x.cos().unwrap();
+    for interpolant in Interpolant::ALL.iter().copied() {
+        for predict in [Predict::Velocity, Predict::Image, Predict::Noise, Predict::Score] {
+            let path = Path::new(PathOptions { predict, interpolant, ..PathOptions::default() }).unwrap();
+            let v = path.velocity(output.clone(), &x, &t).unwrap();
+            let convert = |to| path.convert(&output, &x, &t, to).unwrap();
+            assert!(convert(Predict::Velocity).equal(&v).unwrap(), "{interpolant} {predict}");
+            let image = path.image(&v, &x, &t).unwrap();
+            assert!(image.allclose(&convert(Predict::Image), 1e-6, 1e-6).unwrap(), "{interpolant} {predict}");
+        }
+    }
+    // At t = 1 a predicted image has a velocity with the divisor 0.05.
+    let path = Path::new(PathOptions { predict: Predict::Image, ..PathOptions::default() }).unwrap();
+    let (x, t) = (Tensor::from_f64(&[1.0], &[1, 1]).unwrap(), times(&[1.0]));
+    let v = path.convert(&x.mul_scalar(1.1).unwrap(), &x, &t, Predict::Velocity).unwrap();
+    assert!((v.item().unwrap() - 2.0).abs() < 1e-6);
+}
+
+#[test]
 fn what_needs_other_noise_or_other_points_is_refused() {
     let noise = || function(|v| v[0].mul_scalar(2.0).map(IntoValue::into_value));
     let mix = function(|v| Ok(map(v[0].clone(), v[1].clone())));
