@@ -1,7 +1,7 @@
 //! Checks of the options of `flow::sample`.
 
 use super::discrete::{Chain, Spacing};
-use super::{LastStep, SampleOptions, grid};
+use super::{Diffusion, LastStep, SampleOptions, grid};
 use crate::ensure;
 use crate::error::{Error, Result};
 use crate::flow::ode::{Scheme, Solver};
@@ -36,11 +36,19 @@ pub(super) fn check(options: &SampleOptions, model: &Model) -> Result<()> {
         let (from, to) = ends(options);
         ensure!(from < to, "`{}` runs from noise to data, found times from {from} to {to}", options.sampler);
         ensure!(
-            !options.times.is_empty() || options.last_step_size < to - from,
+            !options.times.is_empty()
+                || options.last_step == LastStep::None
+                || options.last_step_size < to - from,
             "`last_step_size` must be below {}, the whole interval, found {}",
             to - from,
             options.last_step_size
         );
+        if options.last_step == LastStep::Tweedie && to != 1.0 {
+            return Err(Error::argument(format!(
+                "`last_step: \"tweedie\"` is a step to the image, at time 1, found {to} for the last time"
+            ))
+            .hint("use the last step \"mean\" or \"euler\" to stop before"));
+        }
     }
     let noisy = match scheme {
         Scheme::Stochastic(_) => true,
@@ -57,6 +65,9 @@ pub(super) fn check(options: &SampleOptions, model: &Model) -> Result<()> {
         "`step_noise` needs a sampler with noise, found `{}`{without}",
         options.sampler
     );
+    if let Scheme::Stochastic(true) = scheme {
+        finite(options)?;
+    }
     discrete(options)?;
     without_effect(options, model)?;
     if !options.times.is_empty() {
@@ -129,6 +140,10 @@ fn without_effect(options: &SampleOptions, model: &Model) -> Result<()> {
     );
     let channels = model.image_shape()[0];
     if let Some(guided) = options.guidance_channels {
+        ensure!(
+            options.guide.is_none(),
+            "`guidance_channels` belongs to the usual formula, and `guide` replaces it: keep channels in the function"
+        );
         ensure!(guided <= channels, "`guidance_channels` must be from 1 to {channels}, found {guided}");
     }
     let steps = options.times.len().saturating_sub(1);
@@ -184,6 +199,29 @@ fn discrete(options: &SampleOptions) -> Result<()> {
     Chain::new(options.steps, options.spacing).map(drop)
 }
 
+/// Checks that Heun's last step with noise does not end where there is no noise, whose score is infinite, with a diffusion
+/// coefficient above 0.
+fn finite(options: &SampleOptions) -> Result<()> {
+    let times = options.times();
+    let end = match options.last_step {
+        LastStep::None => times.last(),
+        _ => times.iter().rev().nth(1),
+    };
+    let remains = match options.diffusion {
+        Diffusion::Constant => options.diffusion_norm > 0.0,
+        Diffusion::Decreasing => options.diffusion_norm != 1.0,
+        _ => false,
+    };
+    if remains && end.is_some_and(|end| *end > 1.0 - 1e-6) {
+        return Err(Error::argument(format!(
+            "`sde_heun` with the diffusion \"{}\" needs the score at time 1, where it is infinite",
+            options.diffusion
+        ))
+        .hint("end with a step without noise, such as `last_step: \"mean\"` of a `last_step_size` above 0"));
+    }
+    Ok(())
+}
+
 /// Returns the first and the last time.
 fn ends(options: &SampleOptions) -> (f64, f64) {
     match (options.times.first(), options.times.last()) {
@@ -193,7 +231,7 @@ fn ends(options: &SampleOptions) -> (f64, f64) {
 }
 
 /// Checks that what is given per image has one entry for each of `count` images.
-pub(super) fn per_image(options: &SampleOptions, count: i64) -> Result<()> {
+pub(super) fn per_image(options: &SampleOptions, count: i64, [c, h, w]: [i64; 3]) -> Result<()> {
     for (name, found) in [("seeds", options.seeds.len()), ("guidances", options.guidances.len())] {
         ensure!(
             found == 0 || found as i64 == count,
@@ -206,8 +244,8 @@ pub(super) fn per_image(options: &SampleOptions, count: i64) -> Result<()> {
             _ => options.times().len() as i64 - 1 - i64::from(options.last_step != LastStep::None),
         };
         ensure!(
-            noise.rank() == 5 && noise.size(0)? >= steps && noise.size(1)? == count,
-            "`step_noise` must be [{steps}, {count}, C, H, W], found {}",
+            noise.rank() == 5 && noise.size(0)? >= steps && noise.shape()[1..] == [count, c, h, w],
+            "`step_noise` must be [{steps}, {count}, {c}, {h}, {w}], found {}",
             noise.signature()
         );
     }

@@ -48,7 +48,7 @@ pub struct SampleOptions {
     #[option(default = (0.0, 1.0), range = 0.0..=1.0)]
     pub guidance_interval: (f64, f64),
     /// Number of first channels that guidance changes; by default all. The public code of DiT and SiT guides 3 of the
-    /// 4 channels.
+    /// 4 channels. Not with `guide`.
     #[option(range = 1..)]
     pub guidance_channels: Option<i64>,
     /// Guidance scale of each image, one per label, instead of `guidance`.
@@ -79,7 +79,7 @@ pub struct SampleOptions {
     /// Factor of the diffusion coefficient.
     #[option(default = 1.0, range = 0.0..=1000.0)]
     pub diffusion_norm: f64,
-    /// Last step of a stochastic solver, which adds no noise; it is the last of `steps`.
+    /// Last step of a stochastic solver, which adds no noise; it is the last of `steps`. "tweedie" ends at time 1.
     pub last_step: LastStep,
     /// Size of that step.
     #[option(default = 0.04, range = 0.0..=0.5)]
@@ -249,7 +249,7 @@ pub fn sample(model: &Model, options: &SampleOptions, context: &Context) -> Resu
     let device = model.device();
     let labels = labels(model, options.labels.as_ref())?.to_device(device)?;
     let count = labels.count() as i64;
-    per_image(options, count)?;
+    per_image(options, count, model.image_shape())?;
     let start = no_grad(|| starting_state(model, options, count))?;
     let usual = if device.is_cuda() { 256 } else { 32 };
     let batch = match options.batch {

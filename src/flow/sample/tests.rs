@@ -407,6 +407,29 @@ fn no_adaptive_step_crosses_an_end_of_the_guidance_interval() {
 }
 
 #[test]
+fn last_steps_that_have_no_finite_result_are_refused() {
+    let message = |o: SampleOptions| run(&o).unwrap_err().message();
+    let none = SampleOptions { last_step: LastStep::None, sampler: Solver::SdeHeun, ..of(&[0]) };
+    let constant = SampleOptions { diffusion: Diffusion::Constant, ..none.clone() };
+    let said = "`sde_heun` with the diffusion \"constant\" needs the score at time 1, where it is infinite";
+    assert_eq!(message(constant.clone()), said);
+    let small = SampleOptions { last_step: LastStep::Mean, last_step_size: 0.0, ..constant.clone() };
+    assert_eq!(message(small), said);
+    run(&SampleOptions { to: 0.9, clamp: false, ..constant }).unwrap();
+    // Without a last step its size does not matter.
+    run(&SampleOptions { to: 0.03, ..none }).unwrap();
+    let tweedie =
+        SampleOptions { to: 0.5, last_step: LastStep::Tweedie, sampler: Solver::EulerMaruyama, ..of(&[0]) };
+    assert!(message(tweedie.clone()).starts_with("`last_step: \"tweedie\"` is a step to the image"));
+    let narrow = Tensor::zeros(&[4, 1, 1, 1, 4], DType::Float32, Device::Cpu).unwrap();
+    let wrong = SampleOptions { to: 1.0, step_noise: Some(narrow), ..tweedie };
+    assert!(message(wrong).starts_with("`step_noise` must be [3, 1, 1, 4, 4], found"));
+    let guide = function(|v| Ok(v[0].clone()));
+    let channels = SampleOptions { guide, guidance_channels: Some(1), ..of(&[0]) };
+    assert!(message(channels).starts_with("`guidance_channels` belongs to the usual formula"));
+}
+
+#[test]
 fn times_of_ones_own_and_shifted_ones_are_stepped_over() {
     let options = SampleOptions { steps: 4, ..of(&[0, 1]) };
     let equal = run(&options).unwrap();
@@ -529,7 +552,7 @@ fn contradictions_of_stochastic_samplers_are_named() {
     assert_eq!(message(back), "`euler_maruyama` runs from noise to data, found times from 1 to 0");
     let noise = Some(Tensor::zeros(&[1, 1, 1, 4, 4], DType::Float32, Device::Cpu).unwrap());
     let short = SampleOptions { step_noise: noise.clone(), ..options };
-    assert_eq!(message(short), "`step_noise` must be [3, 1, C, H, W], found tensor [1, 1, 1, 4, 4] float32");
+    assert_eq!(message(short), "`step_noise` must be [3, 1, 1, 4, 4], found tensor [1, 1, 1, 4, 4] float32");
     let fixed = SampleOptions { step_noise: noise, ..of(&[0]) };
     assert_eq!(message(fixed), "`step_noise` needs a sampler with noise, found `euler`");
 }
@@ -631,7 +654,7 @@ fn what_makes_no_sense_for_a_diffusion_is_refused() {
     let still = SampleOptions { step_noise: noise.clone(), ..discrete(Solver::Ddim) };
     assert_eq!(message(still), "`step_noise` needs a sampler with noise, found `ddim` without `eta`");
     let short = SampleOptions { step_noise: noise, steps: 11, ..ddpm() };
-    assert!(message(short).starts_with("`step_noise` must be [10, 2, C, H, W]"));
+    assert!(message(short).starts_with("`step_noise` must be [10, 2, 1, 4, 4]"));
 }
 
 #[test]
