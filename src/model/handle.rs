@@ -195,7 +195,7 @@ impl Model {
         let [channels, height, width] = self.image_shape();
         let x = draw(&[2, channels, height, width])?.to_dtype(self.dtype())?.to_device(self.device())?;
         let t = Tensor::from_f32(&[0.25, 0.75], &[2])?.to_device(self.device())?;
-        let y = Tensor::from_i64(&[0, self.num_classes()], &[2])?.to_device(self.device())?;
+        let y = Tensor::from_i64(&[0, self.last_label()], &[2])?.to_device(self.device())?;
         no_grad(|| all.forward(&x, &t, &y)?.equal(&plain.forward(&x, &t, &y)?))
     }
 
@@ -437,7 +437,7 @@ impl Model {
         self.0.device
     }
 
-    /// Returns a model with equal weights that shares nothing with this one.
+    /// Returns a model with equal weights, frozen where this one is, that shares nothing with it.
     pub fn copy(&self) -> Result<Self> {
         self.to_device(self.device())
     }
@@ -452,9 +452,7 @@ impl Model {
         let copy = Self::blank(self.design().clone().with_dtype(dtype), device)?;
         for ((_, target), (_, source)) in copy.parameters().iter().zip(self.parameters()) {
             target.copy_(source)?;
-            if !source.requires_grad() {
-                target.set_requires_grad(false)?;
-            }
+            target.set_requires_grad(source.requires_grad())?;
         }
         Ok(copy)
     }

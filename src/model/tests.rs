@@ -285,6 +285,24 @@ fn a_copy_is_equal_and_shares_nothing() {
 }
 
 #[test]
+fn a_copy_is_frozen_where_its_model_is() {
+    let model = Model::new(Config { family: Family::Dit, ..small() }, 3, Device::Cpu).unwrap();
+    let frozen =
+        |model: &Model| -> Vec<bool> { model.parameters().iter().map(|(_, p)| !p.requires_grad()).collect() };
+    assert!(frozen(&model).contains(&true));
+    model.unfreeze(&["*".to_string()]).unwrap();
+    model.freeze(&["blocks.*".to_string()]).unwrap();
+    assert_eq!(frozen(&model.copy().unwrap()), frozen(&model));
+}
+
+#[test]
+fn a_model_without_a_null_label_starts_plain_too() {
+    let config = Config { class_dropout_prob: 0.0, family: Family::Dit, ..small() };
+    let model = Model::new(config.with_corrections(zero_gates()), 0, Device::Cpu).unwrap();
+    assert!(model.last_label() < model.num_classes() && model.starts_plain().unwrap());
+}
+
+#[test]
 fn labels_are_dropped_with_the_configured_chance() {
     let labels = Tensor::zeros(&[20_000], DType::Int64, Device::Cpu).unwrap();
     let dropped = |chance: f64, seed: u64| {
