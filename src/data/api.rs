@@ -137,7 +137,8 @@ pub mod space {
         /// Creates a data set from images [N, C, H, W] and integer labels [N].
         ///
         /// Images are uint8 from 0 to 255, or floats in [-1, 1]; if all floats lie in [0, 1], a note says so.
-        /// Labels are from 0 to one less than the number of classes.
+        /// Labels are from 0 to one less than the number of classes. Float images are not copied, which would take their
+        /// memory twice: do not change them in place afterwards, or pass `images.clone()`.
         ///
         /// ```rhai
         /// let set = data::from_tensors(tensor::zeros([4, 1, 8, 8]), tensor::zeros([4], #{ dtype: "int64" }),
@@ -157,7 +158,7 @@ pub mod space {
 pub mod properties {
     use super::*;
     functions! { properties;
-        /// Labels [N], int64.
+        /// Labels [N], int64. They are those of the set, so change a copy: `set.labels.clone()`.
         ///
         /// ```rhai
         /// assert_eq(data::fashion_mnist().labels.shape, [8000]);
@@ -213,12 +214,19 @@ pub mod methods {
     functions! { methods;
         /// Returns all images, [N, C, H, W] float32 in [-1, 1]; latents have any range.
         ///
-        /// Bytes are converted at each call: keep the result if it is used often.
+        /// Each call makes a new tensor: keep the result if it is used often. Changing it does not change the set.
         ///
         /// ```rhai
-        /// assert_eq(data::fashion_mnist().take(5).images().shape, [5, 1, 28, 28]);
+        /// let set = data::fashion_mnist().take(5);
+        /// assert_eq(set.images().shape, [5, 1, 28, 28]);
+        /// let floats = data::from_tensors(set.images(), set.labels);
+        /// floats.images().fill_(0.5);
+        /// assert_eq(floats.images().min().item(), -1.0);
         /// ```
-        fn images(set: Dataset) -> Tensor { set.images() }
+        fn images(set: Dataset) -> Tensor {
+            // Floats in memory are those of the set itself.
+            if set.stored().dtype().is_float() { set.images()?.copy() } else { set.images() }
+        }
 
         /// Returns the first `count` images as a data set.
         ///

@@ -46,7 +46,8 @@ pub(crate) mod sources {
             Ok(())
         }
 
-        /// Creates a random number generator with its own state, for the option `generator`.
+        /// Creates a random number generator with its own state, for the option `generator`. On the CPU libtorch takes the
+        /// lowest 32 bits of the seed.
         ///
         /// ```rhai
         /// let g = tensor::generator(7);

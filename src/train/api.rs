@@ -83,7 +83,8 @@ pub mod space {
         /// Returns the generator of one step, whose numbers depend only on the seed and the step.
         ///
         /// A loop that draws times, noise and dropped labels from it, as `train::fit` does, draws the same numbers
-        /// after it was stopped and restarted.
+        /// after it was stopped and restarted. The CPU's generator takes 32 bits of a hash of seed and step, so two of many
+        /// thousand steps may draw equal numbers; with seed 0 a step also draws those of the loader's epoch of that number.
         ///
         /// ```rhai
         /// let draw = |step| tensor::randn([4], #{ generator: train::generator(step, #{ seed: 1 }) });

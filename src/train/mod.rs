@@ -54,7 +54,8 @@ use crate::torch::{Device, Generator};
 /// Returns the random number generator of one training step. It depends only on the seed and the step, so a resumed
 /// run draws the same numbers on the same device.
 pub(crate) fn step_generator(seed: i64, step: u64, device: Device) -> Result<Generator> {
-    // Loaders mix the same seed with the number of the epoch.
+    // Loaders mix the same seed with the number of the epoch. For seed 0 the inner result is 0 too, so a step draws from the
+    // stream of the epoch with its number; a change would end the exact resume of runs with the default seed.
     Generator::new(mix(mix(seed as u64, u64::MAX), step), device)
 }
 

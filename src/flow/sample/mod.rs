@@ -96,7 +96,8 @@ pub struct SampleOptions {
     /// Whether `ddpm` and `ddim` clamp the predicted image to [-1, 1] in each step; not for latents.
     #[option(default = false)]
     pub clip_denoised: bool,
-    /// Seed of the starting noise, which is drawn on the CPU so that it is the same for every device.
+    /// Seed of the starting noise, which is drawn on the CPU so that it is the same for every device. libtorch's generator
+    /// takes the lowest 32 bits of it.
     #[option(default = 0, range = 0..)]
     pub seed: u64,
     /// Seed of each image, one per label, instead of `seed`: an image does not depend on those sampled with it.
