@@ -11,7 +11,7 @@ use super::posthoc;
 use super::training::{Training, mean};
 use crate::context::Context;
 use crate::declare::{FromValue, IntoValue, Map, Value};
-use crate::error::{Error, Result, list};
+use crate::error::{Error, Kind, Result, list};
 use crate::model::{Design, Model};
 use crate::torch::{Tensor, rng};
 
@@ -196,6 +196,36 @@ impl Training<'_> {
         Ok(())
     }
 
+    /// Writes the files in `out` at the end of a run or after a failure.
+    pub(super) fn end(&mut self, failure: Option<&Error>) -> Result<()> {
+        if !self.saves() {
+            return Ok(());
+        }
+        match failure {
+            None if self.written < self.done() => {
+                if let Err(error) = self.checkpoint(true) {
+                    if stopped(&error) {
+                        self.end(Some(&error))?;
+                    }
+                    return Err(error);
+                }
+            }
+            // After an error in a script function, an interrupt or an unreadable image, all steps so far are good.
+            Some(error) if stopped(error) || self.unread => {
+                self.flush_losses()?;
+                if self.written < self.done() {
+                    self.checkpoint(false)?;
+                }
+            }
+            _ => {}
+        }
+        let Some(folder) = &self.folder else { return Ok(()) };
+        self.model.write(folder.weights())?;
+        self.averages.iter().enumerate().try_for_each(|(i, average)| {
+            average.model().write(folder.average((i > 0).then(|| average.name())))
+        })
+    }
+
     /// Computes the score of the checkpoint of a resumed run if its step has one in a run that was never stopped: the stop,
     /// or an error, came before it.
     pub(super) fn score_again(&mut self) -> Result<()> {
@@ -285,6 +315,11 @@ impl Training<'_> {
         self.ranks.broadcast(&counts, 0)?;
         counts.item()
     }
+}
+
+/// Returns whether an error comes from a stop by the user or from a script function, after which the run can go on.
+fn stopped(error: &Error) -> bool {
+    error.kind() == Kind::Interrupted || error.origin().is_some()
 }
 
 fn get<T: FromValue>(map: &Map, name: &str) -> Result<T> {

@@ -18,17 +18,12 @@ use super::{
 use crate::context::{Bar, Context};
 use crate::data::{Batch, Dataset, Loader, LoaderOptions};
 use crate::declare::{IntoValue, Map, Value};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::flow::losses::wide;
 use crate::flow::{Loss, Pair, Times};
 use crate::model::Model;
 use crate::ranks::{Ranks, share};
 use crate::torch::{DType, Device, Tensor, graph, is_out_of_memory, no_grad, rng, uninterrupted};
-
-/// Returns whether an error comes from a stop by the user or from a script function, after which the run can go on.
-fn stopped(error: &Error) -> bool {
-    error.kind() == Kind::Interrupted || error.origin().is_some()
-}
 
 /// Number of consecutive batches that are not finite after which a run ends.
 const MOST_SKIPPED_IN_A_ROW: usize = 10;
@@ -80,7 +75,7 @@ pub(super) struct Training<'a> {
     pub(super) unread: bool,
 }
 
-struct Pending {
+pub(super) struct Pending {
     loss: Tensor,
     norm: Tensor,
     lr: f64,
@@ -292,36 +287,6 @@ impl<'a> Training<'a> {
             true => Err(Error::interrupted()),
             false => Ok(()),
         }
-    }
-
-    /// Writes the files in `out` at the end of a run or after a failure.
-    pub(super) fn end(&mut self, failure: Option<&Error>) -> Result<()> {
-        if !self.saves() {
-            return Ok(());
-        }
-        match failure {
-            None if self.written < self.done() => {
-                if let Err(error) = self.checkpoint(true) {
-                    if stopped(&error) {
-                        self.end(Some(&error))?;
-                    }
-                    return Err(error);
-                }
-            }
-            // After an error in a script function, an interrupt or an unreadable image, all steps so far are good.
-            Some(error) if stopped(error) || self.unread => {
-                self.flush_losses()?;
-                if self.written < self.done() {
-                    self.checkpoint(false)?;
-                }
-            }
-            _ => {}
-        }
-        let Some(folder) = &self.folder else { return Ok(()) };
-        self.model.write(folder.weights())?;
-        self.averages.iter().enumerate().try_for_each(|(i, average)| {
-            average.model().write(folder.average((i > 0).then(|| average.name())))
-        })
     }
 
     /// Writes a snapshot of each average that `posthoc` tracks.
@@ -602,7 +567,7 @@ impl<'a> Training<'a> {
     }
 
     /// Reads the pending losses and returns the last pending step; a failed step is an error.
-    fn flush_losses(&mut self) -> Result<Option<Pending>> {
+    pub(super) fn flush_losses(&mut self) -> Result<Option<Pending>> {
         if let Some(update) = self.optimizer.failed_update()? {
             // Only on CUDA, where steps are not checked one by one. Batches that were left out do not count as
             // updates.

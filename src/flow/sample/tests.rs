@@ -35,12 +35,12 @@ fn of_family(family: Family, learn_sigma: Option<bool>) -> Model {
     model
 }
 
-fn of(labels: &[i64]) -> SampleOptions {
+pub(super) fn of(labels: &[i64]) -> SampleOptions {
     let labels = Tensor::from_i64(labels, &[labels.len() as i64]).unwrap();
     SampleOptions { labels: Some(Labels::Tensor(labels)), steps: 4, ..SampleOptions::default() }
 }
 
-fn run(options: &SampleOptions) -> Result<Tensor> {
+pub(super) fn run(options: &SampleOptions) -> Result<Tensor> {
     sample(&model(), options, &Context::default())
 }
 
@@ -171,7 +171,7 @@ fn an_interrupt_stops_between_evaluations() {
     assert_eq!(error.kind(), crate::error::Kind::Interrupted);
 }
 
-fn function(f: impl Fn(&[Tensor]) -> Result<Tensor> + Send + Sync + 'static) -> Option<Function> {
+pub(super) fn function(f: impl Fn(&[Tensor]) -> Result<Tensor> + Send + Sync + 'static) -> Option<Function> {
     Some(Function::new(move |values| {
         f(&values.iter().filter_map(Value::downcast).collect::<Vec<_>>()).map(IntoValue::into_value)
     }))
@@ -404,29 +404,6 @@ fn no_adaptive_step_crosses_an_end_of_the_guidance_interval() {
             assert!(apart(&at(1e-2, &[]), &at(1e-2, &cut)) < 1e-5, "{sampler} from {from} to {to}");
         }
     }
-}
-
-#[test]
-fn last_steps_that_have_no_finite_result_are_refused() {
-    let message = |o: SampleOptions| run(&o).unwrap_err().message();
-    let none = SampleOptions { last_step: LastStep::None, sampler: Solver::SdeHeun, ..of(&[0]) };
-    let constant = SampleOptions { diffusion: Diffusion::Constant, ..none.clone() };
-    let said = "`sde_heun` with the diffusion \"constant\" needs the score at time 1, where it is infinite";
-    assert_eq!(message(constant.clone()), said);
-    let small = SampleOptions { last_step: LastStep::Mean, last_step_size: 0.0, ..constant.clone() };
-    assert_eq!(message(small), said);
-    run(&SampleOptions { to: 0.9, clamp: false, ..constant }).unwrap();
-    // Without a last step its size does not matter.
-    run(&SampleOptions { to: 0.03, ..none }).unwrap();
-    let tweedie =
-        SampleOptions { to: 0.5, last_step: LastStep::Tweedie, sampler: Solver::EulerMaruyama, ..of(&[0]) };
-    assert!(message(tweedie.clone()).starts_with("`last_step: \"tweedie\"` is a step to the image"));
-    let narrow = Tensor::zeros(&[4, 1, 1, 1, 4], DType::Float32, Device::Cpu).unwrap();
-    let wrong = SampleOptions { to: 1.0, step_noise: Some(narrow), ..tweedie };
-    assert!(message(wrong).starts_with("`step_noise` must be [3, 1, 1, 4, 4], found"));
-    let guide = function(|v| Ok(v[0].clone()));
-    let channels = SampleOptions { guide, guidance_channels: Some(1), ..of(&[0]) };
-    assert!(message(channels).starts_with("`guidance_channels` belongs to the usual formula"));
 }
 
 #[test]
