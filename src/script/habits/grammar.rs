@@ -325,7 +325,8 @@ fn keyword(line: &Line, names: &Names) -> Instead {
         return modules::module(line, root, names);
     }
     if line.is(open - 1, "print") {
-        let advice = "`print` has no options: it ends with a line break, and `\\n` in a text begins a new line";
+        let advice =
+            "`print` has no options: it ends with a line break, and `\\n` in a text begins a new line";
         return Some((Some("`print` takes one value".to_string()), advice.to_string()));
     }
     let message = "options stand in a map, and other arguments in their order";

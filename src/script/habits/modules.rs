@@ -106,7 +106,9 @@ pub fn module(line: &Line, at: usize, names: &Names) -> Instead {
     let given = arguments(line, open).unwrap_or_default();
     let translated = match root.as_str() {
         "math" => of_math(&name, &given),
-        "time" if matches!(name.as_str(), "time" | "perf_counter" | "monotonic") => Some("time::now()".to_string()),
+        "time" if matches!(name.as_str(), "time" | "perf_counter" | "monotonic") => {
+            Some("time::now()".to_string())
+        }
         _ => called(&root, &inner, &name, given.clone(), names),
     };
     if let Some(code) = translated {
