@@ -65,6 +65,29 @@ fn chained_indices_write_through() {
 }
 
 #[test]
+fn a_method_of_entries_leaves_the_tensor_alone() {
+    let code = "let w = tensor([[1.0, 2.0], [3.0, 4.0]]).requires_grad(true);
+        fn twice() { this * 2 }
+        let e = w.exp();
+        let both = grad(e[.., 0].sum() + e.sum(), w) / e;
+        [w[0].sum().item(), w[w > 2].sum().item(), w[0].twice().sum().item(), both[0].detach().round().to_array()]";
+    assert_eq!(shown(code), "[3.0, 7.0, 6.0, [2.0, 1.0]]");
+    // A mask or a list gives a copy, as in PyTorch, and an integer or a range a view.
+    let code = "let z = tensor([3.0, -1.0, 5.0]);
+        z[z > 0].clamp_(0, 2); z[[0, 2]].mul_(10);
+        let before = z.to_array(); z[1].fill_(7); z[z > 4] += 1; [before, z.to_array()]";
+    assert_eq!(shown(code), "[[3.0, -1.0, 5.0], [3.0, 8.0, 6.0]]");
+}
+
+#[test]
+fn entries_that_change_keep_their_gradients() {
+    let code = "let w = tensor([[1.0, 2.0], [3.0, 4.0]]).requires_grad(true);
+        let slopes = |change| { let y = w * 1; change.call(y); grad(y.sum(), w).to_array() };
+        [slopes.call(|y| { y[0] *= 3; }), slopes.call(|y| { y[1][0] = 7; }), slopes.call(|y| { y[0] = y[0].detach(); })]";
+    assert_eq!(shown(code), "[[[3.0, 3.0], [1.0, 1.0]], [[1.0, 1.0], [0.0, 1.0]], [[0.0, 0.0], [1.0, 1.0]]]");
+}
+
+#[test]
 fn constants_can_be_computed_with() {
     assert_eq!(shown("const C = tensor([1, 2]); (C * 2 + C[0] - 1).to_array()"), "[2, 4]");
 }

@@ -108,7 +108,13 @@ fn body(declaration: &'static Declaration, types: Arc<Types>, context: Context) 
             failure::raise_in(name_function(error, declaration), &declaration.path(), at)
         })
     };
-    RhaiFunc::Method { func: Shared::new(run), has_context: true, is_pure: true, is_volatile: true }
+    let func = Shared::new(run);
+    match declaration.form {
+        Form::Operator(_) => RhaiFunc::Method { func, has_context: true, is_pure: true, is_volatile: true },
+        // Nothing declared changes the script's value itself, and rhai writes the receiver of a `Method` back where it
+        // was read: `x[mask].sum()` would call the index setter.
+        _ => RhaiFunc::Pure { func, has_context: true, is_pure: true, is_volatile: true },
+    }
 }
 
 thread_local! {

@@ -47,8 +47,9 @@ impl Types {
     /// Adds a handle type: its name, how it prints, and its conversion to native code.
     pub fn add<T: Scripted + IntoValue>(&mut self, engine: &mut Engine) {
         engine.register_type_with_name::<T>(T::NAME);
-        engine.register_fn("to_string", |t: &mut T| t.text());
-        engine.register_fn("to_debug", |t: &mut T| t.text());
+        // By value, so that rhai does not write the entry back after `x[mask].to_string()`.
+        engine.register_fn("to_string", |t: T| t.text());
+        engine.register_fn("to_debug", |t: T| t.text());
         let id = TypeId::of::<T>();
         self.by_name.insert(T::NAME, id);
         let handle = Handle {

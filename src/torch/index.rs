@@ -115,7 +115,10 @@ impl Tensor {
     pub fn set_index(&self, indices: &[Index], value: &Operand) -> Result<()> {
         let (view, tensors) = self.located(indices)?;
         if tensors.is_empty() {
-            return view.write_(value);
+            return match value {
+                Operand::Tensor(value) if view.is_same_view(value) => Ok(()),
+                _ => view.write_(value),
+            };
         }
         let raw: Vec<Option<&Tensor>> = tensors.iter().map(Option::as_ref).collect();
         let value = match value {
@@ -125,6 +128,15 @@ impl Tensor {
         view.index_put_(&raw, &value, false).map_err(|error| {
             error.context(format!("writing {} into {}", value.signature(), view.signature()))
         })
+    }
+
+    /// Returns whether both are the same view of the same memory, with or without gradients. After `x[0] += 1` and
+    /// `x[1][2] = 7` rhai assigns the view that it read, which has the new values already.
+    fn is_same_view(&self, other: &Tensor) -> bool {
+        self.shares_memory(other)
+            && self.strides() == other.strides()
+            && self.dtype() == other.dtype()
+            && self.requires_grad() == other.requires_grad()
     }
 
     /// Applies integers and ranges; returns the view and the remaining index tensors by dimension of the view.

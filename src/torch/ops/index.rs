@@ -16,7 +16,8 @@ mod scripts {
         ///
         /// Indices of several dimensions are separated by commas. Negative integers count from the end. A range may
         /// leave out an end: `1..` goes to the last entry, and `..` takes the whole dimension, like `:` in NumPy.
-        /// Integers and ranges return views: writing into them writes into `x`.
+        /// Integers and ranges return views: writing into them writes into `x`. A mask or a list returns a copy:
+        /// `x[mask] += 1` changes `x`, `x[mask].mul_(2)` does not.
         /// ```rhai
         /// let x = tensor([[1, 2], [3, 4], [5, 6]]);
         /// assert_eq(x[0], tensor([1, 2]));
