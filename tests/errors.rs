@@ -77,7 +77,7 @@ fn a_misspelt_variable_or_property() {
         "let loss = 1;\nlos + 1",
         "let factor = 2;\nfn scale(x) { factor * x }\nscale(3)",
         "let s = #{ v: tensor([1.0]), target: 2 };\nlet f = |s| s.v - s.targt;\nlet g = |s| s.target;\nf.call(s)",
-        "let m = #{ v: [1], n: 2 };\ntry { m.v.map(|x| m.n) } catch (e) { throw e; }",
+        "let m = #{ v: [1], n: 2 };\ntry { m.v.retain(|x| x < m.n) } catch (e) { throw e; }",
         "tensor::zeros([2]).shap",
         "#{ a: 1 }.b.c",
     ]));

@@ -19,6 +19,25 @@ fn refused(script: &str) -> (String, String, usize) {
     (report.message, report.hint.unwrap_or_default(), column)
 }
 
+#[test]
+fn a_closure_may_read_the_value_whose_method_calls_it() {
+    for assert in [
+        "let xs = [1.0, 2.0]; assert_eq(xs.map(|x| x / xs[1]), [0.5, 1.0]); xs[0] = 3.0; assert_eq(xs, [3.0, 2.0]);",
+        "let m = #{ a: 1, b: 2 }; assert_eq(m.keys().filter(|k| m[k] > 1), [\"b\"]);",
+        "let m = #{ a: 1, b: 2 }; let large = |k| m[k] > 1; assert_eq(m.keys().filter(large), [\"b\"]);",
+        "let m = #{ xs: [1, 2], k: 3 }; assert_eq(m.xs.map(|x| x * m.k), [3, 6]);",
+        "let xs = [3, 1]; assert_eq(xs.reduce(|sum, x| sum + x * xs[0], 0), 12); assert(xs.some(|x| x > xs[1]));",
+        "let xs = [1, 2]; let out = []; xs.for_each(|i| out.push(i + xs[0])); assert_eq(out, [1, 2]);",
+        "let xs = [[1], [2]]; assert_eq(xs.map(|x| x.filter(|y| xs.len() > y)), [[1], []]);",
+    ] {
+        holds(assert);
+    }
+    let (message, hint, column) = refused("let xs = [1, 2]; xs.retain(|x| x > xs[0]);");
+    assert_eq!(message, "`xs` cannot be read in the function that `xs.retain(..)` calls");
+    assert!(hint.contains("`let before = xs;`") && column == 0, "{hint} {column}");
+    holds("let xs = [1, 2]; let before = xs; xs.retain(|x| x > before[0]); assert_eq(xs, [2]);");
+}
+
 const X: &str = "let x = tensor([[1, 2, 3], [4, 5, 6]]); ";
 
 #[test]

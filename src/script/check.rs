@@ -14,6 +14,7 @@ use super::habits;
 use super::kinds;
 use super::names::{Known, Names};
 use super::precedence;
+use super::receivers::OWN;
 use super::resolver;
 use super::results::Functions;
 use super::rewrite::SEVERAL;
@@ -255,7 +256,7 @@ impl Checker<'_> {
         if call.is_operator_call() {
             return self.doubtful(script, call, at, body);
         }
-        if name == CAUGHT || name == SEVERAL || name.starts_with("anon$") {
+        if [CAUGHT, SEVERAL, OWN].contains(&name) || name.starts_with("anon$") {
             return;
         }
         let count = call.args.len() + usize::from(method);

@@ -45,7 +45,9 @@ pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Di
         other => {
             let shared = place.as_ref().and_then(|place| of_shared(language, scope, place, other));
             let (error, kind) = translate(shared.as_ref().unwrap_or(other), &around);
-            (error, kind, None)
+            let calls = chain.frames.last().and_then(|frame| frame.place.as_ref());
+            let locked = calls.and_then(|place| of_locked(place, other));
+            (locked.unwrap_or(error), kind, None)
         }
     };
     let mut frames = chain.frames;
@@ -120,6 +122,22 @@ fn of_entry(language: &Language, source: &str, place: &Place, error: Error) -> E
         Some(hint) => error.hint(hint),
         None => error,
     }
+}
+
+/// Returns the error about a value that a function reads while the method that called it changes the value, with its
+/// name; the place is that of the method, as rhai gives the error none.
+fn of_locked(place: &Place, error: &EvalAltResult) -> Option<Error> {
+    let EvalAltResult::ErrorDataRace(name, _) = error else { return None };
+    let before: String = place.text.chars().take(place.column.saturating_sub(1)).collect();
+    let before = before.trim_end().strip_suffix('.').filter(|_| name.is_empty())?;
+    let word = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
+    let value = before.rsplit(|c| !word(c)).next()?;
+    let root = value.split('.').next().filter(|root| !root.is_empty())?;
+    let method: String = place.text.chars().skip(place.column.saturating_sub(1)).take(place.length).collect();
+    let message = format!("`{root}` cannot be read in the function that `{value}.{method}(..)` calls");
+    Some(Error::argument(message).hint(format!(
+        "`{method}` may change `{root}`: copy what the function reads before the call, as in `let before = {root};`"
+    )))
 }
 
 /// Returns the error about the type of a variable that a closure has captured with the type of its value; rhai names

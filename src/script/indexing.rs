@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rhai::{Array, Dynamic, Engine, EvalAltResult, Module, NativeCallContext};
 
 use super::failure;
+use super::receivers::OWN;
 use super::rewrite::SEVERAL;
 use super::values::Types;
 use crate::error::{Error, Result};
@@ -21,8 +22,8 @@ pub fn add_operators(engine: &mut Engine) {
     let _ = engine.register_custom_operator("@", PRECEDENCE);
 }
 
-/// Registers the function that packs the indices of `x[i, j]` into one value; a rewrite before parsing inserts its
-/// call.
+/// Registers the function that packs the indices of `x[i, j]` into one value, and the one that copies a value; a
+/// rewrite before parsing inserts their calls.
 pub fn add_indices(engine: &mut Engine, types: &Arc<Types>) {
     let types = Arc::clone(types);
     let several = move |context: NativeCallContext, entries: Array| -> Row {
@@ -32,6 +33,7 @@ pub fn add_indices(engine: &mut Engine, types: &Arc<Types>) {
             .map_err(|error| failure::raise(error, failure::At::of(&context)))
     };
     engine.register_fn(SEVERAL, several);
+    engine.register_fn(OWN, |value: Dynamic| value);
 }
 
 /// Registers setters for updates such as `x.grad *= 2`, which work in place: rhai assigns the property that it

@@ -33,6 +33,7 @@ mod kinds;
 mod lengths;
 pub mod names;
 mod precedence;
+mod receivers;
 pub mod reference;
 pub mod resolver;
 mod results;

@@ -2,6 +2,7 @@
 //!
 //! - `x[0, 1]` and `x[1.., ..3]`: one index per dimension, and ranges with an open end
 //! - a `for` that makes closures gives each iteration variables of its own, so that a closure keeps their values
+//! - a method runs on a copy of a value that its closure reads, see `receivers`
 //! - `catch (e)` gets an error value, and `_` a name that rhai accepts
 //!
 //! Everything is inserted within its line, so that [`Sources::locate`](super::source::Sources::locate) can subtract
@@ -35,13 +36,14 @@ pub fn compiled_form(engine: &Engine, text: &str) -> String {
 
 /// Returns the text as it is compiled, and what was inserted into it.
 pub fn prepare(engine: &Engine, text: &str) -> (String, Vec<Insertion>) {
-    if !["catch", "_", "for", "["].iter().any(|word| text.contains(word)) {
+    if !["catch", "_", "for", "[", "("].iter().any(|word| text.contains(word)) {
         return (text.to_string(), Vec::new());
     }
     let tokens = tokens(engine, text);
     let mut added: Vec<Addition> = names_and_catches(&tokens);
     added.extend(rounds(&tokens));
     added.extend(indices(&tokens));
+    added.extend(super::receivers::copies(&tokens));
     // Additions at one position keep their order.
     added.sort_by_key(|a| (a.line, a.column));
     let mut insertions = Vec::new();
@@ -63,7 +65,7 @@ pub fn prepare(engine: &Engine, text: &str) -> (String, Vec<Insertion>) {
 }
 
 /// Code to insert: line from 1, column from 0 in the original line.
-struct Addition {
+pub(super) struct Addition {
     line: usize,
     column: usize,
     code: String,
@@ -78,7 +80,7 @@ pub(super) struct At {
 
 impl At {
     /// Returns an addition before the token.
-    fn before(&self, code: impl Into<String>) -> Addition {
+    pub fn before(&self, code: impl Into<String>) -> Addition {
         self.after(0, code)
     }
 
@@ -246,7 +248,7 @@ fn body(tokens: &[At], start: usize) -> Option<usize> {
 }
 
 /// Returns the token that closes the bracket at a token, or the last one.
-fn closing(tokens: &[At], open: usize) -> usize {
+pub(super) fn closing(tokens: &[At], open: usize) -> usize {
     let mut depth = 0usize;
     for (i, at) in tokens.iter().enumerate().skip(open) {
         match &at.token {
