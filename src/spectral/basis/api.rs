@@ -5,6 +5,7 @@ use crate::declare::{FromValue, Function, IntoValue, Map};
 use crate::error::{Error, Result};
 use crate::functions;
 use crate::torch::Tensor;
+use crate::torch::operand::Operand;
 
 fn pair(grid: Option<Vec<i64>>) -> Result<Option<(i64, i64)>> {
     match grid.as_deref() {
@@ -81,10 +82,11 @@ pub mod methods {
         /// Transforms, multiplies each coefficient by a gain, and transforms back.
         ///
         /// `x` is images [B, C, H, W] or tokens [B, N, D] in row-major order; the tokens lie on a square grid
-        /// unless `grid` is given as [height, width]. The closure takes the frequency radii as a tensor of
-        /// fractions of Nyquist that broadcasts to the coefficients, and returns the gains: numbers or booleans of
-        /// a shape that broadcasts too. With a batch axis, as in [B, 1, 1, 1] times the radii, each image has its
-        /// own gains. Gradients flow through `x` and the gains. bfloat16 is transformed in float32.
+        /// unless `grid` is given as [height, width]. The closure takes the frequency radii, as `radius` returns
+        /// them, a tensor of fractions of Nyquist that broadcasts to the coefficients, and returns the gains: a
+        /// number, or a tensor of numbers or booleans of a shape that broadcasts too. With a batch axis, as in
+        /// [B, 1, 1, 1] times the radii, each image has its own gains. Gradients flow through `x` and the gains.
+        /// bfloat16 is transformed in float32. The result is real: opposite waves get the mean of their gains.
         ///
         /// ```rhai
         /// let x = tensor::rand([2, 3, 8, 8]);
@@ -93,11 +95,17 @@ pub mod methods {
         /// assert_close(low + high, x, 1e-5);
         /// let tokens = tensor::rand([2, 24, 16]);
         /// assert_eq(basis::fft().scale(tokens, |r| 1.0 / (1.0 + r), [4, 6]).shape, [2, 24, 16]);
+        /// // Gains can be measured: here the amplitudes of a batch.
+        /// let amplitudes = basis::fft().forward(x).abs().square().mean([0, 1]).sqrt();
+        /// assert_close(basis::fft().scale(basis::fft().scale(x, |r| amplitudes), |r| 1.0 / amplitudes), x, 1e-4);
         /// ```
         fn scale(basis: Basis, x: Tensor, gain: Function, grid: Option<Vec<i64>>) -> Tensor {
             basis.scale(&x, pair(grid)?, |radii| {
                 let gains = gain.call(&[radii.clone().into_value()])?;
-                Tensor::from_value(&gains).map_err(|e| e.context("the gains that the closure gives"))
+                match Operand::from_value(&gains).map_err(|e| e.context("the gains that the closure gives"))? {
+                    Operand::Tensor(gains) => Ok(gains),
+                    Operand::Number(gain) => Tensor::filled(&[], gain, radii.dtype(), radii.device()),
+                }
             })
         }
 

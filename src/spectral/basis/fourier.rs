@@ -3,10 +3,35 @@
 use crate::error::Result;
 use crate::torch::Tensor;
 
-/// Multiplies the waves of real planes by gains [.., H, W / 2 + 1], which cover the half that the real FFT returns.
+/// Multiplies the waves of real planes [.., H, W] by gains that broadcast to them, and returns the real part.
 pub(super) fn scale(planes: &Tensor, gains: &Tensor) -> Result<Tensor> {
     let waves = planes.rfft(-1, None, "ortho")?.fft(-2, None, "ortho")?;
-    waves.mul(gains)?.ifft(-2, None, "ortho")?.irfft(-1, Some(planes.size(-1)?), "ortho")
+    let gains = half(gains, planes.size(-2)?, planes.size(-1)?)?;
+    waves.mul(&gains)?.ifft(-2, None, "ortho")?.irfft(-1, Some(planes.size(-1)?), "ortho")
+}
+
+/// Returns the gains of the waves of the real FFT, [.., H, W / 2 + 1], of gains that broadcast to [.., H, W].
+///
+/// Real planes contain each wave twice, so half of the waves are enough; the real part of the product gives a wave and
+/// its opposite the mean of their gains.
+fn half(gains: &Tensor, height: i64, width: i64) -> Result<Tensor> {
+    let rank = gains.rank() as i64;
+    let (mut kept, mut opposite) = (gains.clone(), gains.clone());
+    for (dim, size, count) in [(-1, width, width / 2 + 1), (-2, height, height)] {
+        if rank < -dim || gains.size(dim)? == 1 {
+            continue;
+        }
+        crate::ensure!(
+            gains.size(dim)? == size,
+            "the gains must broadcast to the coefficients of shape [.., {height}, {width}], found shape {:?}",
+            gains.shape()
+        );
+        let mirrored: Vec<i64> = (0..count).map(|wave| (size - wave) % size).collect();
+        let mirrored = Tensor::from_i64(&mirrored, &[count])?.to_device(gains.device())?;
+        kept = kept.narrow(dim, 0, count)?;
+        opposite = opposite.index_select(dim, &mirrored)?;
+    }
+    kept.add(&opposite)?.mul_scalar(0.5)
 }
 
 /// Returns the radii: wave k of an axis of n has min(k, n - k) cycles, and n / 2 cycles count as 1.

@@ -149,7 +149,8 @@ impl Basis {
     /// `x` is images [B, C, H, W], or tokens [B, N, D] in row-major order on a square grid or on `grid` (height,
     /// width). `gain` takes the radii, see [`Basis::radius`], and returns a tensor that broadcasts to the
     /// coefficients; it may have a batch axis, as in [B, 1, 1, 1] times the radii. Gradients flow through `x` and
-    /// the gains. Half precision is transformed in float32.
+    /// the gains. Half precision is transformed in float32. The result is real, so that opposite waves get the mean
+    /// of their gains.
     pub fn scale(
         &self,
         x: &Tensor,
@@ -159,17 +160,10 @@ impl Basis {
         let planes = Planes::of(x, grid)?;
         let values = planes.values();
         let radii = self.radius(planes.height, planes.width, values.dtype(), values.device())?;
+        let gains = Self::gains(&radii, &gain)?;
         let passed = match self {
-            // Real planes contain each wave twice, so half of the waves are enough.
-            Basis::Fft => {
-                let half = planes.width as i64 / 2 + 1;
-                let gains = Self::gains(&radii.narrow(-1, 0, half)?.contiguous()?, &gain)?;
-                fourier::scale(values, &gains)?
-            }
-            _ => {
-                let gains = Self::gains(&radii, &gain)?;
-                self.back(&self.transform(values)?.mul(&gains)?)?
-            }
+            Basis::Fft => fourier::scale(values, &gains)?,
+            _ => self.back(&self.transform(values)?.mul(&gains)?)?,
         };
         crate::ensure!(
             passed.shape() == values.shape(),

@@ -107,6 +107,29 @@ fn gradients_are_those_of_the_transposed_map() {
 }
 
 #[test]
+fn gains_of_waves_cover_the_whole_plane() {
+    for (height, width) in [(4, 6), (5, 7), (6, 5)] {
+        let x = random(&[2, 3, height, width], DType::Float64);
+        for shape in [&[height, width][..], &[height, 1], &[width], &[2, 1, height, width], &[]] {
+            // These differ between opposite waves.
+            let gains = random(shape, DType::Float64);
+            let scaled = Basis::Fft.scale(&x, None, |_| Ok(gains.clone())).unwrap();
+            let expected = Basis::Fft.inverse(&Basis::Fft.forward(&x).unwrap().mul(&gains).unwrap()).unwrap();
+            assert!(close(&scaled, &expected, 1e-10), "{height} x {width}, {shape:?}");
+        }
+    }
+    let x = random(&[1, 1, 4, 6], DType::Float64);
+    Basis::Fft
+        .scale(&x, None, |r| {
+            assert_eq!(r.shape(), [4, 6]);
+            Ok(r.clone())
+        })
+        .unwrap();
+    let error = Basis::Fft.scale(&x, None, |r| r.narrow(-1, 0, 4)).unwrap_err().message();
+    assert!(error.ends_with("shape [.., 4, 6], found shape [4, 4]"), "{error}");
+}
+
+#[test]
 fn filters_of_frequencies_are_gains_in_these_bases() {
     let images = random(&[2, 5, 6, 6], DType::Float64);
     let tokens = images.reshape(&[2, 5, 36]).unwrap().transpose(1, 2).unwrap();
@@ -193,7 +216,7 @@ fn what_cannot_be_is_said() {
     assert!(said(Basis::Fft.forward(&x.to_dtype(DType::Int64).unwrap())).contains("expected real numbers"));
     let complex = |r: &Tensor| r.to_dtype(DType::Complex64);
     assert!(said(Basis::Fft.scale(&x, None, complex)).contains("gains must be real"));
-    let many = |r: &Tensor| r.unsqueeze(0)?.unsqueeze(0)?.expand(&[7, 1, 6, 3]);
+    let many = |r: &Tensor| r.unsqueeze(0)?.unsqueeze(0)?.expand(&[7, 1, 6, 4]);
     assert!(said(Basis::Fft.scale(&x, None, many)).contains("broadcast"));
     assert!(said(Basis::laplacian(Laplacian::default()).unwrap().inverse(&x)).contains("5 dimensions"));
     assert!(Basis::haar(Haar { levels: 0 }).is_err());
