@@ -149,6 +149,8 @@ impl Tensor {
                 self.shape()
             )));
         }
+        // `x[..]` alone is a view of its own; beside other indices a whole dimension needs no operator.
+        let lone = indices.iter().all(|index| matches!(index, Index::Slice(..)));
         let mut view = self.clone();
         let mut tensors: Vec<Option<Tensor>> = Vec::new();
         let (mut dim, mut own) = (0, 0);
@@ -158,6 +160,10 @@ impl Tensor {
                     self.inside(own, *i)?;
                     // The index was just checked, with the dimension that the user knows.
                     view = single(view.raw().f_select(dim, *i))?;
+                }
+                Index::Slice(0, end) if !lone && *end >= self.size(own)? => {
+                    tensors.push(None);
+                    dim += 1;
                 }
                 Index::Slice(start, end) => {
                     view = view.slice(dim, Some(*start), Some(*end), 1)?;
