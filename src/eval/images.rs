@@ -58,12 +58,19 @@ impl Images {
     }
 
     /// Creates images from a tensor [N, C, H, W], uint8 or float in [-1, 1]; other values are an error, as in
-    /// training.
+    /// training. A tensor that records gradients may have any finite values: predictions of a model that is being
+    /// trained leave the range, and clamping them would set gradients to zero.
     pub fn new(tensor: &Tensor) -> Result<Self> {
         pixels::check(tensor)?;
-        pixels::check_range(tensor)?;
-        let (store, note) = (Store::Tensor(tensor.detach()?), pixels::range_note(tensor)?);
         let recorded = (tensor.requires_grad() && is_recording()).then(|| tensor.clone());
+        let note = match recorded {
+            Some(_) => None,
+            None => {
+                pixels::check_range(tensor)?;
+                pixels::range_note(tensor)?
+            }
+        };
+        let store = Store::Tensor(tensor.detach()?);
         let name = "tensor".to_string();
         Ok(Self { store, name, split: None, labels: None, note, statistics: None, recorded })
     }

@@ -120,13 +120,13 @@ pub mod feature_methods {
         /// Computes `features` [N, D], `logits` [N, K] and `spatial` [N, S] of images, float64.
         ///
         /// What the network does not provide is `()`. If images are a tensor that records gradients, so do the outputs,
-        /// for a loss of features; Inception rounds images to bytes and has no gradients, which is an error.
+        /// for a loss of features, and it may leave [-1, 1], as predictions do; Inception rounds images to bytes and has no gradients, which is an error.
         ///
         /// ```rhai
         /// let features = eval::features();
         /// let seen = features.extract(data::fashion_mnist().take(7));
         /// assert_eq([seen.features.shape, seen.logits.shape], [[7, 64], [7, 10]]);
-        /// let x = tensor::zeros([2, 1, 28, 28]).requires_grad(true);
+        /// let x = tensor::randn([2, 1, 28, 28], #{ seed: 1 }).requires_grad(true);
         /// let slope = grad(features.extract(x).features.square().mean(), x);
         /// assert(slope.abs().max().item() > 0.0);
         /// ```

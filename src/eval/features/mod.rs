@@ -163,7 +163,7 @@ impl Features {
         let mut prepared = String::new();
         for first in (0..count).step_by(size as usize) {
             cx.check()?;
-            let part = tensor.narrow(0, first, size.min(count - first))?.clamp(-1.0, 1.0)?;
+            let part = tensor.narrow(0, first, size.min(count - first))?;
             let (outputs, how) = self.outputs(&part, recorded_vectors)?;
             parts.push(outputs);
             prepared = how;
