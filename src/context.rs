@@ -11,6 +11,7 @@ use std::any::Any;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::document::Document;
 use crate::error::{Error, Result};
@@ -66,6 +67,12 @@ impl Interrupt {
 pub trait Progress: Send + Sync {
     /// Starts a bar of `total` units (steps, images, ..) with a label.
     fn start(&self, label: &str, total: u64) -> Box<dyn Bar>;
+
+    /// Starts a bar of work that began earlier.
+    fn start_late(&self, label: &str, total: u64, began: Instant) -> Box<dyn Bar> {
+        let _ = began;
+        self.start(label, total)
+    }
 }
 
 /// A running progress bar; dropping it ends it.
@@ -90,6 +97,27 @@ impl Progress for Silent {
 
 impl Bar for Silent {
     fn update(&mut self, _: u64, _: &str) {}
+}
+
+/// Time after which a late bar shows.
+const LATE: Duration = Duration::from_secs(1);
+
+/// A bar that shows when its work takes long.
+struct Late {
+    progress: Arc<dyn Progress>,
+    label: String,
+    total: u64,
+    began: Instant,
+    bar: Option<Box<dyn Bar>>,
+}
+
+impl Bar for Late {
+    fn update(&mut self, done: u64, note: &str) {
+        if self.began.elapsed() >= LATE {
+            let start = || self.progress.start_late(&self.label, self.total, self.began);
+            self.bar.get_or_insert_with(start).update(done, note);
+        }
+    }
 }
 
 /// How the running script was started.
@@ -202,6 +230,12 @@ impl Context {
     /// Starts a progress bar.
     pub fn bar(&self, label: &str, total: u64) -> Box<dyn Bar> {
         self.progress.start(label, total)
+    }
+
+    /// Starts a progress bar that shows after a second, for calls that are often short and made in a loop.
+    pub fn late_bar(&self, label: &str, total: u64) -> Box<dyn Bar> {
+        let (progress, label) = (Arc::clone(&self.progress), label.to_string());
+        Box::new(Late { progress, label, total, began: Instant::now(), bar: None })
     }
 
     /// Prints text; for script functions whose purpose is to print, since native modules never do.

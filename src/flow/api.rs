@@ -81,7 +81,7 @@ fn integrate_function(
     };
     let run = || match Solver::from(options.sampler).scheme() {
         Scheme::Fixed(method) => {
-            let mut bar = context.bar("integrate", options.steps as u64);
+            let mut bar = context.late_bar("integrate", options.steps as u64);
             let mut field = |x: &Tensor, t: f64| call(x, Tensor::full(&[count], t, dtype, x.device())?);
             method.integrate(&mut field, start, (options.from, options.to), options.steps, |done| {
                 bar.update(done as u64, "");

@@ -57,14 +57,18 @@ pub fn remarks(shown: &Arc<Shown>, label: &'static str) -> Print {
 
 impl Progress for Shown {
     fn start(&self, label: &str, total: u64) -> Box<dyn Bar> {
+        self.start_late(label, total, Instant::now())
+    }
+
+    fn start_late(&self, label: &str, total: u64, began: Instant) -> Box<dyn Bar> {
         match &self.bars {
             Some(bars) => {
                 let before = Arc::new(AtomicU64::new(0));
-                let bar = bars.add(bar(label, total, &before));
+                let bar = bars.add(bar(label, total, &before).with_elapsed(began.elapsed()));
                 bar.tick();
                 Box::new(Drawn { bar, before })
             }
-            None => Box::new(Lines::new(label, total)),
+            None => Box::new(Lines::new(label, total, began)),
         }
     }
 }
@@ -131,16 +135,15 @@ struct Lines {
 }
 
 impl Lines {
-    fn new(label: &str, total: u64) -> Self {
-        let (label, now) = (label.to_string(), Instant::now());
+    fn new(label: &str, total: u64, started: Instant) -> Self {
         Self {
-            label,
+            label: label.to_string(),
             total,
             before: 0,
             done: 0,
             note: String::new(),
-            started: now,
-            shown: now,
+            started,
+            shown: started,
             shown_done: None,
         }
     }

@@ -21,6 +21,10 @@ pub struct Bars(pub Publisher);
 
 impl Progress for Bars {
     fn start(&self, label: &str, total: u64) -> Box<dyn Bar> {
+        self.start_late(label, total, Instant::now())
+    }
+
+    fn start_late(&self, label: &str, total: u64, began: Instant) -> Box<dyn Bar> {
         let bar = Moving {
             publisher: self.0.clone(),
             id: uuid::Uuid::new_v4().to_string(),
@@ -29,7 +33,7 @@ impl Progress for Bars {
             before: 0,
             done: 0,
             note: String::new(),
-            started: Instant::now(),
+            started: began,
             shown: Instant::now(),
             pending: false,
         };
