@@ -1,14 +1,14 @@
 //! Entries that a map does not have, where an operator or a function gets nothing.
 
 use super::line::Line;
-use crate::error::{Error, nearest};
+use crate::error::{Error, list, nearest};
 
 /// Returns the hint which entries may be missing, if the error is about `()`, and some stand at the column
 /// of the line or beside it. The text shows what else is read from the map.
 pub fn missing(error: &Error, line: &str, column: usize, text: &str) -> Option<String> {
     let line = &Line::new(line);
     let message = error.message();
-    let nothing = ["found `()`", "between () and", "and ()", "`()` has no property"];
+    let nothing = ["found `()`", "between () and", "and ()", "found ()", "`()` has no property"];
     // rhai takes the first argument of `f.call(x)` for the function if `f` is none.
     let called = message.starts_with("expected function, found");
     if !called && !nothing.iter().any(|n| message.contains(n)) {
@@ -35,9 +35,24 @@ pub fn missing(error: &Error, line: &str, column: usize, text: &str) -> Option<S
     let near = chains.iter().find_map(|(_, entry)| nearest(entry, others.iter().map(String::as_str)));
     let hint = match near {
         Some(near) => format!(": did you mean `{near}`?"),
-        None => String::new(),
+        None => kept(text, &chains),
     };
     Some(format!("{} may be a missing entry of its map{hint}", names.join(" or ")))
+}
+
+/// Returns what the parts of a text keep, if an entry of `kept` is missing.
+fn kept(text: &str, chains: &[(String, String)]) -> String {
+    if !chains.iter().any(|(of, _)| of.rsplit('.').next() == Some("kept")) {
+        return String::new();
+    }
+    let names = text.split(".keep(\"").skip(1).filter_map(|rest| rest.split_once('"'));
+    let mut names: Vec<String> = names.map(|(name, _)| name.to_string()).collect();
+    names.sort();
+    names.dedup();
+    match names.is_empty() {
+        true => "; a part keeps one with `c.keep(\"name\", x)`".to_string(),
+        false => format!("; parts keep {}", list(&names)),
+    }
 }
 
 /// Returns the map and the entry of `a.b.c` that starts at a part.
@@ -92,6 +107,10 @@ mod tests {
         assert!(found.contains("`s.targt` may"), "{found}");
         let found = hint("`()` has no property `x`", "s.also.x", "x").unwrap();
         assert_eq!(found, "`s.also` may be a missing entry of its map");
+        let text = "c.keep(\"attn\", x); c.keep(\"mlp\", x); s.kept.h.mean()";
+        let method = Error::argument("`mean` is a method of tensor, found ()");
+        let found = missing(&method, "s.kept.h.mean()", 10, text).unwrap();
+        assert_eq!(found, "`s.kept.h` may be a missing entry of its map; parts keep `attn`, `mlp`");
         let called = "expected function, found tensor";
         let found = hint(called, "|s| s.also.spce.call(s.v).square()", "s.v").unwrap();
         assert_eq!(found, "`s.also.spce` may be a missing entry of its map");
