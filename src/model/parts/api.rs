@@ -27,7 +27,17 @@ pub struct PartOptions {
     pub plain: bool,
 }
 
-/// Options of `at`.
+/// Options of `at` of a part.
+#[derive(Debug, Clone, Options)]
+pub struct PartAtOptions {
+    /// Blocks that have the part: a range such as `2..4`, an array of numbers, or "all", "even", "odd", "first"
+    /// or "last"; -1 is the last block, so `1..-1` leaves out the first and the last.
+    pub blocks: Option<Blocks>,
+    /// Another name, for one of several places of the same part.
+    pub name: Option<String>,
+}
+
+/// Options of `at` of a correction.
 #[derive(Debug, Clone, Options)]
 pub struct AtOptions {
     /// Blocks that have the part: a range such as `2..4`, an array of numbers, or "all", "even", "odd", "first"
@@ -98,8 +108,17 @@ pub mod methods {
         /// ```rhai
         /// let half = nn::part(|b| |r, c| r * 0.5).at("mlp", #{ blocks: 1..3 });
         /// assert_eq(model::dit(#{ depth: 4, parts: half }).config.parts.len(), 1);
+        /// let same = nn::part(|b| |r, c| r, #{ name: "same" });
+        /// let two = [same.at("attn"), same.at("mlp", #{ name: "same_mlp" })];
+        /// assert_eq(model::dit(#{ depth: 1, parts: two }).config.parts.len(), 2);
         /// ```
-        fn at(part: Part, place: Place, options: AtOptions) -> Part { part.at(place, options.blocks) }
+        fn at(part: Part, place: Place, options: PartAtOptions) -> Part {
+            let part = part.at(place, options.blocks)?;
+            match options.name {
+                Some(name) => part.named(&name),
+                None => Ok(part),
+            }
+        }
     }
 }
 

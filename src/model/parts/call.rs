@@ -244,7 +244,8 @@ pub mod methods {
         ///
         /// M may be smaller than the model's number of tokens if no correction or other part inside needs the grid. With
         /// rotary positions, as in LightningDiT, pass the indices of the tokens too, int64 [B, M] or [M]: row
-        /// `i / grid` and column `i % grid`.
+        /// `i / grid` and column `i % grid`. A token that is on no grid, such as a register, takes index 0, where
+        /// queries and keys are not rotated.
         ///
         /// ```rhai
         /// // Half of the tokens take the way around the middle blocks.

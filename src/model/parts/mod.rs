@@ -69,13 +69,7 @@ impl Part {
     /// Creates a part from code, without a place.
     pub fn of_code(code: Code, options: &PartOptions) -> Result<Self> {
         let name = Some(options.name.clone()).filter(|name| !name.is_empty());
-        if let Some(name) = &name {
-            let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
-            ensure!(
-                name.chars().all(fits) && !name.starts_with(|c: char| c.is_ascii_digit()),
-                "a part's name has letters, digits and `_` and starts with a letter, found {name:?}"
-            );
-        }
+        name.as_deref().map(check_name).transpose()?;
         let (flops, plain) = (options.flops, options.plain);
         Ok(Self(Arc::new(Spec {
             body: Body::Code(code),
@@ -111,6 +105,15 @@ impl Part {
         }
         let spec = Spec { place: Some(place), blocks: blocks.unwrap_or_default(), ..(*self.0).clone() };
         Ok(Self(Arc::new(spec)))
+    }
+
+    /// Returns the part under another name, as a model needs that has it at several places.
+    pub fn named(&self, name: &str) -> Result<Self> {
+        check_name(name)?;
+        if matches!(self.0.body, Body::Correction(_)) {
+            return Err(Error::argument("a correction has no name").hint("leave `name` out"));
+        }
+        Ok(Self(Arc::new(Spec { name: Some(name.to_string()), ..(*self.0).clone() })))
     }
 
     /// Returns its place, or an error if it has none.
@@ -254,6 +257,16 @@ impl Part {
     }
 }
 
+/// Returns an error unless the text can be a part's name.
+fn check_name(name: &str) -> Result<()> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    ensure!(
+        name.chars().all(fits) && name.starts_with(|c: char| !c.is_ascii_digit()),
+        "a part's name has letters, digits and `_` and starts with a letter, found {name:?}"
+    );
+    Ok(())
+}
+
 /// Returns an error if two parts have one name, one has no place, or one is in blocks that the model does not have.
 pub(super) fn check(parts: &[Part], depth: i64) -> Result<()> {
     for (i, part) in parts.iter().enumerate() {
@@ -264,7 +277,7 @@ pub(super) fn check(parts: &[Part], depth: i64) -> Result<()> {
             && parts[..i].iter().any(|other| other.name() == Some(name))
         {
             return Err(Error::argument(format!("two parts are called `{name}`"))
-                .hint("give one of them another name: `nn::part(make, #{ name: \"..\" })`"));
+                .hint("give one of them another name: `.at(place, #{ name: \"..\" })`, or where it is made, `#{ name: \"..\" }`"));
         }
     }
     built::spans(parts, depth).map(drop)
