@@ -86,7 +86,7 @@ fn leaves_alone(name: &str) -> bool {
     let calls = |d: &&Declaration| {
         d.form == Form::Method && d.name == name && d.params.iter().any(|p| (p.label)().contains("function"))
     };
-    READING.contains(&name) || !CHANGING.contains(&name) && super::declarations().iter().any(|d| calls(&d))
+    READING.contains(&name) || !CHANGING.contains(&name) && super::declarations().iter().any(calls)
 }
 
 #[cfg(test)]
