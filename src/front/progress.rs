@@ -232,7 +232,7 @@ mod tests {
         let text = line("train", 1500..1510, 1700, Duration::from_secs(5), "");
         assert_eq!(text, "train 1510/1700  2.0/s  1m35s left");
         assert_eq!(line("train", 1500..1500, 1700, Duration::from_secs(5), ""), "train 1500/1700  -/s");
-        let mut lines = Lines::new("train", 1700);
+        let mut lines = Lines::new("train", 1700, Instant::now());
         lines.resume(1500);
         lines.update(1501, "");
         assert_eq!((lines.before, lines.done), (1500, 1501));
