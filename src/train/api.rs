@@ -151,7 +151,7 @@ pub mod properties {
         /// ```rhai
         /// let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });
         /// let images = data::from_tensors(tensor::zeros([4, 1, 4, 4]), tensor::zeros([4], #{ dtype: "int64" }));
-        /// let scale = nn::part(|b| { let w = b.param("w", [1], "ones"); |v| v * w }, #{ name: "scale" });
+        /// let scale = nn::part(|b| { let w = b.parameter("w", [1], #{ init: "ones" }); |v| v * w }, #{ name: "scale" });
         /// let loss = |s| (s.also.scale.call(s.v) - s.target).square().mean();
         /// let run = train::fit(model, images, #{ steps: 2, batch: 4, also: scale, loss: loss });
         /// assert_eq(run.also.scale.call(tensor::zeros([1, 1, 4, 4])), tensor::zeros([1, 1, 4, 4]));
