@@ -10,9 +10,9 @@ macro_rules! embedded {
     ($($path:literal),* $(,)?) => { [$(($path, include_str!(concat!("../../", $path)))),*] };
 }
 
-/// Paths in the project and contents of the files. Notebooks for Rust cells need a clone of the repository, so they
+/// Paths in the project and contents of the files; programs for notebooks are written beside them. Notebooks for Rust cells need a clone of the repository, so they
 /// are left out.
-const FILES: [(&str, &str); 11] = embedded![
+const FILES: [(&str, &str); 13] = embedded![
     "scripts/ablate_cutoff.rhai",
     "scripts/compare_ideas.rhai",
     "scripts/finetune_correction.rhai",
@@ -24,6 +24,8 @@ const FILES: [(&str, &str); 11] = embedded![
     "examples/notebooks/ideas.ipynb",
     "examples/notebooks/own_filter.ipynb",
     "examples/notebooks/tour.ipynb",
+    "kernels/jupyter/nbconvert_rhai.py",
+    "kernels/jupyter/papermill_rhai.py",
 ];
 
 /// Writes the files to a folder, which is created if needed; returns the exit code.
@@ -37,23 +39,28 @@ pub fn examples(folder: &Path) -> u8 {
             terminal::out(&format!("scripts and notebooks are in {}", folder.display()));
             terminal::out(&format!(
                 "`spectral run {}` compares three filters with a plain DiT in a few minutes",
-                run.display()
+                quoted(&run)
             ));
-            terminal::out(&format!(
-                "`jupyter lab {}` opens the tour",
-                folder.join("notebooks/tour.ipynb").display()
-            ));
+            let tour = quoted(&folder.join("notebooks/tour.ipynb"));
+            terminal::out(&format!("`jupyter lab {tour}` opens the tour"));
             0
         }
         Err(error) => terminal::fail(error),
     }
 }
 
+/// Returns a path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+~".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
 /// Writes missing files and returns the existing ones that differ.
 fn write(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut kept = Vec::new();
     for (path, text) in FILES {
-        let path = folder.join(path.trim_start_matches("examples/"));
+        let path = folder.join(path.trim_start_matches("examples/").replace("kernels/jupyter", "notebooks"));
         match files::read(&path) {
             Ok(there) if there == text.as_bytes() => {}
             Ok(_) => kept.push(path),
@@ -72,7 +79,9 @@ mod tests {
 
     #[test]
     fn all_scripts_and_notebooks_for_rhai_are_there() {
-        for (folder, end) in [("scripts", ".rhai"), ("examples/notebooks", ".ipynb")] {
+        for (folder, end) in
+            [("scripts", ".rhai"), ("examples/notebooks", ".ipynb"), ("kernels/jupyter", ".py")]
+        {
             for name in files::list(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap() {
                 let path = format!("{folder}/{name}");
                 let expected = name.ends_with(end) && name != "model_from_rust.ipynb";
@@ -91,5 +100,12 @@ mod tests {
         assert_eq!(write(folder.path()).unwrap(), std::slice::from_ref(&script));
         assert_eq!(files::read_text(&script).unwrap(), "mine");
         assert!(folder.path().join("notebooks/tour.ipynb").is_file());
+        assert!(folder.path().join("notebooks/papermill_rhai.py").is_file());
+    }
+
+    #[test]
+    fn paths_are_written_as_a_shell_takes_them() {
+        assert_eq!(quoted(Path::new("spectral-examples/a.rhai")), "spectral-examples/a.rhai");
+        assert_eq!(quoted(Path::new("deep/er ü/it's")), "'deep/er ü/it'\\''s'");
     }
 }

@@ -252,7 +252,7 @@ fn text_of(file: &Path, bytes: Vec<u8>) -> Result<String> {
     let notebook = file.extension().is_some_and(|e| e.eq_ignore_ascii_case("ipynb"));
     if notebook && text.trim_start().starts_with('{') {
         return Err(Error::file(file, "is a notebook, expected a script").hint(
-            "open it in Jupyter, or convert it: `jupyter nbconvert --to script` with `kernels/jupyter/nbconvert_rhai.py`",
+            "open it in Jupyter, or convert it: `python nbconvert_rhai.py NOTEBOOK`, which `spectral examples` writes",
         ));
     }
     Ok(match text.strip_prefix("#!") {
