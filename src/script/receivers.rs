@@ -55,7 +55,8 @@ fn reading(tokens: &[At], start: usize, root: &str) -> Option<usize> {
                     }
                 }
                 let close = closing(tokens, i + 2);
-                if reads(&tokens[i + 3..close], root, name) && leaves_alone(name) {
+                // A bracket that is the last token of an unfinished text has nothing in it.
+                if reads(tokens.get(i + 3..close)?, root, name) && leaves_alone(name) {
                     return Some(i);
                 }
                 i = close + 1;
@@ -107,6 +108,11 @@ mod tests {
             "xs.for_each(|| this += xs[0])",
             "xs.len() | xs[0]",
             "\"xs.map(|x| xs)\"",
+            "xs.push(",
+            "xs.map(|x|",
+            "xs[",
+            "xs.map",
+            "xs.",
         ] {
             assert_eq!(form(text), text);
         }
