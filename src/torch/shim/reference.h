@@ -94,7 +94,8 @@ inline Tensor reference_corrected(const Tensor& start, const Tensor& r, const st
 
 // Computes scaled dot-product attention.
 inline Tensor reference_mix(const Tensor& q, const Tensor& k, const Tensor& v, bool again) {
-  // libtorch's fused kernels have no second-order gradients.
+  // A gradient that is differentiated again is that of the unfused attention, see attention_twice.cpp, so its forward
+  // pass is computed once.
   if (again) return std::get<0>(at::_scaled_dot_product_attention_math(q, k, v));
   // On the CPU libtorch's kernel takes 1.5 times as long in bfloat16 as in float32, forward and backward together,
   // although matrix products are faster in bfloat16.
