@@ -130,8 +130,8 @@ impl Histogram {
             ensure!(total > 0, "values `{name}` have nothing to draw: none is finite and within the limits");
             let unit = if self.density { 1.0 / (total as f64 * width) } else { 1.0 };
             let bar = |(i, n): (usize, usize)| Bar {
-                left: span.lo + width * i as f64,
-                right: span.lo + width * (i + 1) as f64,
+                left: edge(span.lo, span.hi, bins, i),
+                right: edge(span.lo, span.hi, bins, i + 1),
                 value: n as f64 * unit,
                 error: 0.0,
             };
@@ -162,12 +162,23 @@ impl Histogram {
     }
 }
 
+/// Returns edge `i` of `bins` bins of equal width.
+fn edge(lo: f64, hi: f64, bins: usize, i: usize) -> f64 {
+    if i == bins { hi } else { lo + (hi - lo) * (i as f64 / bins as f64) }
+}
+
 /// Counts the values in each bin; the last bin includes its upper edge.
 fn tally(values: &[f64], lo: f64, hi: f64, bins: usize) -> Vec<usize> {
     let mut counts = vec![0; bins];
-    for value in values.iter().filter(|v| **v >= lo && **v <= hi) {
-        let bin = ((value - lo) / (hi - lo) * bins as f64) as usize;
-        counts[bin.min(bins - 1)] += 1;
+    for value in values.iter().copied().filter(|v| *v >= lo && *v <= hi) {
+        let mut bin = (((value - lo) / (hi - lo) * bins as f64) as usize).min(bins - 1);
+        // The division rounds, and a value on an edge belongs to the bin above it.
+        if value < edge(lo, hi, bins, bin) {
+            bin -= 1;
+        } else if bin + 1 < bins && value >= edge(lo, hi, bins, bin + 1) {
+            bin += 1;
+        }
+        counts[bin] += 1;
     }
     counts
 }
@@ -191,6 +202,18 @@ mod tests {
     fn values_are_counted_by_hand() {
         assert_eq!(tally(&[0.0, 0.1, 0.5, 0.99, 1.0, 2.0, f64::NAN], 0.0, 1.0, 2), [2, 3]);
         assert_eq!(automatic(&[1.0; 8], 1.0), 10);
+    }
+
+    #[test]
+    fn values_on_edges_belong_to_the_bin_above_them() {
+        // As numpy.histogram counts them.
+        for n in 1..200 {
+            let values: Vec<f64> = (0..=n).map(f64::from).collect();
+            let counts = tally(&values, 0.0, f64::from(n), n as usize);
+            let (last, rest) = counts.split_last().unwrap();
+            assert!(*last == 2 && rest.iter().all(|count| *count == 1), "{n}: {counts:?}");
+        }
+        assert_eq!(tally(&[0.1, 0.2, 0.3, 0.6, 0.7], 0.0, 1.0, 10), [0, 1, 1, 1, 0, 0, 1, 1, 0, 0]);
     }
 
     #[test]

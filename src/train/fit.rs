@@ -32,7 +32,7 @@ pub struct FitOptions {
     /// Decay rates of the first and the second moment of AdamW.
     #[option(default = (0.9, 0.99), range = 0.0..1.0)]
     pub betas: (f64, f64),
-    /// Decoupled weight decay.
+    /// Decoupled weight decay of AdamW; Muon has its own, `optimizer: #{ kind: "muon", weight_decay }`.
     #[option(default = 0.0, range = 0.0..=1000.0)]
     pub weight_decay: f64,
     /// Parameter groups with their own constants, as in `optim::adamw`: maps with `match`, a glob such as
@@ -110,8 +110,8 @@ pub struct FitOptions {
     #[option(default = 2, range = 1.., changeable)]
     pub keep: usize,
     /// Function called with `#{ step, loss, model, ema, averages }` at each checkpoint. It returns a number, and the
-    /// checkpoint with the lowest one is the best; NaN never is. By default the score is `loss`, the mean since the
-    /// previous checkpoint.
+    /// checkpoint with the lowest one is the best; NaN never is. By default the score is `loss`, the mean of the last
+    /// `checkpoint_every` steps. A resumed run with another `score` forgets the best checkpoint so far.
     #[option(changeable, receives = received::SCORE, takes = ["s"])]
     pub score: Option<Function>,
     /// Whether to resume the run in `out`; `false` removes its checkpoints, snapshots and weights, and starts over.

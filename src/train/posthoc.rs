@@ -107,14 +107,15 @@ fn step_of(name: &str) -> Option<usize> {
     name.strip_suffix(".safetensors")?.rsplit_once('-')?.1.parse().ok()
 }
 
-/// Reads what a snapshot is of.
-fn point_of(path: &Path) -> Result<Point> {
+/// Reads what a snapshot is of; `None` if no update came before it, since all batches were skipped.
+fn point_of(path: &Path) -> Result<Option<Point>> {
     let file = TensorFile::open(path)?;
     let about =
         file.metadata.get(ABOUT).and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
     let number = |name: &str| about.as_ref()?.get(name)?.as_f64();
     match (number("sigma_rel"), number("updates")) {
-        (Some(sigma_rel), Some(updates)) if updates >= 1.0 => Point::new(sigma_rel, updates),
+        (Some(_), Some(0.0)) => Ok(None),
+        (Some(sigma_rel), Some(updates)) if updates >= 1.0 => Point::new(sigma_rel, updates).map(Some),
         _ => Err(Error::file(path, "the file is not a snapshot of an average")),
     }
 }
@@ -147,12 +148,20 @@ pub fn posthoc_average(
             .hint(format!("the steps with snapshots are {}", list(&texts))));
     }
     found.retain(|(of, _)| *of <= step);
-    let points = found.iter().map(|(_, path)| point_of(path)).collect::<Result<Vec<_>>>()?;
+    let (mut points, mut paths): (Vec<Point>, Vec<PathBuf>) = (Vec::new(), Vec::new());
+    for (_, path) in found {
+        // Snapshots between which all batches were skipped are equal, and two equal ones determine no combination.
+        if let Some(point) = point_of(&path)?.filter(|point| !points.contains(point)) {
+            points.push(point);
+            paths.push(path);
+        }
+    }
+    ensure!(!points.is_empty(), "all batches up to step {step} were skipped, so there is nothing to average");
     let updates = points.iter().fold(0.0, |most, point: &Point| point.updates.max(most));
     let factors = coefficients(&points, Point::new(options.sigma_rel, updates)?)?;
     let mut sums: BTreeMap<String, Tensor> = BTreeMap::new();
     let mut config = None;
-    for ((_, path), factor) in found.iter().zip(factors) {
+    for (path, factor) in paths.iter().zip(factors) {
         context.check()?;
         let mut file = TensorFile::open(path)?;
         config = file.metadata.get(CONFIG).cloned().or(config);

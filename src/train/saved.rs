@@ -10,7 +10,7 @@ use super::log::Row;
 use super::posthoc;
 use super::training::{Training, mean};
 use crate::context::Context;
-use crate::declare::{FromValue, IntoValue, Map, Value};
+use crate::declare::{FromValue, Function, IntoValue, Map, Value};
 use crate::error::{Error, Kind, Result, list};
 use crate::model::{Design, Model};
 use crate::torch::{Tensor, rng};
@@ -92,7 +92,15 @@ impl Training<'_> {
             Some(Value::Map(best)) => Some((get(best, "step")?, get(best, "score")?)),
             _ => None,
         };
-        let best = best.filter(|(_, score): &(usize, f64)| !score.is_nan());
+        let mut best = best.filter(|(_, score): &(usize, f64)| !score.is_nan());
+        let other = values.get("scored_by").is_some_and(|by| differs("score", by, &self.scored_by()));
+        if let Some((step, score)) = best.take_if(|_| other) {
+            context.note(&format!(
+                "{}: the best checkpoint so far, of step {step}, had the score {score} of another `score`; the next \
+                 checkpoint becomes the best",
+                self.options.out
+            ));
+        }
         let (before, skipped, ended) =
             (get(&values, "seconds")?, get(&values, "skipped")?, get(&values, "ended")?);
         self.also.check(saved)?;
@@ -266,6 +274,7 @@ impl Training<'_> {
             ("skipped".to_string(), self.skipped.clone().into_value()),
             ("ended".to_string(), self.ended.into_value()),
             ("scored".to_string(), regular.into_value()),
+            ("scored_by".to_string(), self.scored_by()),
             ("best".to_string(), best),
             ("origin".to_string(), self.origin.clone().into_value()),
             ("settings".to_string(), Value::Map(self.settings.clone())),
@@ -293,11 +302,19 @@ impl Training<'_> {
         Ok(())
     }
 
+    /// Returns what computes the scores, as data: scores of another function cannot be compared.
+    fn scored_by(&self) -> Value {
+        let text = |what: &str| Value::Str(what.to_string());
+        let code = |score: &Function| score.to_data().unwrap_or_else(|_| text("function"));
+        self.options.score.as_ref().map_or_else(|| text("loss"), code)
+    }
+
     /// Returns the score of a checkpoint; the lowest is the best. It depends only on the step, not on where the run
     /// was stopped.
     fn score(&self, step: usize) -> Result<f64> {
-        let every = self.options.checkpoint_every;
-        let since = (step - 1) / every * every;
+        // As many steps at the end of the run as between checkpoints: the mean of fewer losses is noisier, and the
+        // lowest of all would often be one of these.
+        let since = step.saturating_sub(self.options.checkpoint_every);
         let loss = mean(&self.losses[since..]);
         let Some(score) = &self.options.score else { return Ok(loss) };
         let averages = self.averages.iter().map(|a| (a.name().to_string(), a.model().into_value()));

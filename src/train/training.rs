@@ -268,11 +268,13 @@ impl<'a> Training<'a> {
             let snapped = self.options.posthoc.as_ref().is_some_and(|p| done.is_multiple_of(p.every));
             if logged || saved || snapped || !self.model.device().is_cuda() || self.options.on_step.is_some()
             {
-                self.flush_and_report(logged)?;
-            }
-            // Before the checkpoint, so that none goes missing when the run is stopped between the two.
-            if snapped {
-                uninterrupted(|| self.snapshots(done))?;
+                let read = self.read(logged)?;
+                // Before `on_step` and the checkpoint, so that none goes missing when the run is stopped there: the
+                // resumed run begins after this step.
+                if snapped {
+                    uninterrupted(|| self.snapshots(done))?;
+                }
+                self.report(read, logged)?;
             }
             if saved && !self.ended && done < steps {
                 self.checkpoint(true)?;
@@ -586,10 +588,10 @@ impl<'a> Training<'a> {
         Ok(self.pending.drain(..).next_back())
     }
 
-    /// Reports the last step to the log, the progress bar and `on_step`.
-    fn flush_and_report(&mut self, logged: bool) -> Result<()> {
-        // An interrupted report would be repeated after a resume.
-        let row = uninterrupted(|| {
+    /// Reads the losses of all steps so far, and returns the row of the last step, which is logged if `logged`.
+    fn read(&mut self, logged: bool) -> Result<Option<(Row, Pending)>> {
+        // A row that is read twice would be logged twice.
+        uninterrupted(|| {
             let Some(last) = self.flush_losses()? else { return Ok(None) };
             let since = self.history.last().map_or(0, |r| r.step);
             let row = Row {
@@ -603,9 +605,13 @@ impl<'a> Training<'a> {
             if logged {
                 self.note(row.clone())?;
             }
-            Ok::<_, Error>(Some((row, last)))
-        })?;
-        let Some((row, last)) = row else { return Ok(()) };
+            Ok(Some((row, last)))
+        })
+    }
+
+    /// Reports the last step to the progress bar and `on_step`.
+    fn report(&mut self, read: Option<(Row, Pending)>, logged: bool) -> Result<()> {
+        let Some((row, last)) = read else { return Ok(()) };
         // Single losses are noisy, because batch and times vary.
         let recent = mean(&self.losses[self.losses.len().saturating_sub(20)..]);
         let skipped = match self.skipped.len() {

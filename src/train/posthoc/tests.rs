@@ -164,6 +164,47 @@ fn a_stopped_run_writes_the_same_snapshots_and_averages() {
 }
 
 #[test]
+fn an_interrupt_of_on_step_loses_no_snapshot() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let folder = tempfile::tempdir().unwrap();
+    let stops = std::sync::Arc::new(AtomicBool::new(true));
+    let on_step = crate::declare::Function::new(move |values| {
+        let crate::declare::Value::Map(about) = &values[0] else { unreachable!() };
+        let at_snapshot = matches!(about["step"], crate::declare::Value::Int(20));
+        match at_snapshot && stops.swap(false, Ordering::SeqCst) {
+            true => Err(Error::interrupted()),
+            false => Ok(crate::declare::Value::Unit),
+        }
+    });
+    let options = FitOptions { steps: 30, on_step: Some(on_step), ..tracked(folder.path()) };
+    train(&model(0), &options).unwrap_err();
+    train(&model(0), &options).unwrap();
+    let steps: Vec<_> =
+        files::list(folder_of(folder.path())).unwrap().iter().filter_map(|n| step_of(n)).collect();
+    assert_eq!(steps, [10, 20, 30, 10, 20, 30]);
+}
+
+#[test]
+fn snapshots_without_an_update_between_them_count_once() {
+    let folder = tempfile::tempdir().unwrap();
+    train(&model(0), &FitOptions { steps: 30, ..tracked(folder.path()) }).unwrap();
+    let average = || posthoc_average(folder.path(), &PosthocAverageOptions::default(), &Context::default());
+    let before = weights(&average().unwrap());
+    let snapshots = folder_of(folder.path());
+    let copy = |from: &str, to: &str| {
+        std::fs::copy(snapshots.join(from), snapshots.join(to)).unwrap();
+    };
+    copy("posthoc_0.05-00000030.safetensors", "posthoc_0.05-00000040.safetensors");
+    copy("posthoc_0.1-00000030.safetensors", "posthoc_0.1-00000040.safetensors");
+    assert_eq!(weights(&average().unwrap()), before);
+    // One from before the first update says nothing.
+    let net = model(0);
+    let ema = Ema::new(&net, 0.9, &crate::train::EmaOptions::default()).unwrap();
+    save(folder.path(), &ema, 0.05, 0).unwrap();
+    assert_eq!(weights(&average().unwrap()), before);
+}
+
+#[test]
 fn what_posthoc_needs_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let message = |options: FitOptions| train(&model(0), &options).unwrap_err().message();

@@ -84,6 +84,47 @@ fn a_score_that_is_no_number_is_never_the_best() {
 }
 
 #[test]
+fn scores_of_another_function_are_not_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let falling = Function::new(|values| {
+        let Value::Map(about) = &values[0] else { unreachable!() };
+        let Value::Int(step) = about["step"] else { unreachable!() };
+        Ok(Value::Float(100.0 - step as f64))
+    });
+    let best = |steps, score: Option<Function>| {
+        let out = folder.path().display().to_string();
+        let options = FitOptions { steps, checkpoint_every: 3, score, out, ..short() };
+        train(&model(0), &options).unwrap();
+        let path = folder.path().join("checkpoints/best.safetensors");
+        format!("{:?}", Checkpoint::read(path).unwrap().values()["step"])
+    };
+    best(6, None);
+    // Losses are far below 88.
+    assert_eq!(best(12, Some(falling.clone())), "12");
+    assert_eq!(best(12, Some(falling.clone())), "12");
+    assert_eq!(best(15, Some(falling)), "15");
+}
+
+/// The learning rate is 0, so that each step is as good as any other one.
+#[test]
+fn the_last_checkpoint_is_scored_by_as_many_losses_as_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().display().to_string();
+    let options = FitOptions { steps: 7, checkpoint_every: 6, lr: 0.0, out, ..short() };
+    let run = train(&model(0), &options).unwrap();
+    let last = Checkpoint::read(folder.path().join("checkpoints/step-00000007.safetensors")).unwrap();
+    let first = Checkpoint::read(folder.path().join("checkpoints/step-00000006.safetensors")).unwrap();
+    let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+    let (six, seven) = (mean(&run.losses()[..6]), mean(&run.losses()[1..]));
+    let score = |saved: &Checkpoint| match &saved.values()["best"] {
+        Value::Map(best) => format!("{:?}", best["score"]),
+        _ => unreachable!(),
+    };
+    assert_eq!(score(&first), format!("{:?}", Value::Float(six)));
+    assert_eq!(score(&last), format!("{:?}", Value::Float(six.min(seven))));
+}
+
+#[test]
 fn a_score_that_fails_is_computed_when_the_run_resumes() {
     for broken in [6, 12] {
         let folder = tempfile::tempdir().unwrap();
