@@ -257,6 +257,10 @@ fn check_finds_parts_whose_function_returns_no_tensor_of_its_input_s_shape() {
             "{part}"
         );
     }
+    for (part, found) in [("|b| |w, c| w", "2 parameters"), ("|b| || 3", "0 parameters")] {
+        let message = findings(part, ".at(\"weight\")");
+        assert!(message.contains("takes the weight alone, found ") && message.ends_with(found), "{message}");
+    }
     let message = findings("|b| \"x\"", "");
     assert!(
         message.contains("expected the function that is called in every forward, found the string"),
@@ -273,6 +277,10 @@ fn check_finds_parts_whose_function_returns_no_tensor_of_its_input_s_shape() {
         // The place may be `qk`, where the function takes and returns a map.
         ("|b| |r, c| #{ q: r.q, k: r.k }", ""),
         ("|b| |r, c| r.shape", ""),
+        (
+            "|b| { let s = b.parameter(\"s\", [b.outputs, b.inputs]); |w| w + half * s }",
+            ".at(\"weight\", #{ names: \"*\" })",
+        ),
         ("|b| b.linear(\"a\", 1, 1)", ".at(\"mlp\")"),
     ] {
         assert_eq!(findings(part, at), "", "{part}");

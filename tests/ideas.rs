@@ -27,6 +27,9 @@ fn every(images) {
         token_routing: #{ parts: [ideas::token_routing(#{ blocks: 1..3 })] },
         long_skips: #{ parts: ideas::long_skips(4, #{ backbone: 1.0, skip: 1.0 }) },
         autoguidance: #{ sample: ideas::autoguidance(worse, 2.0) },
+        lora: #{ parts: [ideas::lora(#{ names: "*" })] },
+        dora: #{ parts: [ideas::dora()] },
+        weight_normalization: #{ parts: [ideas::weight_normalization(#{ learned: true })] },
     }
 }
 fn made(idea) {
@@ -46,7 +49,7 @@ fn same(a, b) {
 }
 let images = data::fashion_mnist().take(32);
 let ideas_of = every(images);
-assert_eq(ideas_of.len(), 12);
+assert_eq(ideas_of.len(), 15);
 "#;
 
 fn run(folder: &Path, name: &str, body: &str) -> String {
@@ -77,7 +80,10 @@ fn an_idea_that_says_so_starts_as_the_plain_dit_bit_for_bit() {
             if !starts { print(name); }
         }"#,
     );
-    assert_eq!(out.split_whitespace().collect::<Vec<_>>(), ["mv_split", "spectral_forcing"]);
+    assert_eq!(
+        out.split_whitespace().collect::<Vec<_>>(),
+        ["dora", "mv_split", "spectral_forcing", "weight_normalization"]
+    );
 }
 
 #[test]
@@ -147,6 +153,92 @@ fn what_an_idea_computes_does_not_depend_on_how_it_is_called() {
         let o = #{ labels: [3, 4], steps: 4, path: flow::path(#{ predict: "x" }) };
         let guided = flow::sample(net, o + ideas::autoguidance(net, 2.0));
         assert_close(guided, flow::sample(net, o), 1e-5);"#,
+    );
+}
+
+/// The numbers are those of PyTorch 2.11: LoRA and DoRA as in PEFT, and `normalize(w) / sqrt(fan_in)` of EDM2 times a gain.
+#[test]
+fn changed_weights_are_those_of_pytorch() {
+    let folder = tempfile::tempdir().unwrap();
+    run(
+        folder.path(),
+        "weights.rhai",
+        r#"
+        let wave = |shape, by, start| {
+            let count = shape.reduce(|a, b| a * b, 1);
+            (tensor::arange(count).to("float64") * by + start).sin().reshape(shape)
+        };
+        let expected = #{
+            lora: [0.8953572280121689, 0.2518321239925022, -1.0667264047731482, -2.2193070911629373],
+            dora: [0.5301212929856326, 0.14910425359788237, -0.6315852078569145, -1.3140028447768217],
+            weight_normalization: [0.6344035328499211, 0.6855393832994129, 0.10639348627026951, -0.5705700913770592],
+        };
+        let o = #{ rank: 2, alpha: 3.0, names: "*.proj.*" };
+        for part in [ideas::lora(o), ideas::dora(o), ideas::weight_normalization(#{ learned: true, names: "*.proj.*" })] {
+            let net = model::dit(#{ depth: 1, hidden_size: 4, num_heads: 1, parts: part, dtype: "float64" });
+            let set = |name, by, start| {
+                let found = net.parameters(#{ match: "blocks.0.attn.proj.*" });
+                let p = found[`blocks.0.attn.proj.${name}`];
+                if p != () { no_grad(|| p.copy_(wave.call(p.shape, by, start))); }
+            };
+            set.call("weight", 1.0, 1.0);
+            set.call(`parts.${part.name}.down`, 0.5, 2.0);
+            set.call(`parts.${part.name}.up`, 0.3, 1.0);
+            set.call(`parts.${part.name}.change`, 0.2, 0.1);
+            set.call(`parts.${part.name}.gain`, 0.2, 0.1);
+            let gain = net.parameters()[`blocks.0.attn.proj.parts.${part.name}.gain`];
+            if gain != () { no_grad(|| gain.copy_(gain + 1.0)); }
+            let found = net.merge().parameters()["blocks.0.attn.proj.weight"];
+            assert_close(found[0], tensor(expected[part.name], #{ dtype: "float64" }), 1e-12);
+        }"#,
+    );
+}
+
+#[test]
+fn a_tuned_model_is_saved_merged_and_opened_like_the_plain_one() {
+    let folder = tempfile::tempdir().unwrap();
+    run(
+        folder.path(),
+        "tune.rhai",
+        r#"
+        fn blur(scale) { nn::part(|b| { let s = b.parameter("s", [1], #{ init: "zeros" }); |r, c| r * (1.0 + scale + s) }) }
+        let small = #{ depth: 2, hidden_size: 16, num_heads: 2 };
+        let x = tensor::rand([2, 1, 28, 28], #{ seed: 1 });
+        let t = tensor([0.2, 0.6]);
+        let y = tensor([1, 4]);
+        for family in ["spectraldit", "sit"] {
+            let origin = model::dit(small + #{ family: family });
+            for p in origin.parameters().values() { no_grad(|| p.copy_(tensor::randn(p.shape, #{ seed: 3 }) * 0.1)); }
+            origin.save("public.safetensors");
+            // A part without a name has another index once the part before it is merged.
+            let parts = [ideas::lora(#{ names: ["*.qkv.*", "*.mlp.*"] }), blur(0.5).at("mlp"), blur(0.1).at("tokens")];
+            let net = model::open("public.safetensors").attach(parts);
+            net.freeze("*");
+            net.unfreeze("*.parts.*");
+            let before = origin.parameters();
+            let run = train::fit(net, images, #{ steps: 4, batch: 4, lr: 1e-2 });
+            // What is frozen stays, the average has parts of its own, and changes of weights are learned.
+            assert(origin.parameters().keys().all(|name| net.parameters()[name].equal(before[name])));
+            assert(net.parameters(#{ match: "*.parts.*" }).values().all(|p| p.abs().max().item() > 0.0));
+            assert(!run.ema.forward(x, t, y).equal(net.forward(x, t, y)));
+            net.save("tuned.safetensors");
+            assert(model::open("tuned.safetensors").forward(x, t, y).equal(net.forward(x, t, y)));
+            assert(net.copy().forward(x, t, y).equal(net.forward(x, t, y)));
+            let merged = net.merge();
+            assert_close(merged.forward(x, t, y), net.forward(x, t, y), 1e-5);
+            assert_eq(merged.config.parts.len(), 2);
+            merged.save("merged.safetensors");
+            assert(model::open("merged.safetensors").forward(x, t, y).equal(merged.forward(x, t, y)));
+            // The file of a merged model without other parts is that of the public one.
+            let net = model::open("public.safetensors").attach(ideas::lora());
+            for p in net.parameters(#{ match: "*.up" }).values() { no_grad(|| p.copy_(tensor::randn(p.shape) * 0.1)); }
+            let merged = net.merge();
+            merged.save("merged.safetensors");
+            assert_eq(tensor::load("merged.safetensors").keys(), tensor::load("public.safetensors").keys());
+            origin.load("merged.safetensors");
+            assert_close(origin.forward(x, t, y), net.forward(x, t, y), 1e-5);
+            assert(net.to("bfloat16").merge().parameters()["blocks.0.attn.qkv.weight"].dtype == "bfloat16");
+        }"#,
     );
 }
 

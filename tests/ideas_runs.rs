@@ -28,13 +28,18 @@ let routed = nn::part(|b| {
         x + (c.inner(x) - x) * (drawn < 0.75).to("float32") * share
     }
 }).at("span", #{ blocks: 0..2 });
+let low_rank = nn::part(|b| {
+    let down = b.parameter("down", [2, b.inputs], #{ init: "kaiming_uniform" });
+    let up = b.parameter("up", [b.outputs, 2], #{ init: "zeros" });
+    |w| w + 0.5 * up @ down
+}, #{ name: "low_rank" }).at("weight", #{ names: ["*.qkv.*", "patch_embed.*", "*.mlp.net.2.*"], blocks: "all" });
 fn scaled(b) {
     let scale = b.parameter("scale", [b.channels], #{ init: "zeros" });
     |v, c| v * (1.0 + scale.reshape([1, -1, 1, 1])) + 0.1 * c.x * scale.reshape([1, -1, 1, 1])
 }
 let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 2, hidden_size: 8,
                           num_heads: 2, parts: [mixed, routed, nn::part(scaled).at("velocity"),
-                                                correction(filter::binomial(), gate::time()).at("mlp")] });
+                                                correction(filter::binomial(), gate::time()).at("mlp"), low_rank] });
 let width = 8;
 "##;
 

@@ -150,6 +150,19 @@ pub mod methods {
             model.attach(&parts.0, options.seed)
         }
 
+        /// Returns the model without its parts at `weight`, with their changes in its weights.
+        ///
+        /// The result computes the same within rounding, faster, and has the names and shapes of the plain model, so other
+        /// programs can read its file. It shares nothing with this model; other parts stay, and so does what is
+        /// frozen. This is `merge_and_unload` of PEFT.
+        ///
+        /// ```rhai
+        /// let tuned = model::dit(#{ depth: 1 }).attach(ideas::lora());
+        /// let net = tuned.merge();
+        /// assert_eq(net.parameters().keys(), model::dit(#{ depth: 1 }).parameters().keys());
+        /// ```
+        fn merge(model: Model) -> Model { model.merge() }
+
         /// Freezes the parameters whose names match a pattern, or any of an array of patterns.
         ///
         /// `*` matches any characters, dots included, and `?` matches one. Optimizers and `train::fit` do not

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::nn::embed::{TimeOptions, sincos_2d, sincos_2d_columns_first, unpatchify};
 use crate::nn::{
     Attention, AttentionOptions, Builder, Init, LabelEmbed, Linear, Mlp, MlpKind, ModulatedNorm, PatchEmbed,
-    Rope, SwiGlu, TimestepEmbed,
+    Rope, SwiGlu, TimestepEmbed, Weight,
 };
 use crate::spectral::correction::{add_corrected, corrected};
 use crate::spectral::gate::Condition;
@@ -44,6 +44,8 @@ pub struct Dit {
     /// Diffusion steps per unit of the times of a forward pass, if code sees them and they are steps.
     steps: Option<f64>,
     parts: Parts,
+    /// Weights that parts change, by name.
+    changed: Vec<(String, Weight)>,
 }
 
 /// Parts at the places outside of blocks.
@@ -115,6 +117,11 @@ impl Forward {
 impl Dit {
     /// Builds all parameters, under the names of the family's checkpoints.
     pub fn new(builder: &mut Builder, config: &Config) -> Result<Self> {
+        let (dit, changed) = config.with_changes(builder, |b| Self::build(b, config))?;
+        Ok(Self { changed, ..dit })
+    }
+
+    fn build(builder: &mut Builder, config: &Config) -> Result<Self> {
         let (hidden, grid, names) = (config.hidden_size, config.grid(), config.family.names());
         let (device, dtype) = (builder.device(), builder.dtype());
         let public = config.family.is_public();
@@ -169,7 +176,13 @@ impl Dit {
             returned: config.out_channels(),
             steps: (config.family == Family::Dit && config.calls_code()).then_some(config.time_scale),
             parts: Parts::new(builder, config)?,
+            changed: Vec::new(),
         })
+    }
+
+    /// Returns the weights that parts change, by name.
+    pub fn changed(&self) -> &[(String, Weight)] {
+        &self.changed
     }
 
     /// Returns the tables that the model computes and does not store with its parameters, under their names in files of
@@ -337,8 +350,8 @@ impl Parts {
         let velocity = at(Place::Velocity)?;
         let spans = config.spans(builder)?.into_iter().map(|(blocks, part)| Span { blocks, part }).collect();
         // Corrections at places other than the residuals use only the embeddings, but need the forward pass around
-        // them as well.
-        let look = !config.parts.is_empty();
+        // them as well. Changes of weights do not.
+        let look = config.parts.iter().any(|part| !part.changes_weights());
         Ok(Self { image, tokens, condition, velocity, spans, look })
     }
 }
@@ -415,12 +428,10 @@ impl Block {
         let mlp = FeedForward::new(builder, config)?;
         let ada_ln = ada_ln(builder, config, if config.shift { 6 } else { 4 })?;
         let (grid, width) = config.size_at(Place::Mlp);
-        let corrections = config
-            .corrections
-            .iter()
-            .enumerate()
-            .map(|(i, correction)| correction.layer(builder, i, grid, width))
-            .collect::<Result<_>>()?;
+        let corrections = builder.unchanged(|b| {
+            let all = config.corrections.iter().enumerate();
+            all.map(|(i, correction)| correction.layer(b, i, grid, width)).collect::<Result<_>>()
+        })?;
         let mut at = |place| config.steps(builder, place, Some(index));
         Ok(Self {
             norms: [first?, second?],

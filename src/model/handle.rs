@@ -146,6 +146,42 @@ impl Model {
         Self::build(config.into(), Builder::sharing(self.parameters(), seed, self.dtype(), self.device()))
     }
 
+    /// Returns the model without its parts at `weight`, whose changes become part of its weights; it shares nothing with
+    /// this one. Other parts stay.
+    pub fn merge(&self) -> Result<Self> {
+        let changed = match &self.0.network {
+            Network::Dit(dit) => dit.changed(),
+            Network::Custom(_) => &[],
+        };
+        let Some(config) = self.config().filter(|_| !changed.is_empty()) else {
+            return Err(Error::argument("the model has no parts at `weight` to merge into its weights")
+                .hint(
+                    "parts that change weights are placed with `.at(\"weight\")`, such as `ideas::lora()`",
+                ));
+        };
+        let mut config = config.clone();
+        config.parts.0.retain(|part| !part.changes_weights());
+        let merged = Self::blank(config, self.device())?;
+        let owners: Vec<String> = changed
+            .iter()
+            .filter_map(|(name, _)| Some(format!("{}parts.", name.strip_suffix("weight")?)))
+            .collect();
+        let own =
+            self.parameters().iter().filter(|(name, _)| !owners.iter().any(|owner| name.starts_with(owner)));
+        no_grad(|| {
+            // Parts without a name have another index now, but parameters the same order.
+            for ((_, target), (name, source)) in merged.parameters().iter().zip(own) {
+                match changed.iter().find(|(weight, _)| weight == name) {
+                    Some((_, weight)) => target.copy_(&weight.get()?.reshape(&target.shape())?)?,
+                    None => target.copy_(source)?,
+                }
+                target.set_requires_grad(source.requires_grad())?;
+            }
+            Ok::<_, Error>(())
+        })?;
+        Ok(merged)
+    }
+
     /// Returns the operations of user code in one forward pass for one image, which the configuration does not
     /// include.
     ///

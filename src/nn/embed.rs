@@ -1,6 +1,6 @@
 //! Embeddings of times, labels, patches and positions.
 
-use super::{Builder, Init, Linear};
+use super::{Builder, Init, Linear, Weight};
 use crate::declare::Choice;
 use crate::error::Result;
 use crate::torch::{DType, Device, Tensor, fused};
@@ -158,7 +158,7 @@ impl Embedding {
 /// Patch embedding: splits images into patches and maps each to a token.
 #[derive(Debug, Clone)]
 pub struct PatchEmbed {
-    weight: Tensor,
+    weight: Weight,
     bias: Tensor,
     patch: i64,
 }
@@ -169,11 +169,7 @@ impl PatchEmbed {
         builder.within(name, |b| {
             b.within("proj", |b| {
                 Ok(Self {
-                    weight: b.parameter(
-                        "weight",
-                        &[hidden, channels, patch, patch],
-                        Init::XavierUniformOfMatrix,
-                    )?,
+                    weight: Weight::new(b, &[hidden, channels, patch, patch], Init::XavierUniformOfMatrix)?,
                     bias: b.parameter("bias", &[hidden], Init::Zeros)?,
                     patch,
                 })
@@ -190,7 +186,7 @@ impl PatchEmbed {
             .reshape(&[b, c, h / p, p, w / p, p])?
             .permute(&[0, 2, 4, 1, 3, 5])?
             .reshape(&[b, (h / p) * (w / p), c * p * p])?;
-        let weight = self.weight.flatten(1, -1)?;
+        let weight = self.weight.get()?.flatten(1, -1)?;
         match patches.device() {
             // The rows are too short for a fused CPU operator to pay off.
             Device::Cpu => patches.linear(&weight, Some(&self.bias)),

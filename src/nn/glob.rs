@@ -29,18 +29,27 @@ pub fn matches(pattern: &str, name: &str) -> bool {
 
 /// Returns the names that match any of the patterns, in order; a pattern without a match is an error.
 pub fn pick<'a>(patterns: &[String], names: impl Iterator<Item = &'a str> + Clone) -> Result<Vec<&'a str>> {
+    pick_of("parameter", patterns, names)
+}
+
+/// As [`pick`], for names of `what`, such as `parameter`.
+pub fn pick_of<'a>(
+    what: &str,
+    patterns: &[String],
+    names: impl Iterator<Item = &'a str> + Clone,
+) -> Result<Vec<&'a str>> {
     for pattern in patterns {
         if !names.clone().any(|name| matches(pattern, name)) {
-            return Err(nothing_matches(pattern, &names.collect::<Vec<_>>()));
+            return Err(nothing_matches(what, pattern, &names.collect::<Vec<_>>()));
         }
     }
     Ok(names.filter(|name| patterns.iter().any(|pattern| matches(pattern, name))).collect())
 }
 
 /// Returns the error for a pattern without a match, with similar names.
-fn nothing_matches(pattern: &str, names: &[&str]) -> Error {
+fn nothing_matches(what: &str, pattern: &str, names: &[&str]) -> Error {
     const SHOWN: usize = 3;
-    let error = Error::argument(format!("no parameter matches `{pattern}`"));
+    let error = Error::argument(format!("no {what} matches `{pattern}`"));
     let words =
         |text: &str| text.split(['.', '*', '?']).filter(|w| !w.is_empty()).map(str::to_string).collect();
     let wanted: Vec<String> = words(pattern);
@@ -51,7 +60,7 @@ fn nothing_matches(pattern: &str, names: &[&str]) -> Error {
     let most = names.iter().map(|name| near(&name)).max().unwrap_or(0);
     let best: Vec<&str> = names.iter().filter(|name| near(name) == most).take(SHOWN).copied().collect();
     match most {
-        0 => error.hint(format!("parameters are named {}; `*` matches any characters", list(&best))),
+        0 => error.hint(format!("names are {}; `*` matches any characters", list(&best))),
         _ => error.hint(format!("similar names: {}; `*` matches any characters", list(&best))),
     }
 }
@@ -86,6 +95,6 @@ mod tests {
         let hint = |pattern| pick(pattern).unwrap_err().hint_text().unwrap().to_string();
         assert!(hint("*.freq_gat.*").starts_with("similar names: `blocks.0.freq_gate.weight`;"));
         assert!(hint("*.bais").starts_with("similar names: `final.bias`;"));
-        assert!(hint("zzz").starts_with("parameters are named `blocks.0.attn.qkv.weight`, "));
+        assert!(hint("zzz").starts_with("names are `blocks.0.attn.qkv.weight`, "));
     }
 }

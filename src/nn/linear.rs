@@ -1,13 +1,15 @@
 //! Linear map.
 
-use super::{Builder, Init};
+use std::borrow::Cow;
+
+use super::{Builder, Init, Weight};
 use crate::error::Result;
 use crate::torch::{Tensor, fused};
 
 /// Linear map `x @ weight^T + bias` with weight [outputs, inputs] and bias `[outputs]`.
 #[derive(Debug, Clone)]
 pub struct Linear {
-    weight: Tensor,
+    weight: Weight,
     bias: Tensor,
 }
 
@@ -22,7 +24,7 @@ impl Linear {
     ) -> Result<Self> {
         builder.within(name, |b| {
             Ok(Self {
-                weight: b.parameter("weight", &[outputs, inputs], init)?,
+                weight: Weight::new(b, &[outputs, inputs], init)?,
                 bias: b.parameter("bias", &[outputs], Init::Zeros)?,
             })
         })
@@ -38,16 +40,16 @@ impl Linear {
         init: Init,
     ) -> Result<Self> {
         let bias = Tensor::zeros(&[outputs], builder.dtype(), builder.device())?;
-        builder.within(name, |b| Ok(Self { weight: b.parameter("weight", &[outputs, inputs], init)?, bias }))
+        builder.within(name, |b| Ok(Self { weight: Weight::new(b, &[outputs, inputs], init)?, bias }))
     }
 
     /// Returns weight and bias.
-    pub fn parts(&self) -> (&Tensor, &Tensor) {
-        (&self.weight, &self.bias)
+    pub fn parts(&self) -> Result<(Cow<'_, Tensor>, &Tensor)> {
+        Ok((self.weight.get()?, &self.bias))
     }
 
     /// Maps [.., inputs] to [.., outputs].
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        fused::linear(x, &self.weight, &self.bias)
+        fused::linear(x, &*self.weight.get()?, &self.bias)
     }
 }

@@ -48,7 +48,8 @@ impl Mlp {
 
     /// Maps [.., hidden] to the same shape.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        fused::mlp(x, self.first.parts(), self.second.parts())
+        let ((first, first_bias), (second, second_bias)) = (self.first.parts()?, self.second.parts()?);
+        fused::mlp(x, (&first, first_bias), (&second, second_bias))
     }
 }
 

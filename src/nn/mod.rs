@@ -5,6 +5,7 @@
 //!
 //! - [`params`]: the builder; [`init`]: initial values of weights
 //! - [`glob`]: selection of names by patterns
+//! - [`weight`]: weights of linear maps, which code may change in every forward pass
 //! - [`linear`], [`conv`], [`norm`], [`attention`], [`rope`], [`mlp`]
 //! - [`embed`]: time, label and patch embeddings, and the fixed position embedding
 //! - [`shared_builder`], [`layer`]: builder and layers for scripts
@@ -22,6 +23,7 @@ pub mod norm;
 pub mod params;
 pub mod rope;
 pub mod shared_builder;
+pub mod weight;
 
 pub use attention::{Attention, AttentionOptions, QkNorm};
 pub use conv::Conv2d;
@@ -37,3 +39,4 @@ pub use shared_builder::space::builder;
 pub use shared_builder::{
     BuilderOptions, ConvOptions, InitOptions, LinearOptions, NormOptions, SharedBuilder,
 };
+pub use weight::Weight;

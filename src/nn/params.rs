@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Init;
+use super::weight::Changing;
 use crate::error::{Error, Result, nearest};
 use crate::torch::{DType, Device, Generator, Tensor};
 
@@ -29,37 +30,42 @@ pub struct Builder {
     device: Device,
     path: Vec<String>,
     made: Vec<(String, Tensor)>,
+    pub(super) changing: Changing,
 }
 
 impl Builder {
+    fn of(source: Source, dtype: DType, device: Device) -> Self {
+        Self { source, dtype, device, path: Vec::new(), made: Vec::new(), changing: Changing::default() }
+    }
+
     /// Creates a builder that draws parameters from a seed. They are drawn as float32 on the CPU and then
     /// converted, so that a seed gives the same weights on every device.
     pub fn seeded(seed: i64, dtype: DType, device: Device) -> Self {
-        Self { source: Source::Seed(seed), dtype, device, path: Vec::new(), made: Vec::new() }
+        Self::of(Source::Seed(seed), dtype, device)
     }
 
     /// Creates a builder of zero-filled parameters, for a network whose weights are copied in afterwards.
     pub fn blank(dtype: DType, device: Device) -> Self {
-        Self { source: Source::Blank, dtype, device, path: Vec::new(), made: Vec::new() }
+        Self::of(Source::Blank, dtype, device)
     }
 
     /// Creates a builder of parameters that have shapes, but no memory: all elements are one zero on the CPU.
     pub fn outline(dtype: DType) -> Self {
-        Self { source: Source::Outline, dtype, device: Device::Cpu, path: Vec::new(), made: Vec::new() }
+        Self::of(Source::Outline, dtype, Device::Cpu)
     }
 
     /// Creates a builder that takes parameters by name from `weights`, so that every parameter has given values.
     /// They may be of any float type; a missing parameter or another shape is an error, and
     /// [`Builder::finish_given`] rejects unused ones.
     pub fn given(weights: BTreeMap<String, Tensor>, dtype: DType, device: Device) -> Self {
-        Self { source: Source::Given(weights), dtype, device, path: Vec::new(), made: Vec::new() }
+        Self::of(Source::Given(weights), dtype, device)
     }
 
     /// Creates a builder for a growing network: it shares those of `parameters` that the network asks for, without
     /// a copy, and draws all others from the seed.
     pub fn sharing(parameters: &[(String, Tensor)], seed: i64, dtype: DType, device: Device) -> Self {
         let there = parameters.iter().cloned().collect();
-        Self { source: Source::Shared(there, seed), dtype, device, path: Vec::new(), made: Vec::new() }
+        Self::of(Source::Shared(there, seed), dtype, device)
     }
 
     /// Moves everything into a new builder and leaves an empty one behind; put it back afterwards.
@@ -100,11 +106,14 @@ impl Builder {
         built
     }
 
+    /// Returns the full name of a parameter at the path.
+    pub(super) fn full_name(&self, name: &str) -> String {
+        self.path.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join(".")
+    }
+
     /// Creates and records one trainable parameter.
     pub fn parameter(&mut self, name: &str, shape: &[i64], init: Init) -> Result<Tensor> {
-        let mut path = self.path.clone();
-        path.push(name.to_string());
-        let name = path.join(".");
+        let name = self.full_name(name);
         if let Source::Shared(there, _) = &self.source
             && let Some(tensor) = there.get(&name)
         {
@@ -135,7 +144,7 @@ impl Builder {
     /// Creates and records one parameter that starts at `value`, or at the value that the builder has for it. Unless
     /// it is `trained`, it is frozen: stored with the others and not changed by training.
     pub fn parameter_from(&mut self, name: &str, value: &Tensor, trained: bool) -> Result<Tensor> {
-        let path = self.path.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join(".");
+        let path = self.full_name(name);
         let (shape, mut given) = (value.shape(), None);
         match &mut self.source {
             Source::Shared(there, _) => {

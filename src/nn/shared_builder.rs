@@ -585,6 +585,29 @@ pub mod properties {
             Ok(builder.fact("block").map_or(Value::Unit, Value::Int))
         }
 
+        /// Inputs of the linear map whose weight [outputs, inputs] the part at `weight` changes.
+        ///
+        /// ```rhai
+        /// let sizes = [];
+        /// let part = nn::part(|b| { sizes.push([b.outputs, b.inputs, b.block]); |w| w }).at("weight", #{ names: "*.mlp.net.0.*" });
+        /// model::dit(#{ depth: 2, parts: part });
+        /// assert_eq(sizes, [[512, 128, 0], [512, 128, 1]]);
+        /// ```
+        fn inputs(builder: SharedBuilder) -> i64 { builder.fact("inputs") }
+
+        /// Outputs of the linear map whose weight [outputs, inputs] the part at `weight` changes.
+        ///
+        /// ```rhai
+        /// // The norm of each row is a parameter of its own.
+        /// let part = nn::part(|b| {
+        ///     let size = b.parameter("size", [b.outputs, 1], #{ init: "ones" });
+        ///     |w| size * w / w.square().sum(1, #{ keepdim: true }).sqrt()
+        /// }).at("weight", #{ names: "*.attn.*" });
+        /// let net = model::dit(#{ depth: 1, parts: part });
+        /// assert_eq(net.parameters()["blocks.0.attn.qkv.parts.0.size"].shape, [384, 1]);
+        /// ```
+        fn outputs(builder: SharedBuilder) -> i64 { builder.fact("outputs") }
+
         /// Number of channels of the model's images.
         ///
         /// ```rhai

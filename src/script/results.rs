@@ -45,6 +45,13 @@ impl<'a> Functions<'a> {
             let expected = "the function that is called in every forward";
             return Some((wrong(expected, run), at));
         }
+        let own = |run: &Known| match run {
+            Known::Closure(name, captured) => Some(self.0.get(name.as_str())?.params.len() - captured),
+            _ => None,
+        };
+        if let Some(count) = own(&run).filter(|count| place == Some("weight") && *count != 1) {
+            return Some((crate::model::parts::weight::takes_one(count), at));
+        }
         let pair = place.is_none_or(|place| place == "qk");
         let input = (!pair).then_some(Known::Tensor);
         let (result, at) = self.call(&run, &[input, Some(Known::Call)])?;

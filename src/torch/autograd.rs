@@ -49,6 +49,18 @@ pub fn is_autocasting(device: super::Device) -> bool {
 
 /// Runs `body` under autocast: matrix products and attention in bfloat16, sums in float32.
 pub fn autocast<T>(device: super::Device, body: impl FnOnce() -> Result<T>) -> Result<T> {
+    with_autocast(device, true, body)
+}
+
+/// Runs `body` in the dtypes of its tensors, even within [`autocast`].
+pub fn without_autocast<T>(device: super::Device, body: impl FnOnce() -> Result<T>) -> Result<T> {
+    match is_autocasting(device) {
+        true => with_autocast(device, false, body),
+        false => body(),
+    }
+}
+
+fn with_autocast<T>(device: super::Device, on: bool, body: impl FnOnce() -> Result<T>) -> Result<T> {
     struct Leave(i32, [i32; 2]);
     impl Drop for Leave {
         fn drop(&mut self) {
@@ -59,7 +71,7 @@ pub fn autocast<T>(device: super::Device, body: impl FnOnce() -> Result<T>) -> R
     let cuda = i32::from(device.is_cuda());
     let mut earlier = [0; 2];
     // SAFETY: changes thread-local flags and fills the array.
-    check(unsafe { ffi::sp_autocast_enter(cuda, &raw mut earlier) })?;
+    check(unsafe { ffi::sp_autocast_enter(cuda, i32::from(on), &raw mut earlier) })?;
     let _leave = Leave(cuda, earlier);
     body()
 }
@@ -206,6 +218,7 @@ mod tests {
             assert_eq!(on(), [false, true]);
             autocast(cpu, || {
                 assert_eq!(on(), [true, true]);
+                without_autocast(cpu, || Ok(assert_eq!(on(), [false, true])))?;
                 autocast(cpu, || Ok(()))?;
                 assert_eq!(on(), [true, true]);
                 Ok(())

@@ -246,7 +246,7 @@ unsafe extern "C" {
     ) -> c_int;
     pub(super) fn sp_set_deterministic(on: c_int) -> c_int;
     pub(super) fn sp_set_tf32(on: c_int) -> c_int;
-    pub(super) fn sp_autocast_enter(cuda: c_int, earlier: *mut [c_int; 2]) -> c_int;
+    pub(super) fn sp_autocast_enter(cuda: c_int, on: c_int, earlier: *mut [c_int; 2]) -> c_int;
     pub(super) fn sp_autocast_leave(cuda: c_int, earlier: *const [c_int; 2]) -> c_int;
     pub(super) fn sp_synchronize(device: c_int) -> c_int;
     pub(super) fn sp_kept() -> i64;

@@ -125,7 +125,7 @@ pub struct FitOptions {
     /// Whether the backward pass computes the activations of each block again instead of keeping them. This takes
     /// about a third more time and, in one measurement, half of the memory. It changes no bit of a DiT with at most
     /// one correction; with several, gradients of their gates differ by rounding. It is refused for networks with
-    /// code, for parts, and with `cuda_graph`.
+    /// code, for parts other than those at `weight`, and with `cuda_graph`.
     #[option(default = false)]
     pub checkpoint_activations: bool,
     /// Whether to record loss and gradients of a batch as a CUDA graph and replay it in the steps that follow.
@@ -289,10 +289,15 @@ pub(super) fn check_settings(saved: &Map, here: &Map, options: &FitOptions) -> R
 
 /// Returns an error unless the blocks of a model can be computed again to the same bits.
 fn check_recomputation(model: &Model, options: &FitOptions) -> Result<()> {
-    let plain = model.config().is_some_and(|config| config.parts.is_empty()) && !model.design().calls_code();
+    // A part at `weight` is a function of its parameters.
+    let plain = model.config().is_some_and(|config| {
+        config.parts.iter().all(Part::changes_weights)
+            && !config.corrections.iter().any(|correction| correction.calls_code())
+    });
     if !plain {
         return Err(Error::argument(
-            "`checkpoint_activations` is for a DiT without parts and code, which could keep tensors or draw numbers",
+            "`checkpoint_activations` is for a DiT without code and parts, other than parts at `weight`: they could keep \
+             tensors or draw numbers",
         )
         .hint("save memory with `accumulate: 2` or more"));
     }

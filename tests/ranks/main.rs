@@ -139,6 +139,13 @@ fn n_ranks_are_one_process_that_accumulates_n_parts_bit_for_bit() {
         assert_eq!(notes(together.path()), notes(alone.path()));
         assert_eq!(left(together.path()), left(alone.path()), "{ranks} ranks");
     }
+    // Each rank computes the changed weights itself.
+    let tuned = script(STEPS, "accumulate: 2, checkpoint_activations: true,")
+        .replace("model::dit(#{", "model::dit(#{ parts: ideas::lora(#{ rank: 2, names: \"*\" }),");
+    let ((alone, one), (together, several)) = (run_script(&tuned, 1), run_script(&tuned, 2));
+    fine(&one);
+    fine(&several);
+    assert_eq!(left(together.path()), left(alone.path()));
     // Parts of other sizes are added in another order, so that only the rounding differs.
     let (alone, one) = run_script(&script(STEPS, ""), 1);
     let (together, several) =

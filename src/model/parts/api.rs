@@ -2,7 +2,7 @@
 
 use super::place::PLACES;
 use super::{Blocks, Part, Place, call};
-use crate::declare::{Code, Function, Map, Options, Value};
+use crate::declare::{Code, Function, Map, OneOrMany, Options, Value};
 use crate::functions;
 use crate::nn::SharedBuilder;
 use crate::spectral::Correction;
@@ -17,8 +17,8 @@ pub struct PartOptions {
     /// Name of the part in its parameters' names, `blocks.3.parts.NAME.gate.weight`; by default its index in
     /// the model's list.
     pub name: String,
-    /// Floating-point operations for one image in one block, for accounting; by default the part is run once
-    /// and counted.
+    /// Floating-point operations for one image in one block, or for one weight, for accounting; by default the part is
+    /// run once and counted.
     #[option(range = 0.0..)]
     pub flops: Option<f64>,
     /// Whether the part changes nothing before it is trained, so that a model with it starts as the plain DiT.
@@ -35,6 +35,9 @@ pub struct PartAtOptions {
     pub blocks: Option<Blocks>,
     /// Another name, for one of several places of the same part.
     pub name: Option<String>,
+    /// Weights that a part at `weight` changes: patterns of their names, one or an array, such as "*.attn.*"; by
+    /// default those of all linear maps.
+    pub names: Option<OneOrMany<String>>,
 }
 
 /// Options of `at` of a correction.
@@ -101,9 +104,14 @@ pub mod methods {
     functions! { methods;
         /// Returns the part at a place, in all blocks or some.
         ///
-        /// Places are `image`, `tokens`, `condition`, `span`, `norm_attn`, `qk`, `attn`, `mlp`, `block` and
-        /// `velocity`; `nn::places()` describes them. A part at `qk` takes and returns `#{ q, k }`, and one at
+        /// Places are `image`, `tokens`, `condition`, `span`, `norm_attn`, `qk`, `attn`, `mlp`, `block`, `velocity` and
+        /// `weight`; `nn::places()` describes them. A part at `qk` takes and returns `#{ q, k }`, and one at
         /// `span` runs its blocks with `c.inner(x)`.
+        ///
+        /// A part at `weight` is built for each weight [outputs, inputs] of a linear map that `names` and `blocks` select.
+        /// Its function takes the weight and returns the one that the forward pass uses. Linear maps are those of attention
+        /// and the MLP, of adaLN, of the time embedding and the final layer, and the patch embedding as a map of the C P P
+        /// pixels of a patch; layers of other parts and gates are not changed.
         ///
         /// ```rhai
         /// let half = nn::part(|b| |r, c| r * 0.5).at("mlp", #{ blocks: 1..3 });
@@ -111,9 +119,21 @@ pub mod methods {
         /// let same = nn::part(|b| |r, c| r, #{ name: "same" });
         /// let two = [same.at("attn"), same.at("mlp", #{ name: "same_mlp" })];
         /// assert_eq(model::dit(#{ depth: 1, parts: two }).config.parts.len(), 2);
+        ///
+        /// let low_rank = nn::part(|b| {
+        ///     let down = b.parameter("down", [4, b.inputs], #{ init: "kaiming_uniform" });
+        ///     let up = b.parameter("up", [b.outputs, 4], #{ init: "zeros" });
+        ///     |w| w + up @ down
+        /// }, #{ name: "low_rank", plain: true }).at("weight", #{ names: ["*.attn.qkv.*", "*.mlp.*"] });
+        /// let net = model::dit(#{ depth: 2, parts: low_rank });
+        /// assert(net.starts_plain());
+        /// assert_eq(net.parameters()["blocks.1.attn.qkv.parts.low_rank.up"].shape, [384, 4]);
         /// ```
         fn at(part: Part, place: Place, options: PartAtOptions) -> Part {
-            let part = part.at(place, options.blocks)?;
+            let mut part = part.at(place, options.blocks)?;
+            if let Some(names) = options.names {
+                part = part.of_names(&names)?;
+            }
             match options.name {
                 Some(name) => part.named(&name),
                 None => Ok(part),
@@ -200,6 +220,15 @@ pub mod properties {
         /// assert_eq(nn::part(|b| |x, c| x).at("attn", #{ blocks: "odd" }).blocks, "odd");
         /// ```
         fn blocks(part: Part) -> Blocks { Ok(part.blocks().clone()) }
+
+        /// Patterns of the names of the weights that the part changes; empty unless its place is `weight`.
+        ///
+        /// ```rhai
+        /// let half = nn::part(|b| |w| w * 0.5);
+        /// assert_eq(half.at("weight", #{ names: "*.mlp.*" }).names, ["*.mlp.*"]);
+        /// assert_eq(half.at("weight").names, ["*"]);
+        /// ```
+        fn names(part: Part) -> Vec<String> { Ok(part.names().to_vec()) }
 
         /// Whether the part is declared to change nothing before it is trained.
         ///

@@ -116,15 +116,17 @@ impl Config {
     }
 }
 
-/// Builds a part below its name or, if it has none, below its index in the list.
-fn below<T>(
+/// Builds a part below its name or, if it has none, below its index in the list. Its own weights are not changed.
+pub(super) fn below<T>(
     builder: &mut Builder,
     index: usize,
     part: &Part,
     build: impl FnOnce(&mut Builder) -> Result<T>,
 ) -> Result<T> {
     let name = part.name().map_or_else(|| index.to_string(), str::to_string);
-    builder.within("parts", |b| b.within(&name, build)).map_err(|e| e.context(format!("the {part}")))
+    builder
+        .within("parts", |b| b.within(&name, |b| b.unchanged(build)))
+        .map_err(|e| e.context(format!("the {part}")))
 }
 
 /// Calls `code` with a builder and returns the function that it returns.
@@ -135,6 +137,26 @@ pub(in crate::model) fn make(code: &Function, builder: &SharedBuilder) -> Result
             "a part is a function of a builder that gives a function: `|b| { let gate = b.linear(..); |x, c| .. }`",
         )),
     }
+}
+
+/// Returns the tensor that a part returned, which must have the shape and, unless `any_dtype`, the dtype of its input.
+pub(super) fn like(given: &Value, input: &Tensor, any_dtype: bool) -> Result<Tensor> {
+    let shape = input.shape();
+    let found =
+        given.downcast::<Tensor>().ok_or_else(|| given.mismatch(&format!("a tensor of shape {shape:?}")))?;
+    crate::ensure!(
+        found.shape() == shape,
+        "expected a tensor of shape {shape:?} like its input, found {:?}",
+        found.shape()
+    );
+    if found.dtype() != input.dtype() && !any_dtype {
+        let (expected, found) = (input.dtype().name(), found.dtype().name());
+        return Err(Error::argument(format!(
+            "expected a tensor of {expected} like its input, found {found}"
+        ))
+        .hint(format!("convert it: `.to(\"{expected}\")`")));
+    }
+    Ok(found)
 }
 
 impl Running {
@@ -175,26 +197,9 @@ impl Running {
         self.of_shape(&given, value).map_err(|e| self.explain(e))
     }
 
-    fn of_shape(&self, given: &Value, like: &Tensor) -> Result<Tensor> {
-        let shape = like.shape();
-        let found = given
-            .downcast::<Tensor>()
-            .ok_or_else(|| given.mismatch(&format!("a tensor of shape {shape:?}")))?;
-        crate::ensure!(
-            found.shape() == shape,
-            "expected a tensor of shape {shape:?} like its input, found {:?}",
-            found.shape()
-        );
+    fn of_shape(&self, given: &Value, input: &Tensor) -> Result<Tensor> {
         // The velocity is the result, which may have any dtype, and under autocast dtypes differ anyway.
-        let free = self.place == Place::Velocity || is_autocasting(like.device());
-        if found.dtype() != like.dtype() && !free {
-            let (expected, found) = (like.dtype().name(), found.dtype().name());
-            return Err(Error::argument(format!(
-                "expected a tensor of {expected} like its input, found {found}"
-            ))
-            .hint(format!("convert it: `.to(\"{expected}\")`")));
-        }
-        Ok(found)
+        like(given, input, self.place == Place::Velocity || is_autocasting(input.device()))
     }
 
     /// Runs the part on queries and keys.

@@ -3,7 +3,7 @@
 //! - here: [`Part`], a module and its place; a value that is printed, compared and stored
 //! - [`place`]: the places; [`blocks`]: the selection of blocks
 //! - [`call`]: what a part can read when it is called
-//! - `built`: a part built into a model, with its parameters
+//! - `built`: a part built into a model, with its parameters; `weight`: those that change weights
 //! - `api`: the declared functions
 
 pub(crate) mod api;
@@ -11,6 +11,7 @@ pub mod blocks;
 pub(super) mod built;
 pub mod call;
 pub mod place;
+pub(crate) mod weight;
 
 #[cfg(test)]
 mod tests;
@@ -51,6 +52,8 @@ struct Spec {
     name: Option<String>,
     place: Option<Place>,
     blocks: Blocks,
+    /// Patterns of the names of weights, for a part at `weight`.
+    names: Vec<String>,
     /// Operations for one image in one block, if the part states them.
     flops: Option<f64>,
     plain: bool,
@@ -76,6 +79,7 @@ impl Part {
             name,
             place: None,
             blocks: Blocks::All,
+            names: Vec::new(),
             flops,
             plain,
         })))
@@ -85,7 +89,16 @@ impl Part {
     pub fn of_correction(correction: &Correction) -> Self {
         let body = Body::Correction(correction.clone());
         let place = Some(Place::Mlp);
-        Self(Arc::new(Spec { body, name: None, place, blocks: Blocks::All, flops: None, plain: false }))
+        let names = Vec::new();
+        Self(Arc::new(Spec {
+            body,
+            name: None,
+            place,
+            blocks: Blocks::All,
+            names,
+            flops: None,
+            plain: false,
+        }))
     }
 
     /// Returns the part at a place, in all blocks or some.
@@ -103,8 +116,25 @@ impl Part {
             ))
             .hint(format!("place corrections at {}", crate::error::list(&fitting.collect::<Vec<_>>()))));
         }
-        let spec = Spec { place: Some(place), blocks: blocks.unwrap_or_default(), ..(*self.0).clone() };
+        let names = match (place, &self.0.names[..]) {
+            (Place::Weight, []) => vec!["*".to_string()],
+            (Place::Weight, names) => names.to_vec(),
+            _ => Vec::new(),
+        };
+        let spec =
+            Spec { place: Some(place), blocks: blocks.unwrap_or_default(), names, ..(*self.0).clone() };
         Ok(Self(Arc::new(spec)))
+    }
+
+    /// Returns a part at `weight` that changes only the weights whose names match one of the patterns.
+    pub fn of_names(&self, patterns: &[String]) -> Result<Self> {
+        if !self.changes_weights() {
+            let place = self.place()?;
+            return Err(Error::argument(format!("the place `{place}` takes no `names`"))
+                .hint("`names` select weights: `.at(\"weight\", #{ names: \"*.attn.*\" })`"));
+        }
+        ensure!(!patterns.is_empty(), "`names` must have at least one pattern, found none");
+        Ok(Self(Arc::new(Spec { names: patterns.to_vec(), ..(*self.0).clone() })))
     }
 
     /// Returns the part under another name, as a model needs that has it at several places.
@@ -131,6 +161,16 @@ impl Part {
         &self.0.blocks
     }
 
+    /// Returns whether it changes weights, at the place `weight`.
+    pub fn changes_weights(&self) -> bool {
+        self.0.place == Some(Place::Weight)
+    }
+
+    /// Returns the patterns of the names of the weights that it changes; nothing at other places.
+    pub fn names(&self) -> &[String] {
+        &self.0.names
+    }
+
     /// Returns its name, if it has one.
     pub fn name(&self) -> Option<&str> {
         self.0.name.as_deref()
@@ -141,7 +181,7 @@ impl Part {
         self.0.plain
     }
 
-    /// Returns its stated operations for one image in one block, if any.
+    /// Returns its stated operations for one image in one block, or for one weight, if any.
     pub fn flops(&self) -> Option<f64> {
         self.0.flops
     }
@@ -226,6 +266,9 @@ impl Part {
             ("place".to_string(), self.0.place.map_or(Value::Unit, |p| Value::Str(p.to_string()))),
             ("blocks".to_string(), blocks),
         ]);
+        if self.changes_weights() {
+            map.insert("names".to_string(), self.0.names.clone().into_value());
+        }
         if let Some(flops) = self.0.flops {
             map.insert("flops".to_string(), Value::Float(flops));
         }
@@ -251,6 +294,7 @@ impl Part {
             name: text("name"),
             place: text("place").map(|p| Place::named(&p)).transpose()?,
             blocks: map.get("blocks").map(Blocks::from_value).transpose()?.unwrap_or_default(),
+            names: map.get("names").map(Vec::from_value).transpose()?.unwrap_or_default(),
             flops: map.get("flops").map(f64::from_value).transpose()?,
             plain: matches!(map.get("plain"), Some(Value::Bool(true))),
         })))
@@ -292,12 +336,14 @@ impl fmt::Display for Part {
                 None => write!(f, "part, {code}")?,
             },
         }
-        match self.0.place {
-            Some(place) if place.in_blocks() && self.0.blocks != Blocks::All => {
-                write!(f, " at {place} in blocks {:?}", self.0.blocks.clone().into_value())
-            }
-            Some(place) => write!(f, " at {place}"),
-            None => Ok(()),
+        let Some(place) = self.0.place else { return Ok(()) };
+        write!(f, " at {place}")?;
+        if self.changes_weights() {
+            write!(f, " of {}", self.0.names.join(", "))?;
+        }
+        match place.in_blocks() && self.0.blocks != Blocks::All {
+            true => write!(f, " in blocks {:?}", self.0.blocks.clone().into_value()),
+            false => Ok(()),
         }
     }
 }

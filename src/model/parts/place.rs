@@ -29,6 +29,8 @@ pub enum Place {
     Block,
     /// Output of the model.
     Velocity,
+    /// Weights of linear maps.
+    Weight,
 }
 
 /// Description of a place.
@@ -42,7 +44,7 @@ pub struct About {
 }
 
 /// All places, in order.
-pub const PLACES: [Place; 10] = [
+pub const PLACES: [Place; 11] = [
     Place::Image,
     Place::Tokens,
     Place::Condition,
@@ -53,6 +55,7 @@ pub const PLACES: [Place; 10] = [
     Place::Mlp,
     Place::Block,
     Place::Velocity,
+    Place::Weight,
 ];
 
 /// Names of all places, in order.
@@ -98,6 +101,11 @@ impl Place {
                 "[B, C, H, W]",
                 "the output: the velocity, unless the path predicts something else",
             ),
+            Place::Weight => (
+                "weight",
+                "[outputs, inputs]",
+                "the weights of linear maps, instead of which each forward pass uses what the part returns",
+            ),
         };
         About { name, shape, what }
     }
@@ -116,12 +124,21 @@ impl Place {
 
     /// Returns whether the place exists in each block, so that a part can be in some of them.
     pub fn in_blocks(self) -> bool {
-        matches!(self, Place::Span | Place::NormAttn | Place::Qk | Place::Attn | Place::Mlp | Place::Block)
+        matches!(
+            self,
+            Place::Span
+                | Place::NormAttn
+                | Place::Qk
+                | Place::Attn
+                | Place::Mlp
+                | Place::Block
+                | Place::Weight
+        )
     }
 
     /// Returns whether the value there lies on a grid, so that a filter applies.
     pub fn on_grid(self) -> bool {
-        !matches!(self, Place::Condition | Place::Qk | Place::Span)
+        !matches!(self, Place::Condition | Place::Qk | Place::Span | Place::Weight)
     }
 }
 
@@ -159,7 +176,7 @@ pub fn page() -> Document {
     }
     let first = "The places of a DiT for parts, in the order of the data flow:";
     let last = "Put a part there with `.at(NAME)`; places from `span` to `block` are in blocks and take \
-                `#{ blocks: 2..4 }`.";
+                `#{ blocks: 2..4 }`, and `weight` takes `#{ names: \"*.attn.*\" }` as well.";
     Document::of(Block::Lines(vec![first.into()]))
         .with(Block::Gap)
         .with(Block::Table(table))

@@ -25,6 +25,12 @@ fn part(run: impl Fn(Tensor, Call) -> Result<Tensor> + Clone + Send + Sync + 'st
     Part::of_code(Code::Live(make), &PartOptions::default()).unwrap()
 }
 
+/// Creates a part for weights from a Rust closure, without parameters.
+fn of_weight(run: impl Fn(Tensor) -> Result<Tensor> + Clone + Send + Sync + 'static) -> Part {
+    let make = function(move |_: SharedBuilder| Ok(function(run.clone())));
+    Part::of_code(Code::Live(make), &PartOptions::default()).unwrap()
+}
+
 fn model(parts: Vec<Part>) -> Result<Model> {
     let model = Model::new(config().with_parts(parts), 0, Device::Cpu)?;
     randomize(&model);
@@ -65,6 +71,7 @@ fn a_part_that_changes_nothing_leaves_every_bit_at_every_place() {
         let part = match place {
             Place::Span => part(|x, call| call_inner(&call, &x)),
             Place::Qk => continue,
+            Place::Weight => of_weight(Ok),
             _ => part(|x, _| Ok(x)),
         };
         let same = model(vec![part.at(place, None).unwrap()]).unwrap();

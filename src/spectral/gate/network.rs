@@ -37,7 +37,8 @@ impl Network {
 
     /// Maps embeddings [B, D] to coefficients [B, k] or [B, k, D] within ±scale.
     pub fn forward(&self, embedding: &Tensor) -> Result<Tensor> {
-        let flat = fused::gate(embedding, self.first.parts(), self.second.parts(), self.scale)?;
+        let ((first, first_bias), (second, second_bias)) = (self.first.parts()?, self.second.parts()?);
+        let flat = fused::gate(embedding, (&first, first_bias), (&second, second_bias), self.scale)?;
         match self.coefficients.channels {
             None => Ok(flat),
             Some(_) => flat.reshape(&self.coefficients.shape_for(embedding.size(0)?)),

@@ -741,14 +741,14 @@ int sp_set_tf32(int on) {
 }
 // Autocast to bfloat16 for a device type; pairs of enter and leave nest. `earlier` takes what the type had before,
 // whether it was on and its dtype, which leaving restores: the depth counts all types together.
-int sp_autocast_enter(int cuda, int* earlier) {
+int sp_autocast_enter(int cuda, int on, int* earlier) {
   return guarded([&] {
     auto device = cuda ? at::kCUDA : at::kCPU;
     earlier[0] = at::autocast::is_autocast_enabled(device);
     earlier[1] = int(at::autocast::get_autocast_dtype(device));
     at::autocast::increment_nesting();
     at::autocast::set_autocast_dtype(device, at::kBFloat16);
-    at::autocast::set_autocast_enabled(device, true);
+    at::autocast::set_autocast_enabled(device, on != 0);
   });
 }
 int sp_autocast_leave(int cuda, const int* earlier) {

@@ -2,11 +2,13 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::declare::{FromValue, Function, IntoValue, Map, Value};
+use crate::declare::{Code, FromValue, Function, IntoValue, Map, Value, function};
 use crate::error::Result;
 use crate::flow::path::{Predict, Times};
 use crate::flow::{self, Loss, Path, PathOptions, Timesteps};
-use crate::model::{Config, Model};
+use crate::model::parts::{PartOptions, Place};
+use crate::model::{Config, Model, Part};
+use crate::nn::{Init, SharedBuilder};
 use crate::spectral::{Filter, correction, filter, gate};
 use crate::torch::{DType, Device, Generator, Tensor};
 use crate::train::fit;
@@ -259,7 +261,19 @@ fn runs_have_the_same_bits_with_and_without_kept_activations() {
         let gate = gate::time_label(()).unwrap();
         deep(|config| config.with_corrections(vec![correction(&low, gate.clone()).unwrap()]))
     };
-    let models: [(&str, &dyn Fn() -> Model); 3] = [("plain", &plain), ("wide", &wide), ("gated", &gated)];
+    let low_rank = || {
+        let make = Function::new(|values| {
+            let builder = SharedBuilder::from_value(&values[0])?;
+            let (outputs, inputs) = (builder.fact("outputs")?, builder.fact("inputs")?);
+            let down = builder.parameter("down", &[2, inputs], Init::KaimingUniform)?;
+            let up = builder.parameter("up", &[outputs, 2], Init::Normal(0.1))?;
+            Ok(Value::Function(function(move |w: Tensor| w.add(&up.matmul(&down)?))))
+        });
+        let part = Part::of_code(Code::Live(make), &PartOptions::default()).unwrap();
+        deep(|config| config.with_parts(vec![part.at(Place::Weight, None).unwrap()]))
+    };
+    let models: [(&str, &dyn Fn() -> Model); 4] =
+        [("plain", &plain), ("wide", &wide), ("gated", &gated), ("low rank", &low_rank)];
     for (name, make) in models {
         for precision in [Precision::Float32, Precision::BFloat16] {
             for accumulate in [1, 2] {
@@ -286,7 +300,9 @@ fn what_cannot_be_computed_again_is_refused() {
     let code = deep(|config| config.with_corrections(vec![correction(&bent, gate.clone()).unwrap()]));
     let error = train(&code, &options).unwrap_err();
     assert!(
-        error.message().starts_with("`checkpoint_activations` is for a DiT without parts and code"),
+        error
+            .message()
+            .starts_with("`checkpoint_activations` is for a DiT without code and parts, other than"),
         "{error}"
     );
     let error = train(&model(0), &FitOptions { cuda_graph: true, ..options }).unwrap_err();
