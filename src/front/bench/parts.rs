@@ -32,6 +32,9 @@ const BANDS: &str = r#"nn::part(|b| {
     }
 }).at("attn")"#;
 
+/// LoRA of rank 8 on all linear maps.
+const LORA: &str = r#"ideas::lora(#{ names: "*" })"#;
+
 /// Ten calls on single numbers, so that almost nothing is computed, and one on tokens.
 const CALLS: &str = r#"nn::part(|b| {
     let s = b.parameter("s", [1], #{ init: "ones" });
@@ -41,7 +44,7 @@ const CALLS: &str = r#"nn::part(|b| {
     }
 }).at("attn")"#;
 
-/// Benchmarks a correction at each place against the plain DiT, then each scripted part against the same part in
+/// Benchmarks a correction at each place and LoRA against the plain DiT, then each scripted part against the same part in
 /// Rust.
 pub(super) fn bench(setting: &Setting) -> Result<()> {
     let with = |part: Part| {
@@ -59,10 +62,14 @@ pub(super) fn bench(setting: &Setting) -> Result<()> {
     }
     // This session calls the scripted parts.
     let mut session = Session::new(crate::session::Options::default());
-    for (name, text, native) in [("bands", BANDS, bands as Native), ("calls", CALLS, calls)] {
+    let mut scripted = |text: &str| {
         let outcome =
             session.run_cell(text, "bench").map_err(|report| Error::internal(report.render(false)))?;
-        let scripted = Part::from_value(outcome.value().unwrap_or(&Value::Unit))?;
+        Part::from_value(outcome.value().unwrap_or(&Value::Unit))
+    };
+    models(setting, "lora of rank 8 / plain", &with(scripted(LORA)?)?, &plain)?;
+    for (name, text, native) in [("bands", BANDS, bands as Native), ("calls", CALLS, calls)] {
+        let scripted = scripted(text)?;
         let native = Part::of_code(Code::Live(Function::new(native)), &PartOptions::default())?;
         if name == "calls" {
             alone(setting, &scripted, &native)?;
