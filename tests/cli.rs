@@ -261,6 +261,18 @@ fn check_finds_parts_whose_function_returns_no_tensor_of_its_input_s_shape() {
         let message = findings(part, ".at(\"weight\")");
         assert!(message.contains("takes the weight alone, found ") && message.ends_with(found), "{message}");
     }
+    let inside = |part: &str| findings(part, ".at(\"attend\")");
+    assert_eq!(
+        inside("|b| |x, c| x"),
+        "error: nn::part: the function's result: expected the mixed values, a tensor of [B, heads, N, D / heads], found a map"
+    );
+    for part in [
+        "|b| |x, c| { x.v = x.v * 2.0; c.inner(x) }",
+        "|b| |x, c| x.q.attention(x.k, x.v)",
+        "|b| |x, c| c.inner(#{ q: x.q, k: x.q, v: x.v }) * c.input.mean()",
+    ] {
+        assert_eq!(inside(part), "", "{part}");
+    }
     let message = findings("|b| \"x\"", "");
     assert!(
         message.contains("expected the function that is called in every forward, found the string"),

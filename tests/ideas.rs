@@ -30,6 +30,10 @@ fn every(images) {
         lora: #{ parts: [ideas::lora(#{ names: "*" })] },
         dora: #{ parts: [ideas::dora()] },
         weight_normalization: #{ parts: [ideas::weight_normalization(#{ learned: true })] },
+        gated_attention: #{ parts: [ideas::gated_attention()] },
+        value_residual: #{ parts: [ideas::value_residual(#{ start: 0.0 })] },
+        linear_attention: #{ parts: [ideas::linear_attention()] },
+        neighborhood_attention: #{ parts: [ideas::neighborhood_attention()] },
     }
 }
 fn made(idea) {
@@ -49,7 +53,7 @@ fn same(a, b) {
 }
 let images = data::fashion_mnist().take(32);
 let ideas_of = every(images);
-assert_eq(ideas_of.len(), 15);
+assert_eq(ideas_of.len(), 19);
 "#;
 
 fn run(folder: &Path, name: &str, body: &str) -> String {
@@ -82,7 +86,15 @@ fn an_idea_that_says_so_starts_as_the_plain_dit_bit_for_bit() {
     );
     assert_eq!(
         out.split_whitespace().collect::<Vec<_>>(),
-        ["dora", "mv_split", "spectral_forcing", "weight_normalization"]
+        [
+            "dora",
+            "gated_attention",
+            "linear_attention",
+            "mv_split",
+            "neighborhood_attention",
+            "spectral_forcing",
+            "weight_normalization"
+        ]
     );
 }
 
@@ -238,6 +250,64 @@ fn a_tuned_model_is_saved_merged_and_opened_like_the_plain_one() {
             origin.load("merged.safetensors");
             assert_close(origin.forward(x, t, y), net.forward(x, t, y), 1e-5);
             assert(net.to("bfloat16").merge().parameters()["blocks.0.attn.qkv.weight"].dtype == "bfloat16");
+        }"#,
+    );
+}
+
+/// The numbers are those of PyTorch, in float64 from the formulas of the papers.
+#[test]
+fn attention_of_ideas_is_that_of_pytorch() {
+    let folder = tempfile::tempdir().unwrap();
+    run(
+        folder.path(),
+        "attention.rhai",
+        r#"
+        let i = tensor::arange(18).to("float64");
+        let of = |x| x.reshape([1, 1, 9, 2]);
+        let w = of.call((0.37 * i).sin());
+        let wanted = #{
+            linear_attention: [ideas::linear_attention(), 0.086757, 0.052141, 0.158979, -0.10349],
+            neighborhood_attention: [ideas::neighborhood_attention(#{ radius: 1 }), -1.833354, 0.244298, 0.874829, 2.102899],
+            value_residual: [ideas::value_residual(), -0.025112, 0.206819, -0.173595, 0.009471],
+        };
+        for name in wanted.keys() {
+            let expected = wanted[name];
+            let given = [of.call((0.7 * i + 0.2).sin()), of.call((1.3 * i + 1.0).sin()), of.call((0.9 * i).cos())];
+            for x in given { x.requires_grad_(); }
+            let idea = expected[0];
+            let outputs = [];
+            // The part is run on tensors of ours, in a block of a 3 x 3 grid.
+            let around = nn::part(|b| {
+                let f = b.part("f", idea);
+                |x, c| {
+                    c.keep("first_values", of.call((0.4 * i).sin()));
+                    outputs.push(f.call(#{ q: given[0], k: given[1], v: given[2] }, c));
+                    c.inner(x)
+                }
+            }).at("attend", #{ blocks: 1 });
+            let net = model::dit(#{ image_size: 6, patch_size: 2, in_channels: 1, num_classes: 2, depth: 2, hidden_size: 4, num_heads: 1, parts: around });
+            net.forward(tensor::zeros([1, 1, 6, 6]), tensor::zeros([1]), tensor([0]));
+            (outputs[0] * w).sum().backward();
+            let found = [(outputs[0] * w).sum().item()];
+            for x in given { found.push((x.grad * w).sum().item()); }
+            assert_close(tensor(found), tensor(expected.extract(1..5)), 2e-6);
+        }
+        // Hidden units that stay run the fused operator, which adds those of a wide MLP in slices.
+        assert(model::dit(#{ depth: 1, parts: nn::part(|b| |h, c| h).at("hidden") }).starts_plain());
+        // Gates for each head and for each channel, with weights that are not zero.
+        for per in ["head", "channel"] {
+            let idea = ideas::gated_attention(#{ per: per, start: 0.8 });
+            let look = nn::part(|b| {
+                let f = b.part("f", idea);
+                |x, c| { let y = f.call(x, c); c.keep("x", x); c.keep("y", y); c.keep("input", c.input); y }
+            }, #{ name: "look" }).at("heads");
+            let net = model::dit(#{ image_size: 8, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2, parts: look });
+            let gate = |name| net.parameters()["blocks.0.parts.look.f.gate." + name];
+            no_grad(|| gate.call("weight").copy_(tensor::randn(gate.call("weight").shape, #{ seed: 1 })));
+            let kept = net.observe(tensor::randn([2, 1, 8, 8], #{ seed: 2 }), tensor([0.2, 0.7]), tensor([0, 1])).kept;
+            let g = (kept.input @ gate.call("weight").transpose(0, 1) + 4.0.ln()).sigmoid();
+            let wide = kept.x.reshape([2, 16, 2, 8]) * g.reshape([2, 16, 2, -1]);
+            assert_close(kept.y, wide.reshape([2, 16, 16]), 1e-6);
         }"#,
     );
 }

@@ -134,6 +134,7 @@ impl Config {
             ("width", self.hidden_size),
             ("depth", self.depth),
             ("heads", self.num_heads),
+            ("inner", self.inner_size()),
             ("grid", self.grid()),
             ("channels", self.in_channels),
             ("classes", self.num_classes),
@@ -144,6 +145,7 @@ impl Config {
     pub(super) fn size_at(&self, place: Place) -> (i64, Width) {
         let (grid, channels) = match place {
             Place::Image | Place::Velocity => (self.image_size, self.in_channels),
+            Place::Hidden => (self.grid(), self.inner_size()),
             _ => (self.grid(), self.hidden_size),
         };
         (grid, Width { embedding: self.hidden_size, channels })

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::family::{Family, POSITIONS, Position, ROPE};
 use super::parts::built::{Passing, Running, Steps};
-use super::parts::call::Seen;
+use super::parts::call::{At, Seen};
 use super::parts::{Kept, Pass, Place};
 use super::trace::{BlockTrace, Split};
 use super::{Config, diffusion};
 use crate::error::{Error, Result};
+use crate::nn::attention::joined;
 use crate::nn::embed::{TimeOptions, sincos_2d, sincos_2d_columns_first, unpatchify};
 use crate::nn::{
     Attention, AttentionOptions, Builder, Init, LabelEmbed, Linear, Mlp, MlpKind, ModulatedNorm, PatchEmbed,
@@ -107,8 +108,16 @@ impl Forward {
 
     /// Applies the parts at a place to a value.
     fn through(&self, steps: &Steps, value: Tensor) -> Result<Tensor> {
+        self.within(steps, value, None)
+    }
+
+    /// Applies the parts at a place to a value that attention or the MLP computes from `input`.
+    fn within(&self, steps: &Steps, value: Tensor, input: Option<&Tensor>) -> Result<Tensor> {
         match &self.parts {
-            Some(passing) if !steps.is_empty() => steps.apply(value, &self.condition(), passing),
+            Some(passing) if !steps.is_empty() => {
+                let at = At { input: input.cloned(), ..At::default() };
+                steps.apply(value, at, &self.condition(), passing)
+            }
             _ => Ok(value),
         }
     }
@@ -280,7 +289,8 @@ impl Dit {
             let Some(passing) = &run.parts else {
                 return Err(Error::internal("a part around blocks was run without its call"));
             };
-            tokens = span.part.run(&tokens, passing, Some(within), None)?;
+            let at = At { within: Some(within), ..At::default() };
+            tokens = span.part.run(&tokens, passing, at)?;
             next = span.blocks.end;
         }
         each(&self.blocks, next..self.blocks.len(), tokens, run)
@@ -395,6 +405,14 @@ impl FeedForward {
             Self::SwiGlu(mlp) => mlp.forward(x),
         }
     }
+
+    /// Computes the MLP with `change` applied to its hidden units.
+    fn forward_with(&self, x: &Tensor, change: impl FnOnce(Tensor) -> Result<Tensor>) -> Result<Tensor> {
+        match self {
+            Self::Gelu(mlp) => mlp.forward_with(x, change),
+            Self::SwiGlu(mlp) => mlp.forward_with(x, change),
+        }
+    }
 }
 
 /// One transformer block.
@@ -407,7 +425,12 @@ struct Block {
     shift: bool,
     norm_attn: Steps,
     qk: Steps,
+    /// Shared with the calls of these parts, which run the next ones.
+    attend: Arc<Steps>,
+    heads: Steps,
     attn_residual: Steps,
+    norm_mlp: Steps,
+    hidden: Steps,
     /// The corrections of the configuration, followed by the parts.
     mlp_residual: Steps,
     output: Steps,
@@ -441,7 +464,11 @@ impl Block {
             shift: config.shift,
             norm_attn: at(Place::NormAttn)?,
             qk: at(Place::Qk)?,
+            attend: Arc::new(at(Place::Attend)?),
+            heads: at(Place::Heads)?,
             attn_residual: at(Place::Attn)?,
+            norm_mlp: at(Place::NormMlp)?,
+            hidden: at(Place::Hidden)?,
             mlp_residual: at(Place::Mlp)?.with_corrections(corrections),
             output: at(Place::Block)?,
         })
@@ -449,9 +476,9 @@ impl Block {
 
     /// Returns whether a correction here filters the whole grid.
     fn needs_grid(&self) -> bool {
-        [&self.norm_attn, &self.attn_residual, &self.mlp_residual, &self.output]
-            .iter()
-            .any(|steps| steps.corrections().next().is_some())
+        let attention = [&self.norm_attn, &self.heads, &self.attn_residual];
+        let mlp = [&self.norm_mlp, &self.hidden, &self.mlp_residual, &self.output];
+        attention.iter().chain(&mlp).any(|steps| steps.corrections().next().is_some())
     }
 
     /// Computes the shift, scale and gate of attention, then those of the MLP; missing shifts are zeros.
@@ -490,7 +517,14 @@ impl Block {
                 norm_mlp.forward(&x, None, shift_mlp, scale_mlp)?
             }
         };
-        let made = self.mlp.forward(&normal)?;
+        let normal = run.through(&self.norm_mlp, normal)?;
+        let made = match self.hidden.is_empty() {
+            true => self.mlp.forward(&normal)?,
+            false => {
+                let hidden = |units| run.within(&self.hidden, units, Some(&normal));
+                self.mlp.forward_with(&normal, hidden)?
+            }
+        };
         if let (Some(all), true, None) =
             (self.output.only_corrections(), self.mlp_residual.is_empty(), &run.trace)
         {
@@ -508,12 +542,17 @@ impl Block {
     }
 
     fn attend(&self, normal: &Tensor, run: &Forward) -> Result<Tensor> {
-        match &run.parts {
-            Some(passing) if !self.qk.is_empty() => {
-                self.attn.forward_with(normal, run.rope.as_ref(), |q, k| self.qk.pair((q, k), passing))
+        let rope = run.rope.as_ref();
+        let mixed = match &run.parts {
+            Some(passing) if !(self.qk.is_empty() && self.attend.is_empty()) => {
+                let (heads, packed) = self.attn.split(normal)?;
+                let heads = self.qk.pair(heads, passing, normal)?;
+                let (heads, usual) = packed.rotated(heads, rope)?;
+                joined(&self.attend.mix(heads, usual, passing, normal)?)?
             }
-            _ => self.attn.forward(normal, run.rope.as_ref()),
-        }
+            _ => self.attn.mixed(normal, rope)?,
+        };
+        self.attn.project(&run.within(&self.heads, mixed, Some(normal))?)
     }
 
     /// Collects the trace from the outputs of attention and the MLP with their gates, the stream before and after
@@ -545,7 +584,8 @@ impl Block {
                         pass: Pass { kept: Kept::default(), ..passing.pass.clone() },
                         ..passing.clone()
                     };
-                    self.attn_residual.apply_to(attn, Some(given), &condition, &aside)?
+                    let at = At { stream: Some(given.clone()), ..At::default() };
+                    self.attn_residual.apply(attn, at, &condition, &aside)?
                 }
                 _ => attn,
             },

@@ -1,7 +1,7 @@
 //! Multi-head self-attention.
 
 use super::{Builder, Init, Linear, RmsNorm, Rope};
-use crate::declare::Choice;
+use crate::declare::{Choice, FromValue, IntoValue, Value};
 use crate::error::Result;
 use crate::torch::Tensor;
 use crate::torch::fused::{self, RmsOfHeads};
@@ -73,6 +73,17 @@ impl HeadNorm {
         })
     }
 
+    /// Returns the norm as the fused operator takes it; nothing if that operator does not apply.
+    fn fused(&self, rope: Option<&Rope>) -> Option<Option<RmsOfHeads<'_>>> {
+        match (self, rope) {
+            (HeadNorm::None, None) => Some(None),
+            (HeadNorm::Rms([q, k]), None) => {
+                Some(Some(RmsOfHeads { q_weight: &q.weight, k_weight: &k.weight, eps: q.eps }))
+            }
+            _ => None,
+        }
+    }
+
     /// Normalizes queries and keys [B, heads, N, head size].
     fn forward(&self, q: Tensor, k: Tensor) -> Result<(Tensor, Tensor)> {
         // LightningDiT's layer norm of heads has PyTorch's default epsilon.
@@ -104,39 +115,173 @@ impl Attention {
         })
     }
 
-    /// Computes [`Attention::forward`] with `change` applied to the queries and keys after their norm, both
-    /// [B, heads, N, head size], before their positions.
-    pub fn forward_with(
-        &self,
-        x: &Tensor,
-        rope: Option<&Rope>,
-        change: impl FnOnce(Tensor, Tensor) -> Result<(Tensor, Tensor)>,
-    ) -> Result<Tensor> {
-        let (batch, tokens, width) = (x.size(0)?, x.size(1)?, x.size(2)?);
-        let packed = self.qkv.forward(x)?.reshape(&[batch, tokens, 3, self.heads, width / self.heads])?;
-        let part = |i: i64| packed.select(2, i)?.transpose(1, 2);
+    /// Computes queries and keys of tokens [B, N, D] after their norm, before their positions, and values.
+    pub fn split(&self, x: &Tensor) -> Result<(Heads, Packed)> {
+        let packed = self.qkv.forward(x)?;
+        let part = |i: i64| entry(&packed, self.heads, i);
         let (q, k) = self.norm.forward(part(0)?, part(1)?)?;
-        let (mut q, mut k) = change(q, k)?;
-        if let Some(rope) = rope {
-            (q, k) = (rope.forward(&q)?, rope.forward(&k)?);
-        }
-        let v = part(2)?;
-        // Under autocast, norms and rotations may return float32.
-        let [q, k] = [q, k].map(|part| part.to_dtype(v.dtype()));
-        let mixed = q?.attention(&k?, &v, None, false)?;
-        self.proj.forward(&mixed.transpose(1, 2)?.reshape(&[batch, tokens, width])?)
+        let heads = Heads { q, k, v: part(2)? };
+        Ok((
+            heads.clone(),
+            Packed { heads: self.heads, norm: self.norm.clone(), given: Given::of(&heads), packed },
+        ))
+    }
+
+    /// Mixes tokens [B, N, D] as [`Attention::forward`] does before its last map.
+    pub fn mixed(&self, x: &Tensor, rope: Option<&Rope>) -> Result<Tensor> {
+        let Some(norm) = self.norm.fused(rope) else {
+            let (heads, packed) = self.split(x)?;
+            let (heads, usual) = packed.rotated(heads, rope)?;
+            return joined(&usual.forward(&heads)?);
+        };
+        fused::attend_with(&self.qkv.forward(x)?, norm, self.heads)
+    }
+
+    /// Applies the last map to mixed tokens [B, N, D].
+    pub fn project(&self, mixed: &Tensor) -> Result<Tensor> {
+        self.proj.forward(mixed)
     }
 
     /// Applies attention to tokens [B, N, D] and returns [B, N, D]; `rope` rotates queries and keys.
     pub fn forward(&self, x: &Tensor, rope: Option<&Rope>) -> Result<Tensor> {
-        let norm = match (&self.norm, rope) {
-            (HeadNorm::None, None) => None,
-            (HeadNorm::Rms([q, k]), None) => {
-                Some(RmsOfHeads { q_weight: &q.weight, k_weight: &k.weight, eps: q.eps })
-            }
-            _ => return self.forward_with(x, rope, |q, k| Ok((q, k))),
-        };
-        let mixed = fused::attend_with(&self.qkv.forward(x)?, norm, self.heads)?;
-        self.proj.forward(&mixed)
+        self.project(&self.mixed(x, rope)?)
     }
+}
+
+/// Queries, keys and values of all heads, [B, heads, N, head size] each.
+#[derive(Debug, Clone)]
+pub struct Heads {
+    /// Queries.
+    pub q: Tensor,
+    /// Keys.
+    pub k: Tensor,
+    /// Values.
+    pub v: Tensor,
+}
+
+/// A map `#{ q, k, v }`.
+impl FromValue for Heads {
+    fn label() -> String {
+        "map".to_string()
+    }
+    fn from_value(value: &Value) -> Result<Self> {
+        let Value::Map(map) = value else { return Err(value.mismatch("a map `#{ q, k, v }`")) };
+        let part = |name: &str| {
+            let value = map.get(name).unwrap_or(&Value::Unit);
+            Tensor::from_value(value).map_err(|e| e.context(format!("`{name}` of `#{{ q, k, v }}`")))
+        };
+        Ok(Self { q: part("q")?, k: part("k")?, v: part("v")? })
+    }
+}
+
+impl IntoValue for Heads {
+    fn label() -> String {
+        <Self as FromValue>::label()
+    }
+    fn into_value(self) -> Value {
+        let all = [("q", self.q), ("k", self.k), ("v", self.v)];
+        Value::Map(all.map(|(name, tensor)| (name.to_string(), tensor.into_value())).into())
+    }
+}
+
+/// Tensors as they were given to code, which may write into them.
+#[derive(Debug, Clone)]
+struct Given([(Tensor, i64); 3]);
+
+impl Given {
+    fn of(heads: &Heads) -> Self {
+        Self([&heads.q, &heads.k, &heads.v].map(|tensor| (tensor.clone(), tensor.version())))
+    }
+
+    /// Returns which of the queries, keys and values are those that were given.
+    fn same(&self, heads: &Heads) -> [bool; 3] {
+        let now = [&heads.q, &heads.k, &heads.v];
+        [0, 1, 2].map(|i| now[i].is_same(&self.0[i].0) && self.0[i].1 == now[i].version())
+    }
+}
+
+/// Output of `qkv`, with the queries, keys and values that were made of it.
+#[derive(Debug, Clone)]
+pub struct Packed {
+    packed: Tensor,
+    heads: i64,
+    norm: HeadNorm,
+    given: Given,
+}
+
+impl Packed {
+    /// Gives queries and keys, as code may have changed them, their positions and the dtype of the values. Returns
+    /// what attention mixes, and the usual attention.
+    pub fn rotated(self, heads: Heads, rope: Option<&Rope>) -> Result<(Heads, Usual)> {
+        let [q, k, _] = self.given.same(&heads);
+        let untouched = q && k;
+        let Heads { mut q, mut k, v } = heads;
+        if let Some(rope) = rope {
+            (q, k) = (rope.forward(&q)?, rope.forward(&k)?);
+        }
+        let heads = Heads { q: like(q, &v)?, k: like(k, &v)?, v };
+        let given = Given::of(&heads);
+        let fused = self.norm.fused(rope).is_some();
+        Ok((heads, Usual { from: Self { given, ..self }, untouched, fused }))
+    }
+}
+
+/// Scaled dot-product attention. The fused operator computes what it can, so that what was not changed keeps every
+/// bit of [`Attention::forward`].
+#[derive(Debug, Clone)]
+pub struct Usual {
+    from: Packed,
+    /// Whether the queries and keys are those of the packed tensor.
+    untouched: bool,
+    /// Whether the fused operator applies to the packed tensor.
+    fused: bool,
+}
+
+impl Usual {
+    /// Mixes values [B, heads, N, head size]; keys and values may be of another number of tokens than queries.
+    pub fn forward(&self, heads: &Heads) -> Result<Tensor> {
+        let Heads { q, k, v } = heads;
+        let from = &self.from;
+        let [same_q, same_k, same_v] = from.given.same(heads);
+        let raw = self.untouched && same_q && same_k;
+        let alike = [k, v].iter().all(|x| x.shape() == q.shape() && x.dtype() == q.dtype());
+        let norm = match &from.norm {
+            norm if raw => norm.fused(None),
+            HeadNorm::None => Some(None),
+            _ => None,
+        };
+        let Some(norm) = norm.filter(|_| self.fused && alike) else {
+            return like(q.clone(), v)?.attention(&like(k.clone(), v)?, v, None, false);
+        };
+        let mixed = match raw && same_v {
+            true => fused::attend_with(&from.packed, norm, from.heads)?,
+            false => {
+                let part = |i: i64, new: &Tensor| {
+                    if raw { entry(&from.packed, from.heads, i) } else { Ok(new.clone()) }
+                };
+                let all = [part(0, q)?, part(1, k)?, v.clone()];
+                let all = [all[0].transpose(1, 2)?, all[1].transpose(1, 2)?, all[2].transpose(1, 2)?];
+                let shape = [q.size(0)?, q.size(2)?, 3 * from.heads * q.size(3)?];
+                fused::attend_with(&Tensor::stack(&all, 2)?.reshape(&shape)?, norm, from.heads)?
+            }
+        };
+        mixed.reshape(&[q.size(0)?, q.size(2)?, from.heads, q.size(3)?])?.transpose(1, 2)
+    }
+}
+
+/// Returns the queries, keys or values, [B, heads, N, head size], of a packed tensor [B, N, 3 D].
+fn entry(packed: &Tensor, heads: i64, i: i64) -> Result<Tensor> {
+    let (batch, tokens, width) = (packed.size(0)?, packed.size(1)?, packed.size(2)? / 3);
+    packed.reshape(&[batch, tokens, 3, heads, width / heads])?.select(2, i)?.transpose(1, 2)
+}
+
+/// Joins heads [B, heads, N, head size] to tokens [B, N, D].
+pub fn joined(mixed: &Tensor) -> Result<Tensor> {
+    let shape = [mixed.size(0)?, mixed.size(2)?, mixed.size(1)? * mixed.size(3)?];
+    mixed.transpose(1, 2)?.reshape(&shape)
+}
+
+/// Converts to the dtype of the values: under autocast, norms and rotations may return float32.
+fn like(x: Tensor, values: &Tensor) -> Result<Tensor> {
+    if x.dtype() == values.dtype() { Ok(x) } else { x.to_dtype(values.dtype()) }
 }

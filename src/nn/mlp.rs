@@ -51,6 +51,18 @@ impl Mlp {
         let ((first, first_bias), (second, second_bias)) = (self.first.parts()?, self.second.parts()?);
         fused::mlp(x, (&first, first_bias), (&second, second_bias))
     }
+
+    /// Computes [`Mlp::forward`] with `change` applied to the hidden units [.., inner] after the GELU.
+    pub fn forward_with(&self, x: &Tensor, change: impl FnOnce(Tensor) -> Result<Tensor>) -> Result<Tensor> {
+        let units = fused::gelu(&self.first.forward(x)?)?;
+        let (given, version) = (units.clone(), units.version());
+        let units = change(units)?;
+        // The fused operator adds its second product in slices, so what was not changed keeps every bit in it alone.
+        if units.is_same(&given) && units.version() == version {
+            return self.forward(x);
+        }
+        self.second.forward(&units)
+    }
 }
 
 /// SwiGLU: `w3 (silu(a) b)`, where a and b are the halves of `w12 x` (Shazeer 2020, equation 6, with biases).
@@ -73,9 +85,14 @@ impl SwiGlu {
 
     /// Maps [.., hidden] to the same shape.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.forward_with(x, Ok)
+    }
+
+    /// Computes [`SwiGlu::forward`] with `change` applied to the hidden units [.., inner], the gated products.
+    pub fn forward_with(&self, x: &Tensor, change: impl FnOnce(Tensor) -> Result<Tensor>) -> Result<Tensor> {
         let both = self.both.forward(x)?;
         let inner = both.size(-1)? / 2;
         let gated = both.narrow(-1, 0, inner)?.silu()?.mul(&both.narrow(-1, inner, inner)?)?;
-        self.second.forward(&gated)
+        self.second.forward(&change(gated)?)
     }
 }

@@ -25,7 +25,7 @@ pub mod rope;
 pub mod shared_builder;
 pub mod weight;
 
-pub use attention::{Attention, AttentionOptions, QkNorm};
+pub use attention::{Attention, AttentionOptions, Heads, QkNorm};
 pub use conv::Conv2d;
 pub use embed::{Embedding, LabelEmbed, PatchEmbed, TimestepEmbed};
 pub use init::Init;

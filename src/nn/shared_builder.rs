@@ -565,6 +565,15 @@ pub mod properties {
         /// ```
         fn heads(builder: SharedBuilder) -> i64 { builder.fact("heads") }
 
+        /// Number of hidden units of an MLP in the model that the part belongs to, the width of the values at `hidden`.
+        ///
+        /// ```rhai
+        /// let units = [];
+        /// model::dit(#{ depth: 1, parts: [nn::part(|b| { units.push(b.inner); |x, c| x }).at("hidden")] });
+        /// assert_eq(units, [512]);
+        /// ```
+        fn inner(builder: SharedBuilder) -> i64 { builder.fact("inner") }
+
         /// Number of tokens along one side of the image in the model that the part belongs to.
         ///
         /// ```rhai

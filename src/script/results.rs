@@ -26,6 +26,9 @@ enum Known {
 /// What is known of variables.
 type Scope = BTreeMap<String, Option<Known>>;
 
+/// What a part at most places returns.
+const SHAPED: &str = "a tensor of the shape of the part's input";
+
 /// Methods of tensors that reduce all dimensions if they have no argument.
 const REDUCTIONS: [&str; 8] = ["sum", "mean", "std", "var", "max", "min", "prod", "norm"];
 
@@ -37,7 +40,7 @@ impl<'a> Functions<'a> {
     }
 
     /// Checks the function that is given to `nn::part`: in every run it must return a function, and that a tensor of the
-    /// shape of its input, or a map at the place `qk`. Returns what is wrong and where.
+    /// shape of its input, a map at the place `qk`, or a tensor made of a map at `attend`. Returns what is wrong and where.
     pub fn of_part(&self, call: &FnCallExpr, place: Option<&str>) -> Option<(Error, Position)> {
         let make = self.value(call.args.first()?, &Scope::new())?;
         let (run, at) = self.call(&make, &[None])?;
@@ -53,12 +56,19 @@ impl<'a> Functions<'a> {
             return Some((crate::model::parts::weight::takes_one(count), at));
         }
         let pair = place.is_none_or(|place| place == "qk");
-        let input = (!pair).then_some(Known::Tensor);
+        let (input, expected) = match place {
+            _ if pair => (None, SHAPED),
+            Some("attend") => (
+                Some(Known::Other(MAP.to_string())),
+                "the mixed values, a tensor of [B, heads, N, D / heads]",
+            ),
+            _ => (Some(Known::Tensor), SHAPED),
+        };
         let (result, at) = self.call(&run, &[input, Some(Known::Call)])?;
         match result {
             Known::Tensor => None,
             Known::Other(found) if pair && found == MAP => None,
-            result => Some((wrong("a tensor of the shape of the part's input", result), at)),
+            result => Some((wrong(expected, result), at)),
         }
     }
 

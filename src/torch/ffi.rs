@@ -175,6 +175,7 @@ unsafe extern "C" {
         w2: *mut C_tensor,
         b2: *mut C_tensor,
     ) -> *mut C_tensor;
+    pub(super) fn sp_gelu(x: *mut C_tensor) -> *mut C_tensor;
     pub(super) fn sp_gate(
         c: *mut C_tensor,
         w1: *mut C_tensor,

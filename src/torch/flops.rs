@@ -28,13 +28,22 @@ pub fn count<T>(body: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
     Ok((made, unsafe { ffi::sp_flops() }))
 }
 
-/// Runs `body` and counts `flops` instead of the operations it performs.
-pub fn instead<T>(flops: f64, body: impl FnOnce() -> T) -> T {
+/// Runs `body` and returns its result with the operations that were counted meanwhile.
+pub fn spent<T>(body: impl FnOnce() -> T) -> (T, f64) {
+    // SAFETY: reads a thread-local value.
+    let before = unsafe { ffi::sp_flops() };
+    let made = body();
+    // SAFETY: as above.
+    (made, unsafe { ffi::sp_flops() } - before)
+}
+
+/// Runs `body` and then counts `flops` instead of the operations it performed.
+pub fn instead<T>(flops: impl FnOnce() -> f64, body: impl FnOnce() -> T) -> T {
     // SAFETY: reads and sets a thread-local value.
     let before = unsafe { ffi::sp_flops() };
     let made = body();
     // SAFETY: as above.
-    unsafe { ffi::sp_set_flops(before + flops) };
+    unsafe { ffi::sp_set_flops(before + flops()) };
     made
 }
 
@@ -64,7 +73,7 @@ mod tests {
     #[test]
     fn a_stated_count_replaces_what_is_done() {
         let product = || ones(&[3, 4]).matmul(&ones(&[4, 5]));
-        assert_eq!(count(|| instead(7.0, product)).unwrap().1, 7.0);
+        assert_eq!(count(|| instead(|| 7.0, product)).unwrap().1, 7.0);
         // Nothing is counted outside of `count`.
         product().unwrap();
         assert_eq!(count(|| Ok(())).unwrap().1, 0.0);

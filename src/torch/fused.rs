@@ -241,6 +241,12 @@ pub fn mlp(x: &Tensor, first: (&Tensor, &Tensor), second: (&Tensor, &Tensor)) ->
     unsafe { ffi::made(ffi::sp_mlp(raw(x), raw(first.0), raw(first.1), raw(second.0), raw(second.1))) }
 }
 
+/// Returns the tanh-approximated GELU of [`mlp`], with the same bits on the CPU.
+pub fn gelu(x: &Tensor) -> Result<Tensor> {
+    // SAFETY: the tensor outlives the call; we own the result.
+    unsafe { ffi::made(ffi::sp_gelu(raw(x))) }
+}
+
 /// Returns `scale * tanh(W2 silu(W1 c + b1) + b2)`, the network of a gate, for embeddings c [B, D], W1 [inner, D]
 /// and W2 [outputs, inner]. Small float32 weights on the CPU use a CPU operator of ours.
 pub fn gate(c: &Tensor, first: (&Tensor, &Tensor), second: (&Tensor, &Tensor), scale: f64) -> Result<Tensor> {

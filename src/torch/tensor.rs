@@ -379,4 +379,9 @@ impl Tensor {
     pub fn is_same(&self, other: &Tensor) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
+
+    /// Returns the number of writes into the tensor or into others that share its memory; 0 if they are not counted.
+    pub fn version(&self) -> i64 {
+        self.raw().f_internal_version().unwrap_or(0)
+    }
 }

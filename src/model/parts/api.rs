@@ -85,7 +85,7 @@ pub mod space {
         /// description.
         ///
         /// ```rhai
-        /// assert_eq(nn::places().map(|p| p.name)[6], "attn");
+        /// assert_eq(nn::places().map(|p| p.name)[8], "attn");
         /// ```
         fn places() -> Vec<Map> {
             let about = |place: Place| {
@@ -104,9 +104,10 @@ pub mod methods {
     functions! { methods;
         /// Returns the part at a place, in all blocks or some.
         ///
-        /// Places are `image`, `tokens`, `condition`, `span`, `norm_attn`, `qk`, `attn`, `mlp`, `block`, `velocity` and
-        /// `weight`; `nn::places()` describes them. A part at `qk` takes and returns `#{ q, k }`, and one at
-        /// `span` runs its blocks with `c.inner(x)`.
+        /// Places are `image`, `tokens`, `condition`, `span`, `norm_attn`, `qk`, `attend`, `heads`, `attn`, `norm_mlp`,
+        /// `hidden`, `mlp`, `block`, `velocity` and `weight`; `nn::places()` describes them. A part at `qk` takes and returns
+        /// `#{ q, k }`. One at `attend` takes `#{ q, k, v }` and returns the mixed values, and one at `span` runs its
+        /// blocks; both have `c.inner(x)` for what they replace.
         ///
         /// A part at `weight` is built for each weight [outputs, inputs] of a linear map that `names` and `blocks` select.
         /// Its function takes the weight and returns the one that the forward pass uses. Linear maps are those of attention
@@ -149,7 +150,7 @@ pub mod of_correction {
         /// Returns a correction as a part at a place, in all blocks or some; it stays native and fused.
         ///
         /// The places are `attn` and `mlp`, the two residuals of a block, and `image`, `tokens`, `norm_attn`,
-        /// `block` and `velocity`, where the value itself is corrected. Adjacent corrections in the list see the
+        /// `heads`, `norm_mlp`, `hidden`, `block` and `velocity`, where the value itself is corrected. Adjacent corrections in the list see the
         /// same residual.
         ///
         /// ```rhai

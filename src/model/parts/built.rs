@@ -3,12 +3,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::call::{At, Seen, Within};
+use super::call::{At, Seen};
 use super::{Body, Call, Part, Pass, Place};
 use crate::declare::{Function, IntoValue, Map, Value};
 use crate::error::{Error, Result};
 use crate::model::Config;
-use crate::nn::{Builder, SharedBuilder};
+use crate::nn::attention::Usual;
+use crate::nn::{Builder, Heads, SharedBuilder};
 use crate::spectral::correction::{Layer, add_gated, corrected};
 use crate::spectral::gate::Condition;
 use crate::torch::autograd::is_autocasting;
@@ -179,22 +180,21 @@ impl Running {
     }
 
     /// Runs the part on a tensor and returns one of the same shape.
-    pub fn run(
-        &self,
-        value: &Tensor,
-        passing: &Passing,
-        within: Option<Within>,
-        stream: Option<&Tensor>,
-    ) -> Result<Tensor> {
-        let at = At { block: self.block, within, stream: stream.cloned() };
-        let call = Call::new(&passing.seen, &passing.pass, at);
-        let given = match self.part.flops() {
-            None => self.call(value.clone().into_value(), call)?,
-            Some(flops) => {
-                flops::instead(flops * value.size(0)? as f64, || self.call(value.clone().into_value(), call))?
-            }
-        };
+    pub fn run(&self, value: &Tensor, passing: &Passing, at: At) -> Result<Tensor> {
+        let given = self.given(value.clone().into_value(), passing, at)?;
         self.of_shape(&given, value).map_err(|e| self.explain(e))
+    }
+
+    /// Calls the part's function and counts the operations that it states, besides those of what it runs inside.
+    fn given(&self, value: Value, passing: &Passing, at: At) -> Result<Value> {
+        let at = At { block: self.block, ..at };
+        let Some(flops) = self.part.flops() else {
+            return self.call(value, Call::new(&passing.seen, &passing.pass, at));
+        };
+        let images = passing.seen.x.size(0)? as f64;
+        let (at, inside) = at.counted();
+        let call = Call::new(&passing.seen, &passing.pass, at);
+        flops::instead(|| flops * images + inside(), || self.call(value, call))
     }
 
     fn of_shape(&self, given: &Value, input: &Tensor) -> Result<Tensor> {
@@ -202,12 +202,17 @@ impl Running {
         like(given, input, self.place == Place::Velocity || is_autocasting(input.device()))
     }
 
+    /// Runs the part on queries, keys and values.
+    fn run_heads(&self, heads: &Heads, passing: &Passing, at: At) -> Result<Tensor> {
+        let given = self.given(heads.clone().into_value(), passing, at)?;
+        self.of_shape(&given, &heads.q).map_err(|e| self.explain(e))
+    }
+
     /// Runs the part on queries and keys.
-    fn run_pair(&self, (q, k): (Tensor, Tensor), passing: &Passing) -> Result<(Tensor, Tensor)> {
-        let call = Call::new(&passing.seen, &passing.pass, At { block: self.block, ..At::default() });
+    fn run_pair(&self, (q, k): (Tensor, Tensor), passing: &Passing, at: At) -> Result<(Tensor, Tensor)> {
         let pair =
             Map::from([("q".to_string(), q.clone().into_value()), ("k".to_string(), k.clone().into_value())]);
-        let given = self.call(Value::Map(pair), call)?;
+        let given = self.given(Value::Map(pair), passing, at)?;
         let part = |name: &str, like: &Tensor| {
             let Value::Map(map) = &given else { return Err(given.mismatch("a map `#{ q, k }`")) };
             let value = map.get(name).unwrap_or(&Value::Unit);
@@ -249,20 +254,9 @@ impl Steps {
     }
 
     /// Applies the steps to a value: tokens [B, N, D], images [B, C, H, W] or embeddings [B, D].
-    pub fn apply(&self, value: Tensor, condition: &Condition, passing: &Passing) -> Result<Tensor> {
-        self.apply_to(value, None, condition, passing)
-    }
-
-    /// Applies the steps to a residual of `stream`.
-    pub fn apply_to(
-        &self,
-        value: Tensor,
-        stream: Option<&Tensor>,
-        condition: &Condition,
-        passing: &Passing,
-    ) -> Result<Tensor> {
+    pub fn apply(&self, value: Tensor, at: At, condition: &Condition, passing: &Passing) -> Result<Tensor> {
         self.0.iter().try_fold(value, |value, step| match step {
-            Step::Code(running) => running.run(&value, passing, None, stream),
+            Step::Code(running) => running.run(&value, passing, at.clone()),
             Step::Corrections(all) if value.rank() == 4 => on_images(&value, all, condition),
             Step::Corrections(all) => corrected(&fused::Tokens::Given(value), all, condition),
         })
@@ -290,7 +284,8 @@ impl Steps {
             ([Step::Corrections(all)], _) => add_gated(x, m, gate, all, condition),
             (_, Some(passing)) => {
                 let residual = gate.mul(m)?;
-                let change = self.apply_to(residual.clone(), Some(x), condition, passing)?.sub(&residual)?;
+                let at = At { stream: Some(x.clone()), ..At::default() };
+                let change = self.apply(residual.clone(), at, condition, passing)?.sub(&residual)?;
                 // The plain sum rounds once, so a part that changes nothing preserves every bit.
                 add_gated(x, m, gate, &[], condition)?.add(&change)
             }
@@ -298,13 +293,51 @@ impl Steps {
         }
     }
 
-    /// Applies the steps to queries and keys.
-    pub fn pair(&self, pair: (Tensor, Tensor), passing: &Passing) -> Result<(Tensor, Tensor)> {
-        self.0.iter().try_fold(pair, |pair, step| match step {
-            Step::Code(running) => running.run_pair(pair, passing),
+    /// Applies the steps to the queries and keys of attention to `input`.
+    pub fn pair(&self, heads: Heads, passing: &Passing, input: &Tensor) -> Result<Heads> {
+        let Heads { q, k, v } = heads;
+        let (q, k) = self.0.iter().try_fold((q, k), |pair, step| match step {
+            Step::Code(running) => {
+                running.run_pair(pair, passing, At { input: Some(input.clone()), ..At::default() })
+            }
             Step::Corrections(_) => Err(Error::internal("a correction cannot change queries and keys")),
-        })
+        })?;
+        Ok(Heads { q, k, v })
     }
+
+    /// Mixes the values of attention to `input`: the first step does it, and runs the next one inside; the last one
+    /// runs the usual attention.
+    pub fn mix(
+        self: &Arc<Self>,
+        heads: Heads,
+        usual: Usual,
+        passing: &Passing,
+        input: &Tensor,
+    ) -> Result<Tensor> {
+        mix(self, 0, &heads, &(Arc::new(usual), passing.clone(), input.clone()))
+    }
+}
+
+/// Mixes values by the steps from index `next` on.
+fn mix(
+    steps: &Arc<Steps>,
+    next: usize,
+    heads: &Heads,
+    around: &(Arc<Usual>, Passing, Tensor),
+) -> Result<Tensor> {
+    let (usual, passing, input) = around;
+    let running = match steps.0.get(next) {
+        None => return usual.forward(heads),
+        Some(Step::Code(running)) => running,
+        Some(Step::Corrections(_)) => return Err(Error::internal("a correction cannot be attention")),
+    };
+    let (steps, inner) = (Arc::clone(steps), around.clone());
+    let attend = Arc::new(move |heads: &Heads| mix(&steps, next + 1, heads, &inner));
+    running.run_heads(
+        heads,
+        passing,
+        At { attend: Some(attend), input: Some(input.clone()), ..At::default() },
+    )
 }
 
 /// Adds corrections to images [B, C, H, W], with pixels as tokens.

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::declare::{Display, IntoValue, Map, Value};
+use crate::declare::{Display, FromValue, IntoValue, Map, Value};
 use crate::error::{Error, Result};
-use crate::torch::Tensor;
+use crate::nn::Heads;
 use crate::torch::rng::mix;
+use crate::torch::{Tensor, flops};
 use crate::{functions, scripted};
 
 /// Separates the seeds of parts from those of everything else that is drawn for a step.
@@ -80,6 +81,9 @@ pub(in crate::model) struct Seen {
 /// Runs the blocks that a part at `span` surrounds, on tokens and, if they are not all, their indices.
 pub(in crate::model) type Within = Arc<dyn Fn(&Tensor, Option<&Tensor>) -> Result<Tensor> + Send + Sync>;
 
+/// Runs the attention that a part at `attend` surrounds, on queries, keys and values.
+pub(in crate::model) type Attend = Arc<dyn Fn(&Heads) -> Result<Tensor> + Send + Sync>;
+
 /// One call of a part, with the tensors of the surrounding forward pass.
 #[derive(Clone)]
 pub struct Call(Arc<Inner>);
@@ -96,8 +100,54 @@ pub(in crate::model) struct At {
     pub block: Option<i64>,
     /// Blocks that a part at `span` surrounds.
     pub within: Option<Within>,
+    /// Attention that a part at `attend` surrounds.
+    pub attend: Option<Attend>,
     /// Tokens that the residual is added to, for a part at `attn` or `mlp`.
     pub stream: Option<Tensor>,
+    /// Input of the attention or MLP that computes the value.
+    pub input: Option<Tensor>,
+}
+
+impl At {
+    /// Returns itself, and a function that tells how many operations it has run inside.
+    pub fn counted(self) -> (Self, impl Fn() -> f64) {
+        let sum = Arc::new(Mutex::new(0.0));
+        let count = |sum: &Mutex<f64>, (made, flops): (Result<Tensor>, f64)| {
+            *sum.lock().unwrap_or_else(PoisonError::into_inner) += flops;
+            made
+        };
+        let within = self.within.map(|within| -> Within {
+            let sum = Arc::clone(&sum);
+            Arc::new(move |x, tokens| count(&sum, flops::spent(|| within(x, tokens))))
+        });
+        let attend = self.attend.map(|attend| -> Attend {
+            let sum = Arc::clone(&sum);
+            Arc::new(move |heads| count(&sum, flops::spent(|| attend(heads))))
+        });
+        let total = move || *sum.lock().unwrap_or_else(PoisonError::into_inner);
+        (Self { within, attend, ..self }, total)
+    }
+}
+
+/// Input of what a part surrounds: tokens of blocks, or queries, keys and values of attention.
+enum Inside {
+    Tokens(Tensor),
+    Heads(Heads),
+}
+
+impl FromValue for Inside {
+    fn label() -> String {
+        "tensor or map".to_string()
+    }
+    fn from_value(value: &Value) -> Result<Self> {
+        match value {
+            Value::Map(_) => Heads::from_value(value).map(Inside::Heads),
+            _ => value
+                .downcast::<Tensor>()
+                .map(Inside::Tokens)
+                .ok_or_else(|| value.mismatch("a tensor, or a map `#{ q, k, v }`")),
+        }
+    }
 }
 
 scripted!(
@@ -112,7 +162,7 @@ impl fmt::Debug for Call {
         let place = self.0.at.block.map_or("outside of blocks".to_string(), |b| format!("in block {b}"));
         write!(
             f,
-            "call with x, t, y, time, label, both, block, stream, grid, step, seed, row, batch, kept; {place}"
+            "call with x, t, y, time, label, both, block, stream, input, grid, step, seed, row, batch, kept; {place}"
         )
     }
 }
@@ -175,6 +225,14 @@ impl Call {
         })
     }
 
+    /// Returns the input of the attention or MLP that computes the value; an error elsewhere.
+    pub fn input(&self) -> Result<Tensor> {
+        self.0.at.input.clone().ok_or_else(|| {
+            Error::argument("the value here is not inside of attention or an MLP, so it has no input")
+                .hint("`c.input` is available at `qk`, `attend`, `heads` and `hidden`")
+        })
+    }
+
     /// Returns the number of tokens along one side of the image.
     pub fn grid(&self) -> i64 {
         self.0.seen.grid
@@ -207,10 +265,31 @@ impl Call {
 
     /// Runs the blocks that a part at `span` surrounds, on the tokens with the given indices; an error elsewhere.
     pub fn inner(&self, x: &Tensor, tokens: Option<&Tensor>) -> Result<Tensor> {
-        match &self.0.at.within {
-            Some(within) => within(x, tokens),
-            None => Err(Error::argument("there are no blocks inside of this part")
-                .hint("`c.inner(x)` is for parts at `span`")),
+        match (&self.0.at.within, &self.0.at.attend) {
+            (Some(within), _) => within(x, tokens),
+            (None, Some(_)) => Err(Error::argument("expected a map `#{ q, k, v }`, found a tensor")
+                .hint("at `attend`, `c.inner(x)` runs attention on the map that the part was given, or on another one")),
+            (None, None) => Err(outside()),
+        }
+    }
+
+    /// Runs the attention that a part at `attend` surrounds: the next part there, or scaled dot-product attention; an
+    /// error elsewhere.
+    pub fn attend(&self, heads: &Heads) -> Result<Tensor> {
+        match (&self.0.at.attend, &self.0.at.within) {
+            (Some(attend), _) => {
+                for (name, x) in [("q", &heads.q), ("k", &heads.k), ("v", &heads.v)] {
+                    crate::ensure!(
+                        x.rank() == 4,
+                        "expected `{name}` of shape [B, heads, N, D / heads], found {:?}",
+                        x.shape()
+                    );
+                }
+                attend(heads)
+            }
+            (None, Some(_)) => Err(Error::argument("expected tokens [B, M, D], found a map")
+                .hint("at `span`, `c.inner(x)` runs the blocks on tokens")),
+            (None, None) => Err(outside()),
         }
     }
 
@@ -218,6 +297,11 @@ impl Call {
     pub fn keep(&self, name: &str, tensor: Tensor) {
         self.0.pass.kept.keep(name, tensor);
     }
+}
+
+fn outside() -> Error {
+    Error::argument("there are no blocks inside of this part, and no attention")
+        .hint("`c.inner(x)` is for parts at `span` and `attend`")
 }
 
 /// Methods of a call.
@@ -240,9 +324,13 @@ pub mod methods {
             Ok(())
         }
 
-        /// Runs the blocks that a part at `span` surrounds, on tokens [B, M, D].
+        /// Runs what the part replaces: the blocks that a part at `span` surrounds, on tokens [B, M, D], or attention for a
+        /// part at `attend`, on a map `#{ q, k, v }`.
         ///
-        /// M may be smaller than the model's number of tokens if no correction or other part inside needs the grid. With
+        /// At `attend` that is the next part there in the same block or, for the last one, scaled dot-product attention.
+        /// If the map is the one that the part was given, the result has the same bits as without the part.
+        ///
+        /// At `span`, M may be smaller than the model's number of tokens if no correction or other part inside needs the grid. With
         /// rotary positions, as in LightningDiT, pass the indices of the tokens too, int64 [B, M] or [M]: row
         /// `i / grid` and column `i % grid`. A token that is on no grid, such as a register, takes index 0, where
         /// queries and keys are not rotated.
@@ -262,8 +350,22 @@ pub mod methods {
         /// }).at("span", #{ blocks: 1..3 });
         /// let net = model::dit(#{ depth: 4, position: "rope", parts: [first] });
         /// assert_eq(net.forward(tensor::zeros([1, 1, 28, 28]), tensor::zeros([1]), tensor([3])).shape, [1, 1, 28, 28]);
+        /// // Attention with a learned temperature for each head.
+        /// let warm = nn::part(|b| {
+        ///     let s = b.parameter("s", [b.heads, 1, 1], #{ init: "zeros" });
+        ///     |x, c| { x.q = x.q * s.exp(); c.inner(x) }
+        /// }).at("attend");
+        /// assert_eq(model::dit(#{ depth: 1, parts: [warm] }).parameters()["blocks.0.parts.0.s"].shape, [4, 1, 1]);
         /// ```
-        fn inner(call: Call, x: Tensor, tokens: Option<Tensor>) -> Tensor { call.inner(&x, tokens.as_ref()) }
+        fn inner(call: Call, x: Inside, tokens: Option<Tensor>) -> Tensor {
+            match (x, tokens) {
+                (Inside::Tokens(x), tokens) => call.inner(&x, tokens.as_ref()),
+                (Inside::Heads(heads), None) => call.attend(&heads),
+                (Inside::Heads(_), Some(_)) => {
+                    Err(Error::argument("attention takes no indices of tokens").hint("`c.inner(x)`"))
+                }
+            }
+        }
     }
 }
 
@@ -352,6 +454,20 @@ pub mod properties {
         /// assert_eq(seen.kept.sum.shape, [1, 196, 128]);
         /// ```
         fn stream(call: Call) -> Tensor { call.stream() }
+
+        /// Input of the attention or MLP that the value belongs to, [B, N, D], for a part at `qk`, `attend`, `heads` or
+        /// `hidden`: the normalized and modulated tokens.
+        ///
+        /// ```rhai
+        /// // Hidden units that a token does not need are switched off.
+        /// let gated = nn::part(|b| {
+        ///     let gate = b.linear("gate", b.width, b.inner);
+        ///     |h, c| h * gate.forward(c.input).sigmoid()
+        /// }).at("hidden");
+        /// let net = model::dit(#{ depth: 1, parts: [gated] });
+        /// assert_eq(net.parameters()["blocks.0.parts.0.gate.weight"].shape, [512, 128]);
+        /// ```
+        fn input(call: Call) -> Tensor { call.input() }
 
         /// Number of tokens along one side of the image.
         ///

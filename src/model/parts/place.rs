@@ -21,8 +21,16 @@ pub enum Place {
     NormAttn,
     /// Queries and keys.
     Qk,
+    /// Attention of the heads.
+    Attend,
+    /// Output of all heads.
+    Heads,
     /// Residual of attention.
     Attn,
+    /// Input of the MLP.
+    NormMlp,
+    /// Hidden units of the MLP.
+    Hidden,
     /// Residual of the MLP.
     Mlp,
     /// Output of a block.
@@ -44,14 +52,18 @@ pub struct About {
 }
 
 /// All places, in order.
-pub const PLACES: [Place; 11] = [
+pub const PLACES: [Place; 15] = [
     Place::Image,
     Place::Tokens,
     Place::Condition,
     Place::Span,
     Place::NormAttn,
     Place::Qk,
+    Place::Attend,
+    Place::Heads,
     Place::Attn,
+    Place::NormMlp,
+    Place::Hidden,
     Place::Mlp,
     Place::Block,
     Place::Velocity,
@@ -89,9 +101,25 @@ impl Place {
                 "#{ q, k }, [B, heads, N, D / heads]",
                 "the queries and keys after `qk_norm`, before attention multiplies them",
             ),
+            Place::Attend => (
+                "attend",
+                "#{ q, k, v } to [B, heads, N, D / heads]",
+                "queries, keys and values of attention, which the part mixes, or runs with `c.inner(x)`",
+            ),
+            Place::Heads => {
+                ("heads", "[B, N, D]", "the mixed values of all heads, before the output map of attention")
+            }
             Place::Attn => {
                 ("attn", "[B, N, D]", "the gated residual of attention, before it is added to the stream")
             }
+            Place::NormMlp => {
+                ("norm_mlp", "[B, N, D]", "the input of the MLP: the normalized and modulated tokens")
+            }
+            Place::Hidden => (
+                "hidden",
+                "[B, N, inner]",
+                "the hidden units of the MLP after the activation, before its last map",
+            ),
             Place::Mlp => {
                 ("mlp", "[B, N, D]", "the gated residual of the MLP, before it is added to the stream")
             }
@@ -124,21 +152,12 @@ impl Place {
 
     /// Returns whether the place exists in each block, so that a part can be in some of them.
     pub fn in_blocks(self) -> bool {
-        matches!(
-            self,
-            Place::Span
-                | Place::NormAttn
-                | Place::Qk
-                | Place::Attn
-                | Place::Mlp
-                | Place::Block
-                | Place::Weight
-        )
+        !matches!(self, Place::Image | Place::Tokens | Place::Condition | Place::Velocity)
     }
 
     /// Returns whether the value there lies on a grid, so that a filter applies.
     pub fn on_grid(self) -> bool {
-        !matches!(self, Place::Condition | Place::Qk | Place::Span | Place::Weight)
+        !matches!(self, Place::Condition | Place::Span | Place::Qk | Place::Attend | Place::Weight)
     }
 }
 

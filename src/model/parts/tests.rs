@@ -2,7 +2,7 @@ use super::*;
 use crate::declare::Function;
 use crate::declare::function;
 use crate::model::{Config, Design, Model};
-use crate::nn::{Layer, SharedBuilder};
+use crate::nn::{Heads, Layer, QkNorm, SharedBuilder};
 use crate::spectral::{correction, filter, gate};
 use crate::torch::{DType, Device, Generator, Tensor};
 
@@ -70,7 +70,8 @@ fn a_part_that_changes_nothing_leaves_every_bit_at_every_place() {
     for place in place::PLACES {
         let part = match place {
             Place::Span => part(|x, call| call_inner(&call, &x)),
-            Place::Qk => continue,
+            Place::Qk => same_pair(),
+            Place::Attend => at_heads(|x, call| call.attend(&x)),
             Place::Weight => of_weight(Ok),
             _ => part(|x, _| Ok(x)),
         };
@@ -87,13 +88,131 @@ fn call_inner(call: &Call, x: &Tensor) -> Result<Tensor> {
     Tensor::from_value(&(inner.body)(&Context::default(), &arguments)?)
 }
 
-#[test]
-fn queries_and_keys_that_stay_give_the_same_within_rounding() {
-    let plain = forward(&model(Vec::new()).unwrap()).unwrap();
+/// Creates a part at `qk` that changes nothing.
+fn same_pair() -> Part {
     let make = function(|_: SharedBuilder| Ok(function(|pair: Map, _: Call| Ok(pair))));
+    Part::of_code(Code::Live(make), &PartOptions::default()).unwrap()
+}
+
+/// Creates a part at `attend` from a Rust closure of the queries, keys and values and the call.
+fn at_heads(run: impl Fn(Heads, Call) -> Result<Tensor> + Clone + Send + Sync + 'static) -> Part {
+    let make = function(move |_: SharedBuilder| Ok(function(run.clone())));
     let part = Part::of_code(Code::Live(make), &PartOptions::default()).unwrap();
-    let same = model(vec![part.at(Place::named("qk").unwrap(), None).unwrap()]).unwrap();
-    assert!(forward(&same).unwrap().allclose(&plain, 1e-5, 1e-5).unwrap());
+    part.at(Place::Attend, None).unwrap()
+}
+
+/// The configurations whose attention and MLP are computed in different ways.
+fn kinds() -> Vec<Config> {
+    let norms = [QkNorm::None, QkNorm::Rms, QkNorm::Layer];
+    let norms = norms.map(|qk_norm| Config { qk_norm: Some(qk_norm), ..config() });
+    let lightning = Config {
+        position: Some(crate::model::Position::Rope),
+        mlp: Some(crate::nn::MlpKind::SwiGlu),
+        ..config()
+    };
+    norms.into_iter().chain([lightning]).collect()
+}
+
+#[test]
+fn parts_inside_of_attention_and_the_mlp_start_plain_in_every_kind_of_block() {
+    let zero = |x: &Tensor, by: &Tensor| x.add(&by.mul_scalar(0.0)?);
+    let parts: Vec<(&str, Part)> = vec![
+        ("attend", at_heads(|x, call| call.attend(&x))),
+        (
+            "values",
+            at_heads(move |x, call| {
+                let v = zero(&x.v, &x.q)?;
+                call.attend(&Heads { v, ..x })
+            }),
+        ),
+        ("heads", part(move |x, call| zero(&x, &call.input()?)).at(Place::Heads, None).unwrap()),
+        ("norm_mlp", part(move |x, _| zero(&x, &x)).at(Place::NormMlp, None).unwrap()),
+        ("hidden", part(move |x, _| zero(&x, &x)).at(Place::Hidden, None).unwrap()),
+    ];
+    for config in kinds() {
+        for (name, part) in &parts {
+            let config = config.clone().with_parts(vec![part.clone()]);
+            for dtype in [DType::Float32, DType::Float64, DType::BFloat16] {
+                let model = Model::new(config.clone(), 0, Device::Cpu).unwrap();
+                let model = model.converted_copy(dtype, Device::Cpu).unwrap();
+                assert!(model.starts_plain().unwrap(), "{name} {dtype:?} {:?}", config.qk_norm);
+            }
+        }
+    }
+    // Changed queries have the bits of the fused operator if they have no norm.
+    let queries = at_heads(move |x, call| {
+        let q = zero(&x.q, &x.k)?;
+        call.attend(&Heads { q, ..x })
+    });
+    let model = Model::new(kinds()[0].clone().with_parts(vec![queries]), 0, Device::Cpu).unwrap();
+    assert!(model.starts_plain().unwrap());
+}
+
+#[test]
+fn what_is_written_into_queries_is_seen_by_attention() {
+    let double = |in_place: bool| {
+        let part = at_heads(move |x, call| {
+            let x = match in_place {
+                true => {
+                    crate::torch::no_grad(|| x.q.copy_(&x.q.mul_scalar(2.0)?))?;
+                    x
+                }
+                false => Heads { q: x.q.mul_scalar(2.0)?, ..x },
+            };
+            call.attend(&x)
+        });
+        crate::torch::no_grad(|| forward(&model(vec![part]).unwrap())).unwrap()
+    };
+    assert!(double(true).equal(&double(false)).unwrap());
+    assert!(!double(true).allclose(&forward(&model(Vec::new()).unwrap()).unwrap(), 1e-3, 1e-3).unwrap());
+}
+
+#[test]
+fn parts_at_attend_run_one_inside_the_other_and_may_replace_attention() {
+    let double = || at_heads(|x, call| call.attend(&x)?.mul_scalar(2.0));
+    let plus = || at_heads(|x, call| call.attend(&x)?.add_scalar(1.0));
+    let heads =
+        |change: fn(Tensor) -> Result<Tensor>| part(move |x, _| change(x)).at(Place::Heads, None).unwrap();
+    for config in kinds() {
+        let run = |parts: Vec<Part>| {
+            let model = Model::new(config.clone().with_parts(parts), 0, Device::Cpu).unwrap();
+            randomize(&model);
+            forward(&model).unwrap()
+        };
+        // The first part of the list is outside.
+        let nested = run(vec![double(), plus()]);
+        let after = run(vec![heads(|x| x.add_scalar(1.0)?.mul_scalar(2.0))]);
+        assert!(nested.allclose(&after, 1e-5, 1e-5).unwrap());
+        assert!(!nested.allclose(&run(vec![plus(), double()]), 1e-3, 1e-3).unwrap());
+        // Without attention every token has its own values, and with one key for all of them too.
+        let own = run(vec![at_heads(|x, _| Ok(x.v))]);
+        let one = run(vec![at_heads(|x, call| {
+            let mean = |x: &Tensor| x.mean(&[2], true);
+            let few = Heads { k: mean(&x.k)?, v: mean(&x.v)?, q: x.q.clone() };
+            call.attend(&few)?.sub(&mean(&x.v)?)?.add(&x.v)
+        })]);
+        assert!(own.allclose(&one, 1e-4, 1e-4).unwrap());
+    }
+}
+
+#[test]
+fn operations_of_attention_that_a_part_replaces_are_not_counted() {
+    let flops = |parts: Vec<Part>| {
+        crate::model::accounting::Accounting::of_model(&model(parts).unwrap()).unwrap().flops
+    };
+    let plain = flops(Vec::new());
+    // Two products of 16 queries with 16 keys of width 16, in three blocks.
+    let attention = 3.0 * 2.0 * 2.0 * 16.0 * 16.0 * 16.0;
+    assert_eq!(flops(vec![at_heads(|x, call| call.attend(&x))]), plain);
+    assert_eq!(flops(vec![at_heads(|x, _| Ok(x.v))]), plain - attention);
+    let stated = |inside: bool| {
+        let run = move |x: Heads, call: Call| if inside { call.attend(&x) } else { Ok(x.v) };
+        let make = function(move |_: SharedBuilder| Ok(function(run)));
+        let options = PartOptions { flops: Some(100.0), ..Default::default() };
+        Part::of_code(Code::Live(make), &options).unwrap().at(Place::Attend, None).unwrap()
+    };
+    assert_eq!(flops(vec![stated(true)]), plain + 300.0);
+    assert_eq!(flops(vec![stated(false)]), plain - attention + 300.0);
 }
 
 #[test]
@@ -251,7 +370,7 @@ fn what_does_not_fit_says_where_it_is_and_what_was_expected() {
     assert!(found.hint_text().unwrap().contains("spans must not share blocks"), "{found}");
     assert!(error(around(Blocks::Even)).message().contains("consecutive blocks"));
     let inner = part(|x, call| call_inner(&call, &x)).at(Place::named("mlp").unwrap(), None).unwrap();
-    assert!(error(inner).to_string().contains("no blocks inside of this part"));
+    assert!(error(inner).to_string().contains("no blocks inside of this part, and no attention"));
 }
 
 #[test]

@@ -60,6 +60,9 @@ at::Tensor attend(const at::Tensor& qkv, const at::Tensor& q_weight, const at::T
 at::Tensor mlp(const at::Tensor& x, const at::Tensor& w1, const at::Tensor& b1, const at::Tensor& w2,
                const at::Tensor& b2);
 
+// The tanh-approximated GELU of `mlp`, rounded as there.
+at::Tensor gelu(const at::Tensor& x);
+
 // Computes scale tanh(W2 silu(W1 c + b1) + b2) for embeddings c [B, D], W2 [outputs, inner].
 at::Tensor gate(const at::Tensor& c, const at::Tensor& w1, const at::Tensor& b1, const at::Tensor& w2,
                 const at::Tensor& b2, double scale);

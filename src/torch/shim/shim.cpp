@@ -543,6 +543,9 @@ Tensor* sp_attend(Tensor* qkv, Tensor* q_weight, Tensor* k_weight, int64_t heads
 Tensor* sp_mlp(Tensor* x, Tensor* w1, Tensor* b1, Tensor* w2, Tensor* b2) {
   return made([&] { return sp::mlp(*x, *w1, *b1, *w2, *b2); });
 }
+Tensor* sp_gelu(Tensor* x) {
+  return made([&] { return sp::gelu(*x); });
+}
 Tensor* sp_gate(Tensor* c, Tensor* w1, Tensor* b1, Tensor* w2, Tensor* b2, double scale) {
   return made([&] { return sp::gate(*c, *w1, *b1, *w2, *b2, scale); });
 }
