@@ -261,7 +261,7 @@ impl Dit {
         let tokens = self.patch_embed.forward(&image)?.add(&self.positions)?;
         let tokens = self.blocks(run.through(&self.parts.tokens, tokens)?, &run)?;
         let patches = self.final_layer.forward(&tokens, &run.modulation)?;
-        let output = unpatchify(&patches, self.grid, self.patch, self.outputs)?;
+        let output = unpatchify(&patches, [self.grid; 2], self.patch, self.outputs)?;
         if self.outputs == self.channels {
             return run.through(&self.parts.velocity, output);
         }

@@ -1,8 +1,8 @@
 //! What this room adds to scripts.
 
-use super::{Layer, SharedBuilder, layer, shared_builder};
+use super::{Layer, SharedBuilder, functions, layer, shared_builder::api};
 
 crate::api! {
     types: [SharedBuilder, Layer],
-    functions: [shared_builder::space, shared_builder::methods, shared_builder::properties, layer::methods],
+    functions: [api::space, functions::tokens, api::methods, api::properties, layer::methods],
 }

@@ -45,14 +45,14 @@ pub struct Attention {
 
 /// Norms of queries and of keys, with their parameters.
 #[derive(Debug, Clone)]
-enum HeadNorm {
+pub(super) enum HeadNorm {
     None,
     Rms([RmsNorm; 2]),
     Layer([(Tensor, Tensor); 2]),
 }
 
 impl HeadNorm {
-    fn new(b: &mut Builder, size: i64, options: AttentionOptions) -> Result<Self> {
+    pub(super) fn new(b: &mut Builder, size: i64, options: AttentionOptions) -> Result<Self> {
         Ok(match options.qk_norm {
             QkNorm::None => HeadNorm::None,
             QkNorm::Rms => HeadNorm::Rms([
@@ -85,7 +85,7 @@ impl HeadNorm {
     }
 
     /// Normalizes queries and keys [B, heads, N, head size].
-    fn forward(&self, q: Tensor, k: Tensor) -> Result<(Tensor, Tensor)> {
+    pub(super) fn forward(&self, q: Tensor, k: Tensor) -> Result<(Tensor, Tensor)> {
         // LightningDiT's layer norm of heads has PyTorch's default epsilon.
         let layer = |x: Tensor, (weight, bias): &(Tensor, Tensor)| {
             x.layer_norm(&weight.shape(), Some(weight), Some(bias), 1e-5)

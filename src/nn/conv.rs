@@ -26,6 +26,48 @@ impl Windows {
     }
 }
 
+/// Transposed convolution of [B, inputs, H, W], weight [inputs, outputs / groups, k, k] and bias `[outputs]`.
+#[derive(Debug, Clone)]
+pub struct ConvTranspose2d {
+    weight: Tensor,
+    bias: Option<Tensor>,
+    windows: Windows,
+    output_padding: i64,
+}
+
+impl ConvTranspose2d {
+    /// Creates `weight`, drawn by `init`, and, if `bias`, a `bias` of zeros under `name`.
+    pub fn new(
+        builder: &mut Builder,
+        name: impl ToString,
+        [inputs, outputs]: [i64; 2],
+        (windows, output_padding): (Windows, i64),
+        (init, bias): (Init, bool),
+    ) -> Result<Self> {
+        let Windows { size, groups, .. } = windows;
+        builder.within(name, |b| {
+            let weight = b.parameter("weight", &[inputs, outputs / groups, size, size], init)?;
+            let bias = bias.then(|| b.parameter("bias", &[outputs], Init::Zeros)).transpose()?;
+            Ok(Self { weight, bias, windows, output_padding })
+        })
+    }
+
+    /// Enlarges [B, inputs, H, W] to [B, outputs, H', W'].
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let Windows { stride, padding, dilation, groups, .. } = self.windows;
+        let (bias, extra) = (self.bias.as_ref(), self.output_padding);
+        x.conv_transpose2d(
+            &self.weight,
+            bias,
+            &[stride; 2],
+            &[padding; 2],
+            &[extra; 2],
+            groups,
+            &[dilation; 2],
+        )
+    }
+}
+
 /// Convolution of [B, inputs, H, W] with square windows, weight [outputs, inputs, k, k] and bias `[outputs]`.
 #[derive(Debug, Clone)]
 pub struct Conv2d {

@@ -195,52 +195,56 @@ impl PatchEmbed {
     }
 }
 
-/// Reassembles patches [B, N, patch * patch * C] into images [B, C, H, W], where N = grid * grid in row-major
+/// Reassembles patches [B, N, patch * patch * C] into images [B, C, H, W], where N = rows * columns in row-major
 /// order.
-pub fn unpatchify(tokens: &Tensor, grid: i64, patch: i64, channels: i64) -> Result<Tensor> {
-    let side = grid * patch;
-    tokens
-        .reshape(&[-1, grid, grid, patch, patch, channels])?
-        .permute(&[0, 5, 1, 3, 2, 4])?
-        .reshape(&[-1, channels, side, side])
+pub fn unpatchify(tokens: &Tensor, [rows, columns]: [i64; 2], patch: i64, channels: i64) -> Result<Tensor> {
+    tokens.reshape(&[-1, rows, columns, patch, patch, channels])?.permute(&[0, 5, 1, 3, 2, 4])?.reshape(&[
+        -1,
+        channels,
+        rows * patch,
+        columns * patch,
+    ])
 }
 
 /// Returns a fixed position embedding, float32 [grid * grid, hidden]: sin(y), cos(y), sin(x), cos(x), a quarter of
 /// `hidden` each, with frequencies `10000^(-i / quarter)`.
 pub fn sincos_2d(hidden: i64, grid: i64) -> Result<Tensor> {
-    sincos(hidden, grid, false)
+    sincos(hidden, [grid, grid], false)
 }
 
 /// Returns [`sincos_2d`] with its halves exchanged, as in DiT: sin(x), cos(x), sin(y), cos(y).
 pub fn sincos_2d_columns_first(hidden: i64, grid: i64) -> Result<Tensor> {
-    sincos(hidden, grid, true)
+    sincos(hidden, [grid, grid], true)
 }
 
-fn sincos(hidden: i64, grid: i64, columns_first: bool) -> Result<Tensor> {
+/// Returns the table of a grid of [height, width] tokens, rows first as in [`sincos_2d`] or columns first as in DiT.
+pub fn sincos(hidden: i64, grid: [i64; 2], columns_first: bool) -> Result<Tensor> {
     let quarter = hidden / 4;
     let omega: Vec<f64> = (0..quarter).map(|i| 10000f64.powf(-(i as f64) / quarter as f64)).collect();
-    let mut side = Vec::new();
-    for place in 0..grid {
-        for wave in [f64::sin as fn(f64) -> f64, f64::cos] {
-            side.extend(omega.iter().map(|w| wave(place as f64 * w) as f32));
+    let side = |places: i64| {
+        let mut all = Vec::new();
+        for place in 0..places {
+            for wave in [f64::sin as fn(f64) -> f64, f64::cos] {
+                all.extend(omega.iter().map(|w| wave(place as f64 * w) as f32));
+            }
         }
-    }
-    let side = Tensor::from_f32(&side, &[grid, 2 * quarter])?;
+        Tensor::from_f32(&all, &[places, 2 * quarter])
+    };
+    let table = over_grid(&side(grid[0])?, &side(grid[1])?)?;
     if columns_first {
-        let table = over_grid(&side, &side)?;
         let [rows, columns] = [table.narrow(1, 0, 2 * quarter)?, table.narrow(1, 2 * quarter, 2 * quarter)?];
         return Tensor::cat(&[columns, rows], 1);
     }
-    over_grid(&side, &side)
+    Ok(table)
 }
 
-/// Returns one row for each token of a grid in row-major order: that of its row in `rows` [grid, a], then that of its
-/// column in `columns` [grid, b]. libtorch makes the table, so that too large a grid is a lack of memory as any other.
+/// Returns one row for each token of a grid in row-major order: that of its row in `rows` [height, a], then that of its
+/// column in `columns` [width, b]. libtorch makes the table, so that too large a grid is a lack of memory as any other.
 pub(super) fn over_grid(rows: &Tensor, columns: &Tensor) -> Result<Tensor> {
-    let (grid, a, b) = (rows.size(0)?, rows.size(1)?, columns.size(1)?);
-    let rows = rows.unsqueeze(1)?.expand(&[grid, grid, a])?;
-    let columns = columns.unsqueeze(0)?.expand(&[grid, grid, b])?;
-    Tensor::cat(&[rows, columns], 2)?.reshape(&[grid * grid, a + b])
+    let (height, a, width, b) = (rows.size(0)?, rows.size(1)?, columns.size(0)?, columns.size(1)?);
+    let rows = rows.unsqueeze(1)?.expand(&[height, width, a])?;
+    let columns = columns.unsqueeze(0)?.expand(&[height, width, b])?;
+    Tensor::cat(&[rows, columns], 2)?.reshape(&[height * width, a + b])
 }
 
 #[cfg(test)]
@@ -274,6 +278,6 @@ mod tests {
             .and_then(|x| x.permute(&[0, 2, 4, 3, 5, 1]))
             .and_then(|x| x.reshape(&[1, 4, 8]))
             .unwrap();
-        assert!(unpatchify(&patches, 2, 2, 2).unwrap().equal(&images).unwrap());
+        assert!(unpatchify(&patches, [2, 2], 2, 2).unwrap().equal(&images).unwrap());
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Attention, Conv2d, Embedding, GroupNorm, LabelEmbed, LayerNorm, Linear, Mlp, PatchEmbed, RmsNorm,
-    TimestepEmbed,
+    Attention, Conv2d, ConvTranspose2d, CrossAttention, Embedding, GroupNorm, LabelEmbed, LayerNorm, Linear,
+    Mlp, PatchEmbed, RmsNorm, Rope, SwiGlu, TimestepEmbed,
 };
 use crate::declare::{Display, IntoValue, Map};
 use crate::error::{Error, Result};
@@ -19,6 +19,8 @@ pub enum Kind {
     Linear(Linear),
     /// Convolution of images.
     Conv2d(Conv2d),
+    /// Transposed convolution of images.
+    ConvTranspose2d(ConvTranspose2d),
     /// Layer norm over the last dimension.
     Norm(LayerNorm),
     /// RMS norm over the last dimension.
@@ -27,10 +29,14 @@ pub enum Kind {
     GroupNorm(GroupNorm),
     /// Embedding table.
     Embedding(Embedding),
-    /// Self-attention.
-    Attention(Attention),
+    /// Self-attention, with or without rotary positions.
+    Attention(Attention, Option<Rope>),
+    /// Attention to other tokens.
+    CrossAttention(CrossAttention),
     /// Two linear maps with a GELU between them.
     Mlp(Mlp),
+    /// SwiGLU.
+    SwiGlu(SwiGlu),
     /// Patch embedding of images.
     PatchEmbed(PatchEmbed),
     /// Timestep embedding.
@@ -137,15 +143,36 @@ impl Layer {
 
     /// Applies the layer to its input.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.forward_to(x, None, None)
+    }
+
+    /// Applies the layer to its input and, if it is attention to other tokens, to their `context` with a `mask`.
+    pub fn forward_to(&self, x: &Tensor, context: Option<&Tensor>, mask: Option<&Tensor>) -> Result<Tensor> {
+        if let (Some(_), false) = (context.or(mask), matches!(self.0.kind, Kind::CrossAttention(_))) {
+            return Err(Error::argument(format!("the layer {} takes one input", self.0.what))
+                .hint("only `b.cross_attention` takes a context and a mask"));
+        }
         match &self.0.kind {
             Kind::Linear(layer) => layer.forward(x),
             Kind::Conv2d(layer) => layer.forward(x),
+            Kind::ConvTranspose2d(layer) => layer.forward(x),
             Kind::Norm(layer) => layer.forward(x),
             Kind::RmsNorm(layer) => layer.forward(x),
             Kind::GroupNorm(layer) => layer.forward(x),
             Kind::Embedding(layer) => layer.forward(x),
-            Kind::Attention(layer) => layer.forward(x, None),
+            Kind::Attention(layer, rope) => match rope {
+                Some(rope) => {
+                    x.size(1).and_then(|tokens| rope.fits(tokens)).and_then(|()| layer.forward(x, Some(rope)))
+                }
+                None => layer.forward(x, None),
+            },
+            Kind::CrossAttention(layer) => match context {
+                Some(context) => layer.forward(x, context, mask),
+                None => Err(Error::argument("expected two inputs, found one")
+                    .hint("attention to other tokens: `forward(x, context)`")),
+            },
             Kind::Mlp(layer) => layer.forward(x),
+            Kind::SwiGlu(layer) => layer.forward(x),
             Kind::PatchEmbed(layer) => layer.forward(x),
             Kind::TimestepEmbed(layer) => layer.forward(x),
             Kind::LabelEmbed(layer) => layer.forward(x),
@@ -165,12 +192,16 @@ pub mod methods {
     functions! { methods;
         /// Applies the layer to its input; gradients flow to the input and the parameters.
         ///
+        /// Only `cross_attention` takes a `context` and a `mask`.
+        ///
         /// ```rhai
         /// let b = nn::builder();
         /// let double = b.linear("double", 2, 2, #{ init: "identity" });
         /// assert_close(double.forward(tensor([[1.0, 2.0]])), [[1.0, 2.0]], 1e-7);
         /// ```
-        fn forward(layer: Layer, x: Tensor) -> Tensor { layer.forward(&x) }
+        fn forward(layer: Layer, x: Tensor, context: Option<Tensor>, mask: Option<Tensor>) -> Tensor {
+            layer.forward_to(&x, context.as_ref(), mask.as_ref())
+        }
 
         /// Returns the layer's parameters by their full names.
         ///

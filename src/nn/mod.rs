@@ -6,14 +6,16 @@
 //! - [`params`]: the builder; [`init`]: initial values of weights
 //! - [`glob`]: selection of names by patterns
 //! - [`weight`]: weights of linear maps, which code may change in every forward pass
-//! - [`linear`], [`conv`], [`norm`], [`attention`], [`rope`], [`mlp`]
+//! - [`linear`], [`conv`], [`norm`], [`attention`], [`cross_attention`], [`rope`], [`mlp`]
 //! - [`embed`]: time, label and patch embeddings, and the fixed position embedding
-//! - [`shared_builder`], [`layer`]: builder and layers for scripts
+//! - [`shared_builder`], [`layer`]: builder and layers for scripts; [`functions`]: functions of tokens
 
 pub(crate) mod api;
 pub mod attention;
 pub mod conv;
+pub mod cross_attention;
 pub mod embed;
+pub mod functions;
 pub mod glob;
 pub mod init;
 pub mod layer;
@@ -26,8 +28,10 @@ pub mod shared_builder;
 pub mod weight;
 
 pub use attention::{Attention, AttentionOptions, Heads, QkNorm};
-pub use conv::Conv2d;
+pub use conv::{Conv2d, ConvTranspose2d};
+pub use cross_attention::CrossAttention;
 pub use embed::{Embedding, LabelEmbed, PatchEmbed, TimestepEmbed};
+pub use functions::tokens::{modulate, patchify, rope as rotate, sincos_positions, unpatchify};
 pub use init::Init;
 pub use layer::Layer;
 pub use linear::Linear;
@@ -35,8 +39,9 @@ pub use mlp::{Mlp, MlpKind, SwiGlu};
 pub use norm::{GroupNorm, LayerNorm, ModulatedNorm, RmsNorm, TokenNorm};
 pub use params::Builder;
 pub use rope::Rope;
-pub use shared_builder::space::builder;
+pub use shared_builder::api::space::builder;
 pub use shared_builder::{
-    BuilderOptions, ConvOptions, InitOptions, LinearOptions, NormOptions, SharedBuilder,
+    AttentionLayerOptions, BuilderOptions, ConvOptions, ConvTransposeOptions, CrossAttentionOptions,
+    InitOptions, LinearOptions, MlpOptions, NormOptions, SharedBuilder,
 };
 pub use weight::Weight;

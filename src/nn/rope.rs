@@ -1,10 +1,11 @@
 //! Rotary position embedding of a token grid.
 
 use super::embed::over_grid;
+use crate::ensure;
 use crate::error::Result;
 use crate::torch::{DType, Device, Tensor};
 
-/// Rotary position embedding of queries and keys on a square grid (Su et al. 2021, equation 34, for each axis).
+/// Rotary position embedding of queries and keys on a grid (Su et al. 2021, equation 34, for each axis).
 ///
 /// The first half of a head encodes the row, the second half the column. Adjacent entries (2i, 2i + 1) of a half of
 /// size h are rotated by the angle `position 10000^(-2i / h)`.
@@ -17,14 +18,25 @@ pub struct Rope {
 impl Rope {
     /// Computes the tables of a grid of `grid` x `grid` tokens; `head` must be divisible by 4.
     pub fn new(head: i64, grid: i64, dtype: DType, device: Device) -> Result<Self> {
+        Self::of_grid(head, [grid, grid], dtype, device)
+    }
+
+    /// Computes the tables of a grid of [height, width] tokens; `head` must be divisible by 4.
+    pub fn of_grid(head: i64, grid: [i64; 2], dtype: DType, device: Device) -> Result<Self> {
+        ensure!(
+            head >= 4 && head % 4 == 0,
+            "rotary positions on a grid need a size of heads divisible by 4, found {head}"
+        );
         let half = head / 2;
         // In float32, as the tables of checkpoints were computed.
         let frequency = |i: i64| 1.0 / 10000f32.powf((2 * (i / 2)) as f32 / half as f32);
         let table = |wave: fn(f64) -> f64| {
             let at = |position: i64, i: i64| wave(f64::from(position as f32 * frequency(i))) as f32;
-            let side: Vec<f32> = (0..grid).flat_map(|p| (0..half).map(move |i| at(p, i))).collect();
-            let side = Tensor::from_f32(&side, &[grid, half])?.to_dtype(dtype)?.to_device(device)?;
-            over_grid(&side, &side)
+            let side = |places: i64| {
+                let all: Vec<f32> = (0..places).flat_map(|p| (0..half).map(move |i| at(p, i))).collect();
+                Tensor::from_f32(&all, &[places, half])?.to_dtype(dtype)?.to_device(device)
+            };
+            over_grid(&side(grid[0])?, &side(grid[1])?)
         };
         Ok(Self { cos: table(f64::cos)?, sin: table(f64::sin)? })
     }
@@ -32,6 +44,16 @@ impl Rope {
     /// Returns the cosines and sines of all tokens, both [N, head].
     pub fn tables(&self) -> (&Tensor, &Tensor) {
         (&self.cos, &self.sin)
+    }
+
+    /// Fails unless there are as many tokens as in the grid.
+    pub fn fits(&self, tokens: i64) -> Result<()> {
+        let all = self.cos.size(0)?;
+        ensure!(
+            tokens == all,
+            "expected the {all} tokens of the grid of its rotary positions, found {tokens}"
+        );
+        Ok(())
     }
 
     /// Returns the tables of some tokens of each image, with int64 indices [B, M] or `[M]`, for x [B, M, D].

@@ -440,7 +440,7 @@ fn operations_of_code_are_counted_or_stated() {
 
 fn nn_linear(builder: &SharedBuilder) -> Result<Layer> {
     let declared =
-        crate::nn::shared_builder::methods::declarations().iter().find(|d| d.name == "linear").unwrap();
+        crate::nn::shared_builder::api::methods::declarations().iter().find(|d| d.name == "linear").unwrap();
     let arguments =
         [builder.clone().into_value(), Value::Str("linear".into()), Value::Int(16), Value::Int(16)];
     Layer::from_value(&(declared.body)(&Context::default(), &arguments)?)
