@@ -22,7 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("plot", &["torch"]),
     ("ranks", &["torch"]),
     ("nn", &["torch"]),
-    ("data", &["torch"]),
+    ("data", &["torch", "table"]),
     ("spectral", &["nn"]),
     ("model", &["spectral"]),
     ("flow", &["model", "ranks"]),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::data::cifar::{Cifar10Options, Cifar100Options};
 use crate::data::fashion_mnist::FashionMnistOptions;
 use crate::data::folder::ImageFolderOptions;
+use crate::data::image::ImageOptions;
 use crate::data::latents::LatentsOptions;
 use crate::data::mnist::MnistOptions;
 use crate::data::npz::NpzOptions;
@@ -92,8 +93,34 @@ pub mod space {
         /// let set = data::image_folder("pictures", #{ size: 4, background: "black", on_error: "skip" });
         /// assert_eq(set.len, 1);
         /// ```
+        ///
+        /// With `labels`, a CSV file gives the classes instead of folders: a row for every image, with its path in the
+        /// folder and its class, a name or a number. The ending of a name may be left out.
+        ///
+        /// ```rhai
+        /// eval::save_images("all", tensor::zeros([3, 3, 8, 8]));        // 000000.png, 000001.png, 000002.png
+        /// files::write_text("labels.csv", "image,breed\n000000,pug\n000001,beagle\n000002,pug\n");
+        /// let set = data::image_folder("all", #{ size: 8, labels: "labels.csv" });
+        /// assert_eq(set.class_names, ["beagle", "pug"]);
+        /// assert_eq(set.labels, tensor([1, 0, 1]));
+        /// ```
         fn image_folder<cx>(path: PathBuf, options: ImageFolderOptions) -> Dataset {
             data::folder::image_folder(&path, &options, cx)
+        }
+
+        /// Reads one PNG or JPEG file as an image, float32 [C, H, W] in [-1, 1].
+        ///
+        /// It is turned upright by its EXIF orientation, and blended over `background` where it is transparent.
+        /// `eval::save_images` writes such images.
+        ///
+        /// ```rhai
+        /// eval::save_images("seen", tensor::full([1, 3, 4, 6], 1.0));
+        /// let x = data::image("seen/000000.png");
+        /// assert_eq(x, tensor::ones([3, 4, 6]));
+        /// assert_eq(data::image("seen/000000.png", #{ size: 8, channels: 1 }).shape, [1, 8, 8]);
+        /// ```
+        fn image<cx>(path: PathBuf, options: ImageOptions) -> Tensor {
+            data::image::image(&path, &options, |text| cx.note(text))
         }
 
         /// Opens latents [N, C, H, W] of an image autoencoder, from a safetensors file that also holds labels.

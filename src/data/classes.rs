@@ -112,6 +112,17 @@ pub fn find(path: &Path) -> Result<Found> {
     Ok(found)
 }
 
+/// Returns all images of a folder and of its subfolders, ordered by path, and notes on skipped files and folders.
+pub fn all(path: &Path) -> Result<(Vec<PathBuf>, Vec<String>)> {
+    let mut search = Search::default();
+    let mut images = search.images_below(path, Path::new(""))?;
+    images.sort();
+    match images.is_empty() {
+        true => Err(Error::file(path, "expected PNG or JPEG images, found none")),
+        false => Ok((images, search.others.note().into_iter().collect())),
+    }
+}
+
 /// Image files of unsupported formats.
 #[derive(Default)]
 struct Others {
@@ -208,7 +219,7 @@ fn names<T>(classes: &[(String, T)]) -> Vec<String> {
 }
 
 /// Orders folders by the numbers at the end of their names, if all have one after the same word.
-fn in_order<T>(classes: &mut [(String, T)]) {
+pub fn in_order<T>(classes: &mut [(String, T)]) {
     let parts = |name: &str| {
         let word = name.trim_end_matches(|c: char| c.is_ascii_digit()).to_string();
         let number = name[word.len()..].parse::<u128>().ok()?;
@@ -224,7 +235,8 @@ fn folders(count: usize) -> String {
     if count == 1 { "1 folder".to_string() } else { format!("{count} folders") }
 }
 
-fn some(names: &[String]) -> String {
+/// Lists names; of many only the first.
+pub fn some(names: &[String]) -> String {
     let shown: Vec<String> = names.iter().take(NAMED).map(|name| format!("`{name}`")).collect();
     let more = names.len().saturating_sub(NAMED);
     if more > 0 { format!("{} and {more} more", shown.join(", ")) } else { shown.join(", ") }

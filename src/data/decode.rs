@@ -79,9 +79,7 @@ pub fn decode(bytes: &[u8], path: &Path, background: Background) -> Result<Image
             path,
             format!("the image is damaged at byte {} of {}: {message}", place.get(), bytes.len()),
         )
-        .hint(
-            "replace the file, remove it from the folder, or pass over such files with `on_error: \"skip\"`",
-        )
+        .hint("replace the file; of a folder, remove it or pass over such files with `on_error: \"skip\"`")
     })?;
     let Image { width, height, channels, pixels, damaged } = image;
     let (pixels, width, height) = exif::upright(pixels, width, height, channels, exif::orientation(bytes));
@@ -97,11 +95,7 @@ pub fn fitted(bytes: &[u8], path: &Path, fit: Fit) -> Result<(Vec<u8>, bool)> {
     let mut square = Vec::with_capacity(side * side * wanted);
     for y in top..top + side {
         let row = &image.pixels[(y * image.width + left) * image.channels..][..side * image.channels];
-        match (image.channels, wanted) {
-            (1, 3) => row.iter().for_each(|gray| square.extend([*gray; 3])),
-            (3, 1) => row.chunks_exact(3).for_each(|rgb| square.push(gray(rgb))),
-            _ => square.extend_from_slice(row),
-        }
+        recolor(row, [image.channels, wanted], &mut square);
     }
     let shape = [side as i64, side as i64, fit.channels];
     let planes = Tensor::from_u8(&square, &shape)?.permute(&[2, 0, 1])?;
@@ -113,6 +107,24 @@ pub fn fitted(bytes: &[u8], path: &Path, fit: Fit) -> Result<(Vec<u8>, bool)> {
     // Rounded to the nearest byte; the cubic filter overshoots at edges.
     let bytes = resized.add_scalar(0.5)?.floor()?.clamp(0.0, 255.0)?.to_dtype(DType::UInt8)?.to_u8()?;
     Ok((bytes, image.damaged))
+}
+
+/// Returns all pixels of a file as uint8 [C, H, W], and whether the file has barely visible damage.
+pub fn whole(bytes: &[u8], path: &Path, channels: i64, background: Background) -> Result<(Tensor, bool)> {
+    let image = decode(bytes, path, background)?;
+    let mut pixels = Vec::with_capacity(image.width * image.height * channels as usize);
+    recolor(&image.pixels, [image.channels, channels as usize], &mut pixels);
+    let shape = [image.height as i64, image.width as i64, channels];
+    Ok((Tensor::from_u8(&pixels, &shape)?.permute(&[2, 0, 1])?.contiguous()?, image.damaged))
+}
+
+/// Appends pixels of `found` channels as pixels of `wanted` channels.
+fn recolor(pixels: &[u8], [found, wanted]: [usize; 2], out: &mut Vec<u8>) {
+    match (found, wanted) {
+        (1, 3) => pixels.iter().for_each(|gray| out.extend([*gray; 3])),
+        (3, 1) => pixels.chunks_exact(3).for_each(|rgb| out.push(gray(rgb))),
+        _ => out.extend_from_slice(pixels),
+    }
 }
 
 /// Returns side, left and top of the largest central square.

@@ -7,9 +7,11 @@ use super::ahead::Ahead;
 use super::background::Background;
 use super::classes::{self, Found};
 use super::decode::Fit;
+use super::sheet::{self, Columns};
 use super::store::{MEMORY, Store};
 use crate::context::Context;
 use crate::declare::{Choice, Options};
+use crate::ensure;
 use crate::error::{Error, Result};
 use crate::torch::Tensor;
 
@@ -41,8 +43,16 @@ pub struct ImageFolderOptions {
     /// Background of transparent images: "white", "black", "gray", "#rrggbb", or red, green and blue from 0 to
     /// 255.
     pub background: Background,
+    /// CSV file with the class of each image, instead of folders. Its column `file` is the path of an image in the folder,
+    /// and its column `label` is the class, a name or a whole number; of two columns the names do not matter.
+    pub labels: Option<String>,
+    /// Name of the column of paths in the file `labels`.
+    pub file_column: Option<String>,
+    /// Name of the column of classes in the file `labels`.
+    pub label_column: Option<String>,
     /// What to do with unreadable files: "stop" is an error that names the file, "skip" skips and counts it.
-    /// With "skip", every file is read once when the folder is opened.
+    /// With "skip", every file is read once when the folder is opened; rows of `labels` without an image and images
+    /// without a row are skipped too.
     pub on_error: OnError,
     /// Name of the data set, recorded with every result; by default the folder's name.
     pub name: Option<String>,
@@ -61,7 +71,7 @@ pub(crate) fn image_folder(path: &Path, options: &ImageFolderOptions, cx: &Conte
     if options.channels == 2 {
         return Err(Error::not_allowed("channels", "1 or 3", 2));
     }
-    let Found { images, classes, notes } = classes::find(path)?;
+    let Found { images, classes, notes } = found(path, options)?;
     notes.iter().for_each(|note| cx.note(&format!("{}: {note}", path.display())));
     let fit = Fit { channels: options.channels, side: options.size, background: options.background };
     let mut labels: Vec<i64> = images.iter().map(|(_, label)| *label).collect();
@@ -89,6 +99,22 @@ pub(crate) fn image_folder(path: &Path, options: &ImageFolderOptions, cx: &Conte
     let folder = path.file_name().map_or("images".to_string(), |name| name.to_string_lossy().into_owned());
     let name = options.name.as_deref().unwrap_or(&folder);
     Dataset::of_store(store, &Tensor::from_i64(&labels, &[count as i64])?, name, &options.split, classes)
+}
+
+/// Finds the images and their classes, by folders or by the rows of a file.
+fn found(path: &Path, options: &ImageFolderOptions) -> Result<Found> {
+    let columns = Columns { file: options.file_column.as_deref(), label: options.label_column.as_deref() };
+    let Some(file) = &options.labels else {
+        for (name, given) in [("file_column", columns.file), ("label_column", columns.label)] {
+            ensure!(given.is_none(), "`{name}` belongs to `labels`, the CSV file with the classes");
+        }
+        return classes::find(path);
+    };
+    let (images, mut notes) = classes::all(path)?;
+    let mut found =
+        sheet::labeled(path, images, Path::new(file), columns, options.on_error == OnError::Skip)?;
+    notes.append(&mut found.notes);
+    Ok(Found { notes, ..found })
 }
 
 /// Result of reading all files once.
