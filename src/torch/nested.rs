@@ -17,6 +17,7 @@ impl Tensor {
             let Value::List(list) = value else {
                 return Err(value.mismatch("an array of tensors"));
             };
+            list.iter().try_for_each(|v| v.downcast::<Tensor>().map_or(Ok(()), |x| admitted(&x, dtype)))?;
             let parts: Vec<Tensor> =
                 list.iter().map(|v| Self::from_nested(v, dtype, device)).collect::<Result<_>>()?;
             if let Some(i) = parts.iter().position(|p| p.shape() != parts[0].shape()) {
@@ -88,6 +89,19 @@ fn holds_tensors(value: &Value) -> bool {
         Value::List(list) => list.iter().any(holds_tensors),
         other => other.downcast::<Tensor>().is_some(),
     }
+}
+
+/// Fails if a dtype of integers cannot hold all elements of an entry, as for an entry that is a number.
+fn admitted(x: &Tensor, dtype: Option<DType>) -> Result<()> {
+    let Some(dtype) = dtype.filter(|to| !to.is_float() && *to != x.dtype()) else { return Ok(()) };
+    if x.count() == 0 || x.dtype() == DType::Bool || x.dtype().is_complex() {
+        return Ok(());
+    }
+    let x = x.detach()?;
+    [x.amin(&[], false)?, x.amax(&[], false)?].iter().try_for_each(|end| match end.dtype().is_float() {
+        true => dtype.admit(end.item()?.into()),
+        false => dtype.admit(end.item_i64()?.into()),
+    })
 }
 
 fn uneven(entry: usize, found: &[i64], expected: &[i64]) -> Error {

@@ -4,10 +4,10 @@ use super::declare::operators;
 use super::{binary, single};
 use crate::declare::{Choice, IntoValue, Map, Number, Options, Value};
 use crate::error::Result;
-use crate::functions;
 use crate::torch::Tensor;
 use crate::torch::call::call_one;
 use crate::torch::operand::{ADD, AND, DIV, MUL, OR, Operand, POW, REM, SUB, XOR};
+use crate::{ensure, functions};
 
 crate::api! { functions: [symbols, scripts, methods] }
 
@@ -321,15 +321,22 @@ operators! {
     /// ```
     fn minimum(x, y: Operand) = f_minimum(y.raw());
 
-    /// Returns `x + value * a * b`.
+    /// Returns `x + value * a * b`; integers take a whole `value` and stay integers.
     /// ```rhai
     /// assert_eq(tensor([1.0]).addcmul(tensor([2.0]), tensor([3.0]), 0.5), tensor([4.0]));
+    /// assert_eq(tensor([1]).addcmul(tensor([2]), tensor([3]), 2), tensor([13]));
     /// ```
     fn addcmul(x, a: Tensor, b: Tensor, value: f64 = 1.0) -> Tensor {
         if value == 1.0 {
             return single(x.raw().f_addcmul(a.raw(), b.raw()));
         }
-        x.add(&a.mul(b)?.mul_scalar(value)?)
+        let product = a.mul(b)?;
+        let whole = |y: &Tensor| !y.dtype().is_float() && !y.dtype().is_complex();
+        if !whole(x) || !whole(&product) {
+            return x.add(&product.mul_scalar(value)?);
+        }
+        ensure!(value.fract() == 0.0, "expected a whole `value` for tensors of integers, found {value}");
+        x.add(&product.mul(&Tensor::from_i64(&[value as i64], &[])?)?)
     }
 
     /// Returns `x + value * a / b`.
