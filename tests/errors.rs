@@ -180,7 +180,7 @@ fn scripts_that_import_each_other_by_way_of_their_folder() {
         ("lib/q.rhai", b"import \"../lib/p\" as p;"),
     ];
     let text = message_with("import \"lib/p\" as p;", &files);
-    assert!(text.starts_with("error: lib/p.rhai: the script imports itself\n  --> lib/q.rhai:1:8"), "{text}");
+    assert!(text.starts_with("error: lib/p.rhai: the script imports itself: line 1 of lib/p.rhai imports lib/q.rhai, line 1 of lib/q.rhai imports it\n  --> lib/q.rhai:1:8"), "{text}");
     let q: (&str, &[u8]) = ("lib/q.rhai", b"fn f() { 1 }");
     let ran = run_with("import \"lib/p\" as a; import \"lib/../lib/p\" as b;", &[files[0], q]);
     assert_eq!((ran.code, ran.out.as_str()), (Some(0), "p\n"), "{}", ran.err);

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use rhai::{AST, ASTNode, Expr, FnAccess, FnCallExpr, Position, Stmt};
+use rhai::{AST, ASTNode, Expr, FnAccess, FnCallExpr, Ident, Position, Stmt};
 
 use super::engine::Language;
 use super::failure::{Diagnosis, End};
@@ -15,7 +15,7 @@ use super::kinds;
 use super::names::{Known, Names};
 use super::precedence;
 use super::receivers::OWN;
-use super::resolver;
+use super::resolver::{self, Link};
 use super::results::Functions;
 use super::rewrite::SEVERAL;
 use super::source::CAUGHT;
@@ -25,14 +25,16 @@ use crate::error::{Error, Kind, Problem, Subject, nearest};
 
 /// Returns all findings in a script and its imports, in order.
 pub fn check(language: &Language, file: &Path) -> Vec<Diagnosis> {
-    let mut checker = Checker { language, done: BTreeSet::new(), findings: Vec::new() };
-    checker.file(file, None);
+    let mut checker = Checker { language, done: BTreeSet::new(), way: Vec::new(), findings: Vec::new() };
+    checker.file(file, None, false);
     checker.findings
 }
 
 struct Checker<'a> {
     language: &'a Language,
     done: BTreeSet<PathBuf>,
+    /// Scripts that are being checked, each with the import that led to it and whether every run executes that.
+    way: Vec<(PathBuf, Option<Link>, bool)>,
     findings: Vec<Diagnosis>,
 }
 
@@ -74,7 +76,21 @@ fn captures(path: &[ASTNode]) -> bool {
 
 impl Checker<'_> {
     /// Checks a file and returns the functions it defines with their numbers of parameters.
-    fn file(&mut self, file: &Path, from: Option<(&str, Position)>) -> Option<BTreeMap<String, Vec<usize>>> {
+    fn file(
+        &mut self,
+        file: &Path,
+        from: Option<(&str, Position)>,
+        always: bool,
+    ) -> Option<BTreeMap<String, Vec<usize>>> {
+        let link = from.map(|(script, position)| Link::of(script, position));
+        if let Some(first) = self.way.iter().position(|(open, ..)| open == file) {
+            let inside = &self.way[first + 1..];
+            if always && inside.iter().all(|(.., always)| *always) {
+                let links = inside.iter().filter_map(|(_, link, _)| link.clone()).chain(link.clone());
+                let error = resolver::circle(file, &links.collect::<Vec<_>>());
+                self.report(from, error);
+            }
+        }
         let name = file.display().to_string();
         let text = match resolver::read_script(file) {
             Ok(text) => text,
@@ -102,7 +118,9 @@ impl Checker<'_> {
         }
         if self.done.insert(file.to_path_buf()) {
             let first = self.findings.len();
+            self.way.push((file.to_path_buf(), link, always));
             self.script(&name, &ast);
+            self.way.pop();
             self.divisions(&name, &text);
             self.findings[first..]
                 .sort_by_key(|r| r.place.as_ref().map(|p| (p.file.clone(), p.line, p.column)));
@@ -140,6 +158,13 @@ impl Checker<'_> {
             dynamic: false,
         };
         let folder = self.language.sources.folder(name);
+        let place = |import: &(Expr, Ident), at: &Position| import.0.position().or_else(*at);
+        // Imports in functions and branches may never be executed.
+        let always: Vec<Position> = ast
+            .statements()
+            .iter()
+            .filter_map(|s| if let Stmt::Import(import, at) = s { Some(place(import, at)) } else { None })
+            .collect();
         let mut imports: Vec<(String, Option<String>, Position)> = Vec::new();
         ast.walk(&mut |path: &[ASTNode]| {
             match path.last() {
@@ -148,7 +173,7 @@ impl Checker<'_> {
                         Expr::StringConstant(path, _) => Some(path.to_string()),
                         _ => None,
                     };
-                    imports.push((import.1.name.to_string(), path, import.0.position().or_else(*position)));
+                    imports.push((import.1.name.to_string(), path, place(import, position)));
                 }
                 Some(ASTNode::Stmt(Stmt::Var(declared, ..))) => {
                     let value = match &declared.1 {
@@ -185,7 +210,7 @@ impl Checker<'_> {
         });
         for (alias, path, position) in imports {
             let functions = path.and_then(|path| match resolver::find(&folder, &path) {
-                Ok(file) => self.file(&file, Some((name, position))),
+                Ok(file) => self.file(&file, Some((name, position)), always.contains(&position)),
                 Err(error) => {
                     self.report(Some((name, position)), error);
                     None
@@ -607,7 +632,7 @@ impl Checker<'_> {
 }
 
 /// Returns the entries of a map written as a literal.
-fn map(expression: &Expr) -> Option<&[(rhai::Ident, Expr)]> {
+fn map(expression: &Expr) -> Option<&[(Ident, Expr)]> {
     match expression {
         Expr::Map(map, _) => Some(&map.0),
         _ => None,

@@ -23,9 +23,44 @@ type Loaded = BTreeMap<PathBuf, Entry>;
 
 #[derive(Clone)]
 enum Entry {
-    /// Being evaluated: importing it again would never end.
-    Loading,
+    /// Being evaluated, with the number of those under way before it and its import: importing it again would never end.
+    Loading(usize, Link),
     Done(SharedModule, Stamp),
+}
+
+/// An import: the script that contains it, and its line.
+#[derive(Debug, Clone)]
+pub struct Link {
+    script: String,
+    line: Option<usize>,
+}
+
+impl Link {
+    /// Returns the import at a position of a script.
+    pub fn of(script: &str, position: Position) -> Self {
+        Self { script: script.to_string(), line: position.line() }
+    }
+}
+
+/// Returns the error of a script that is imported by way of the given imports, the first of which it contains itself.
+pub fn circle(file: &Path, imports: &[Link]) -> Error {
+    let way = match imports {
+        [] | [_] => String::new(),
+        several => {
+            let at = |link: &Link| match link.line {
+                Some(line) => format!("line {line} of {} imports ", link.script),
+                None => format!("{} imports ", link.script),
+            };
+            let links: Vec<String> = several
+                .iter()
+                .zip(several.iter().skip(1).map(|next| next.script.as_str()).chain([""]))
+                .map(|(link, next)| if next.is_empty() { at(link) + "it" } else { at(link) + next })
+                .collect();
+            format!(": {}", links.join(", "))
+        }
+    };
+    Error::file(file, format!("the script imports itself{way}"))
+        .hint("remove an import, or move shared code into another script")
 }
 
 /// Modification time and length, which tell whether a file is still the one that was read.
@@ -34,6 +69,15 @@ type Stamp = Option<(SystemTime, u64)>;
 fn stamp(file: &Path) -> Stamp {
     let about = std::fs::metadata(file).ok()?;
     Some((about.modified().ok()?, about.len()))
+}
+
+impl Entry {
+    fn under_way(&self) -> Option<(usize, Link)> {
+        match self {
+            Entry::Loading(number, link) => Some((*number, link.clone())),
+            Entry::Done(..) => None,
+        }
+    }
 }
 
 /// A module that several imports may hold.
@@ -72,7 +116,7 @@ impl Resolver {
         };
         let renewed = imports.iter().map(|(name, module)| {
             let Some(file) = file_of(module) else { return Ok((name.clone(), module.clone())) };
-            if let Some(module) = self.known(&file).ok().flatten() {
+            if let Some(module) = self.known(&file, None).ok().flatten() {
                 return Ok((name.clone(), module));
             }
             let at = At { source: "", position: Position::NONE };
@@ -101,11 +145,18 @@ impl Resolver {
     }
 
     /// Returns the module if it is already loaded, or an error if it imports itself.
-    fn known(&self, file: &Path) -> Result<Option<SharedModule>> {
-        match self.loaded().get(file) {
+    fn known(&self, file: &Path, import: Option<Link>) -> Result<Option<SharedModule>> {
+        let loaded = self.loaded();
+        match loaded.get(file) {
             Some(Entry::Done(module, _)) => Ok(Some(module.clone())),
-            Some(Entry::Loading) => Err(Error::file(file, "the script imports itself")
-                .hint("remove the import, or move shared code into another script")),
+            Some(Entry::Loading(first, _)) => {
+                let mut under_way: Vec<(usize, Link)> =
+                    loaded.values().filter_map(Entry::under_way).collect();
+                under_way.retain(|(number, _)| number > first);
+                under_way.sort_by_key(|(number, _)| *number);
+                let links: Vec<Link> = under_way.into_iter().map(|(_, link)| link).chain(import).collect();
+                Err(circle(file, &links))
+            }
             None => Ok(None),
         }
     }
@@ -145,11 +196,15 @@ impl ModuleResolver for Resolver {
         let source = global.source().unwrap_or_default().to_string();
         let at = At { source: &source, position };
         let file = find(&self.sources.folder(&source), path).map_err(|e| failure::raise(e, at.place()))?;
-        if let Some(module) = self.known(&file).map_err(|e| failure::raise(e, at.place()))? {
+        let link = Link::of(&source, position);
+        if let Some(module) =
+            self.known(&file, Some(link.clone())).map_err(|e| failure::raise(e, at.place()))?
+        {
             return Ok(module);
         }
         let read = stamp(&file);
-        self.set(&file, Some(Entry::Loading));
+        let number = self.loaded().values().filter_map(Entry::under_way).count();
+        self.set(&file, Some(Entry::Loading(number, link)));
         let module = self.load(engine, global, &file, at);
         self.set(&file, module.as_ref().ok().map(|m| Entry::Done(m.clone(), read)));
         module
