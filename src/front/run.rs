@@ -195,6 +195,7 @@ fn make_session(
         ..Context::default()
     };
     let mut print = print;
+    let mut columns = EngineOptions::default().columns;
     if ranks.are_several() {
         context = ranks.context(Context { ask: Context::default().ask, ..context });
     }
@@ -203,6 +204,7 @@ fn make_session(
         print = Arc::clone(&quiet.print);
         context = Context { progress: quiet.progress, note: quiet.note, warn: quiet.warn, ..context };
     } else if std::io::stdout().is_terminal() {
+        columns = Arc::new(|| Some(terminal::width()));
         // Determined when the first picture is shown, since a terminal may have to be queried.
         let protocol = OnceLock::new();
         let protocol = move || *protocol.get_or_init(|| images.unwrap_or_else(Protocol::of_terminal));
@@ -211,7 +213,7 @@ fn make_session(
         // Moves the cursor home and clears everything below.
         context.clear = Arc::new(move || screen("\x1b[H\x1b[2J\x1b[A"));
     }
-    let engine = EngineOptions { context, print, ..EngineOptions::default() };
+    let engine = EngineOptions { context, print, columns, ..EngineOptions::default() };
     Started { session: Session::new(Options { engine, folder }), ending, input }
 }
 

@@ -12,7 +12,7 @@ use super::names;
 use super::resolver::Resolver;
 use super::source::Sources;
 use super::stack::{self, TooDeep};
-use super::values::Types;
+use super::values::{Columns, Types};
 use crate::context::{Compile, Context, Print};
 use crate::declare::{Declaration, IntoValue, Scripted, TypeRegistry, Value};
 use crate::error::{Error, Result};
@@ -24,6 +24,8 @@ pub struct EngineOptions {
     pub context: Context,
     /// Receives what scripts print.
     pub print: Print,
+    /// Columns that printed tables and the like are fitted into, asked for at each call; by default there is no limit.
+    pub columns: Columns,
     /// Receives what `debug(..)` prints; `print` by default.
     pub debug: Option<Print>,
     /// Functions in addition to those of this crate, declared with [`functions!`](crate::functions). Their types must
@@ -50,6 +52,7 @@ impl Default for EngineOptions {
         Self {
             context: Context::default(),
             print: Arc::new(|_| {}),
+            columns: Arc::new(|| None),
             debug: None,
             functions: Vec::new(),
             types: Vec::new(),
@@ -88,10 +91,10 @@ impl TypeRegistry for Registering<'_> {
 
 /// Makes an engine with its types and sources.
 pub fn language(options: EngineOptions) -> Language {
-    let mut types = Types::new();
+    let mut types = Types::new(Arc::clone(&options.columns));
     let mut engine = Engine::new();
     super::types(&mut Registering { types: &mut types, engine: &mut engine });
-    let EngineOptions { context, print, debug, functions, types: own } = options;
+    let EngineOptions { context, print, debug, functions, types: own, .. } = options;
     own.iter().for_each(|HostType(add)| add(&mut types, &mut engine));
     let types = Arc::new(types);
     let sources = Sources::default();

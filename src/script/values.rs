@@ -27,20 +27,26 @@ pub struct Types {
     sources: OnceLock<Sources>,
     /// Number of callbacks that are running inside each other.
     depth: AtomicUsize,
+    /// Columns of the screen that `print` writes to, if it is one.
+    columns: Columns,
 }
+
+/// Returns the columns of a line where printed text is read, if they are known.
+pub type Columns = Arc<dyn Fn() -> Option<usize> + Send + Sync>;
 
 /// Limit of nested callbacks, since a callback restarts rhai's count of call levels.
 const CALLBACKS: usize = 32;
 
 impl Types {
-    /// Creates an empty collection.
-    pub fn new() -> Self {
+    /// Creates an empty collection, whose values are printed in lines of `columns`.
+    pub fn new(columns: Columns) -> Self {
         Self {
             by_id: HashMap::new(),
             by_name: HashMap::new(),
             engine: OnceLock::new(),
             sources: OnceLock::new(),
             depth: AtomicUsize::new(0),
+            columns,
         }
     }
 
@@ -50,6 +56,8 @@ impl Types {
         // By value, so that rhai does not write the entry back after `x[mask].to_string()`.
         engine.register_fn("to_string", |t: T| t.text());
         engine.register_fn("to_debug", |t: T| t.text());
+        let columns = Arc::clone(&self.columns);
+        engine.register_fn("print", move |t: T| columns().map_or_else(|| t.text(), |width| t.text_in(width)));
         let id = TypeId::of::<T>();
         self.by_name.insert(T::NAME, id);
         let handle = Handle {
@@ -221,11 +229,5 @@ impl Types {
         #[expect(deprecated, reason = "only to say that it may change, and the version is pinned")]
         // The name only shows when the pointer is printed.
         FnPtr::from_dyn_fn("native", Box::new(call)).map_or(Dynamic::UNIT, Dynamic::from)
-    }
-}
-
-impl Default for Types {
-    fn default() -> Self {
-        Self::new()
     }
 }

@@ -46,3 +46,12 @@ fn a_line_that_is_longer_than_the_terminal_can_be_edited_after_it_was_resized() 
     terminal.enter(" wide.len()");
     terminal.wait_for("12");
 }
+
+#[test]
+fn a_printed_table_fits_the_terminal() {
+    let terminal = Setup::default().size(30, 60).start(&[]);
+    terminal.ready();
+    terminal
+        .enter("let row = #{}; for i in 0..14 { row[`column_${i}`] = i; } print(table::from_rows([row]))");
+    terminal.wait_for("5 of 14 columns; not shown: column_11");
+}
