@@ -552,3 +552,41 @@ fn characters_without_a_glyph_are_named_once() {
     assert!(ran.err.starts_with("warning: ") && ran.err.contains("U+10FFFD"), "{}", ran.err);
     assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
 }
+
+#[test]
+fn scripts_for_completion_are_accepted_by_bash() {
+    let folder = folder("", &[]);
+    let bash = spectral(folder.path(), &["completions", "bash"], "");
+    assert_eq!((bash.code, bash.err.as_str()), (Some(0), ""));
+    std::fs::write(folder.path().join("complete.bash"), &bash.out).unwrap();
+    // Commands that begin with `ch`, and the function that completes `spectral`.
+    let asked =
+        "source complete.bash; COMP_WORDS=(spectral ch); COMP_CWORD=1; _spectral spectral ch spectral;
+        echo ${COMPREPLY[@]}; complete -p spectral";
+    let told =
+        Command::new("bash").args(["--norc", "-c", asked]).current_dir(folder.path()).output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&told.stdout), String::from_utf8_lossy(&told.stderr));
+    assert!(out.starts_with("check checkpoint\ncomplete ") && out.contains("-F _spectral"), "{out}{err}");
+    for (shell, holds) in [("zsh", "#compdef spectral"), ("fish", "complete -c spectral")] {
+        let script = spectral(folder.path(), &["completions", shell], "");
+        assert!(script.out.contains(holds), "{}", script.out);
+    }
+}
+
+#[test]
+fn check_finds_scripts_that_import_themselves_by_way_of_others() {
+    let files = [("b.rhai", "fn f() { 1 }\nimport \"c\" as c;"), ("c.rhai", "import \"script\" as s;")];
+    let folder = folder("import \"b\" as b;", &files);
+    let told = spectral(folder.path(), &["check", "script.rhai"], "");
+    assert_eq!(told.code, Some(1));
+    let expected = "error: script.rhai: the script imports itself: line 1 of script.rhai imports b.rhai, \
+        line 2 of b.rhai imports c.rhai, line 1 of c.rhai imports it\n  --> c.rhai:1:8";
+    assert!(told.err.starts_with(expected), "{}", told.err);
+    // A function or a branch may never be called.
+    std::fs::write(
+        folder.path().join("c.rhai"),
+        "fn g() { import \"script\" as s; }\nif false { import \"b\" as b; }",
+    )
+    .unwrap();
+    assert_eq!(spectral(folder.path(), &["check", "script.rhai"], "").code, Some(0));
+}

@@ -1,9 +1,9 @@
 //! `spectral`: the command line with run, check, info, doctor, docs, examples, data, repl, jupyter, checkpoint,
-//! bench.
+//! bench, completions.
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use spectral::front;
 
 /// A scripting environment for research on diffusion transformers.
@@ -21,7 +21,7 @@ enum Command {
     /// Find mistakes in scripts without running them.
     Check {
         /// The scripts.
-        #[arg(required = true)]
+        #[arg(required = true, value_hint = clap::ValueHint::FilePath)]
         files: Vec<PathBuf>,
     },
     /// Show versions, devices and where libtorch was found.
@@ -68,6 +68,11 @@ enum Command {
     },
     /// Benchmark training, sampling and scripts on this machine; prints JSON lines.
     Bench(front::bench::Options),
+    /// Print a script that completes commands, options and files in a shell.
+    Completions {
+        /// The shell.
+        shell: front::completions::Shell,
+    },
 }
 
 #[derive(Subcommand)]
@@ -117,6 +122,7 @@ fn main() {
         },
         Command::Checkpoint { command } => front::checkpoint::checkpoint(&command),
         Command::Bench(options) => front::bench::bench(&options),
+        Command::Completions { shell } => front::completions::completions(shell, Cli::command()),
     });
     front::end(code)
 }

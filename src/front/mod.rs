@@ -1,7 +1,7 @@
 //! Command line, REPL and Jupyter kernel.
 //!
-//! - [`run`], [`check`], [`checkpoint`], [`info`], [`doctor`], [`docs`], [`examples`], [`fetch`], [`mod@bench`]:
-//!   the commands; each returns its exit code
+//! - [`run`], [`check`], [`checkpoint`], [`info`], [`doctor`], [`docs`], [`examples`], [`fetch`], [`mod@bench`],
+//!   [`mod@completions`]: the commands; each returns its exit code
 //! - [`repl`]: the REPL; [`jupyter`]: the Jupyter kernel
 //! - [`picture`]: images in a terminal; [`pager`]: long texts; [`export`]: values as
 //!   files
@@ -14,6 +14,7 @@ pub mod ask;
 pub mod bench;
 pub mod check;
 pub mod checkpoint;
+pub mod completions;
 pub mod docs;
 pub mod doctor;
 pub mod ending;

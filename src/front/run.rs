@@ -23,6 +23,7 @@ use crate::torch::{device, rng};
 #[derive(clap::Args)]
 pub struct Run {
     /// The script; `-` reads it from standard input.
+    #[arg(value_hint = clap::ValueHint::FilePath)]
     pub file: std::path::PathBuf,
     /// Make results bitwise reproducible on this machine; slower on CUDA.
     #[arg(long)]
