@@ -124,7 +124,7 @@ impl Changed {
         let call = || self.run.call(&[weight.clone().into_value()]);
         let given = without_autocast(weight.device(), || match self.part.flops() {
             None => call(),
-            Some(stated) => flops::instead(stated, call),
+            Some(stated) => flops::instead(|| stated, call),
         })?;
         like(&given, weight, false).map_err(|error| {
             let what = self.part.name().map_or_else(|| "part".to_string(), |name| format!("part `{name}`"));
