@@ -217,18 +217,17 @@ pub fn link(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
 #[derive(Debug)]
 pub struct Lock(#[allow(dead_code, reason = "held, not read")] fs::File);
 
-/// Takes a lock, or fails at once and names the process that holds it. The file remains after the lock is released.
+/// Takes a lock, or fails at once and names the process that holds it. The file remains after the lock is released, with
+/// its content; an empty one notes the process.
 pub fn lock(path: impl AsRef<Path>) -> Result<Lock> {
     let path = path.as_ref();
     match claim(path)? {
         Ok(lock) => Ok(lock),
         Err(mut file) => {
-            let mut owner = String::new();
-            let _ = file.read_to_string(&mut owner);
-            let owner = match owner.trim().parse::<u32>() {
-                Ok(process) if process == std::process::id() => "this program".to_string(),
-                Ok(process) => format!("process {process}"),
-                Err(_) => "another program".to_string(),
+            let owner = match owner(&mut file).ok().flatten() {
+                Some(process) if process == std::process::id() => "this program".to_string(),
+                Some(process) if process > 0 => format!("process {process}"),
+                _ => "another program".to_string(),
             };
             Err(Error::file(path, format!("{owner} is working in this folder"))
                 .hint("wait for it to end, or choose another folder"))
@@ -249,8 +248,13 @@ fn claim(path: &Path) -> Result<std::result::Result<Lock, fs::File>> {
     match file.try_lock() {
         Ok(()) => {
             let mut note = || -> std::io::Result<()> {
-                file.set_len(0)?;
-                writeln!(file, "{}", std::process::id())
+                // A file with other content, such as results that a lock protects, keeps it.
+                if owner(&mut file)?.is_some() {
+                    file.set_len(0)?;
+                    file.rewind()?;
+                    writeln!(file, "{OWNER}{}", std::process::id())?;
+                }
+                Ok(())
             };
             note().map_err(|e| failed(path, &e))?;
             Ok(Ok(Lock(file)))
@@ -258,6 +262,21 @@ fn claim(path: &Path) -> Result<std::result::Result<Lock, fs::File>> {
         Err(fs::TryLockError::WouldBlock) => Ok(Err(file)),
         Err(fs::TryLockError::Error(error)) => Err(failed(path, &error)),
     }
+}
+
+/// What a lock file says before the number of its process. It tells the note of a lock from a file that holds a number.
+const OWNER: &str = "locked by process ";
+
+/// Returns the process that a lock file names, 0 if the file is empty, or `None` if it holds something else.
+fn owner(file: &mut fs::File) -> std::io::Result<Option<u32>> {
+    let mut text = Vec::new();
+    file.rewind()?;
+    file.take(64).read_to_end(&mut text)?;
+    if text.is_empty() {
+        return Ok(Some(0));
+    }
+    let text = String::from_utf8_lossy(&text);
+    Ok(text.strip_prefix(OWNER).and_then(|rest| rest.strip_suffix('\n')?.parse().ok()))
 }
 
 /// Appends one line in a single synced write. First ends a line that an earlier crash left unfinished.
@@ -328,10 +347,11 @@ pub fn entries(path: impl AsRef<Path>) -> Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// Removes a file or an empty folder; fails if the folder is not empty.
+/// Removes a file, a link or an empty folder; fails if the folder is not empty. What a link points to stays.
 pub fn remove(path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
-    let removed = if path.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) };
+    let folder = path.is_dir() && !path.is_symlink();
+    let removed = if folder { fs::remove_dir(path) } else { fs::remove_file(path) };
     removed.map_err(|e| failed(path, &e))
 }
 
@@ -469,6 +489,38 @@ mod tests {
         assert!(error.message().ends_with("this program is working in this folder"), "{error}");
         drop(held);
         lock(&path).unwrap();
+    }
+
+    #[test]
+    fn a_locked_file_keeps_its_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("results.csv");
+        for content in ["a,b\n1,2\n", "42\n", "locked by process x\n"] {
+            write(&path, content).unwrap();
+            let held = lock(&path).unwrap();
+            let error = lock(&path).unwrap_err();
+            assert!(error.message().ends_with("another program is working in this folder"), "{error}");
+            drop(held);
+            assert!(try_lock(&path).unwrap().is_some() && claim::try_claim(&path).unwrap().is_some());
+            assert_eq!(read_text(&path).unwrap(), content);
+        }
+        write(&path, "locked by process 123456789\n").unwrap();
+        drop(lock(&path).unwrap());
+        assert_eq!(read_text(&path).unwrap(), format!("locked by process {}\n", std::process::id()));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_removed_link_leaves_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        write(at("real/kept"), "").unwrap();
+        std::os::unix::fs::symlink("real", at("link")).unwrap();
+        std::os::unix::fs::symlink("nowhere", at("dangling")).unwrap();
+        remove(at("link")).unwrap();
+        remove(at("dangling")).unwrap();
+        assert_eq!(list(folder.path()).unwrap(), ["real"]);
+        assert!(remove(at("real")).unwrap_err().message().ends_with("the folder is not empty"));
     }
 
     #[test]

@@ -150,7 +150,7 @@ pub mod folders {
         /// ```
         fn join(parts: Vec<String>) -> String { Ok(files::join(&parts)) }
 
-        /// Removes one file or an empty folder.
+        /// Removes one file, one link or an empty folder.
         ///
         /// ```rhai
         /// files::write_text("old.txt", "");
@@ -167,7 +167,8 @@ pub mod locks {
         /// Acquires an exclusive lock on a file, or fails at once if it is held.
         ///
         /// The lock is released when the value is dropped, and when the program ends for any reason. The file
-        /// itself stays. `train::fit` holds a lock in its folder, `sweep::run` one for each point that it works on.
+        /// itself stays, with its content; one that is new or empty notes the process. `train::fit` holds a lock in
+        /// its folder, `sweep::run` one for each point that it works on.
         ///
         /// ```rhai
         /// let held = files::lock("runs/mine/lock");
