@@ -210,8 +210,11 @@ pub mod transform {
 
         /// Returns a table with renamed columns, given as a map from old to new names.
         ///
+        /// All are renamed at once, so that two columns can exchange their names.
+        ///
         /// ```rhai
         /// assert_eq(table::empty(["a", "b"]).rename(#{ a: "x" }).columns, ["x", "b"]);
+        /// assert_eq(table::empty(["a", "b"]).rename(#{ a: "b", b: "a" }).columns, ["b", "a"]);
         /// ```
         fn rename(table: Table, names: Map) -> Table { table.rename(&names) }
 

@@ -78,6 +78,8 @@ impl Data {
     fn push(&mut self, mut row: Map) -> Result<()> {
         if self.columns.is_empty() {
             self.columns = row.keys().cloned().collect();
+            // Rows may be left without any column.
+            self.rows.iter_mut().for_each(|cells| cells.resize(self.columns.len(), Value::Unit));
         }
         for name in row.keys() {
             self.index(name)?;
@@ -247,15 +249,15 @@ impl Table {
         self.select(&rest)
     }
 
-    /// Returns the table with renamed columns; `names` maps old names to new ones.
+    /// Returns the table with renamed columns; `names` maps names of this table to new ones, all at once.
     pub fn rename(&self, names: &Map) -> Result<Self> {
-        let mut data = self.data();
+        let data = self.data();
+        let mut columns = data.columns.clone();
         for (old, new) in names {
             let Value::Str(new) = new else { return Err(new.mismatch("a new name for the column")) };
-            let at = data.index(old)?;
-            data.columns[at] = new.clone();
+            columns[data.index(old)?] = new.clone();
         }
-        let table = Self::new(data.columns)?;
+        let table = Self::new(columns)?;
         table.lock().rows = data.rows;
         Ok(table)
     }
@@ -281,9 +283,15 @@ impl Table {
         }
         let mut rows = Vec::with_capacity(left.rows.len());
         for row in left.rows {
-            let wanted = key(&row, &left_keys);
-            let matching = others.get(&wanted).map_or(&[][..], Vec::as_slice);
-            ensure!(matching.len() < 2, "several rows of the other table match {wanted:?}");
+            let matching = others.get(&key(&row, &left_keys)).map_or(&[][..], Vec::as_slice);
+            if matching.len() > 1 {
+                let cells = on.iter().zip(&left_keys);
+                let cells = cells.map(|(name, &i)| format!("`{}` {}", name.as_ref(), show::plain(&row[i])));
+                let cells = cells.collect::<Vec<_>>().join(" and ");
+                let text = format!("{} rows of the other table have {cells}, expected one", matching.len());
+                return Err(Error::argument(text)
+                    .hint("join by more columns, or average its rows first: `other.group(..)`"));
+            }
             let found = matching.first();
             let added = extra.iter().map(|&i| found.map_or(Value::Unit, |r| r[i].clone()));
             rows.push(row.iter().cloned().chain(added).collect());
@@ -323,8 +331,8 @@ pub(crate) fn number(value: &Value) -> Option<f64> {
 pub(crate) fn key(value: &Value) -> String {
     let list = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>().join(", ");
     match value {
-        // Larger integers are not exact as floats, and two of them may round to the same one.
-        Value::Int(i) if i.unsigned_abs() <= 1 << 53 => format!("{:?}", *i as f64),
+        // A float that is a whole number has the key of its integer, which is exact.
+        Value::Float(x) if x.fract() == 0.0 && (-WHOLE..WHOLE).contains(x) => (*x as i64).to_string(),
         Value::Int(i) => i.to_string(),
         Value::List(items) => format!("[{}]", list(&mut items.iter().map(key))),
         Value::Map(map) => {
@@ -343,12 +351,28 @@ pub(crate) fn key(value: &Value) -> String {
     }
 }
 
+/// The first float above all integers, 2^63.
+const WHOLE: f64 = 9_223_372_036_854_775_808.0;
+
+/// Compares an integer with a float without rounding; NaN is the largest.
+fn order_of(i: i64, x: f64) -> std::cmp::Ordering {
+    match x {
+        x if x.is_nan() || x >= WHOLE => std::cmp::Ordering::Less,
+        x if x < -WHOLE => std::cmp::Ordering::Greater,
+        x => i.cmp(&(x.floor() as i64)).then_with(|| 0f64.total_cmp(&(x - x.floor()))),
+    }
+}
+
 fn order(a: &Value, b: &Value) -> std::cmp::Ordering {
-    if let (Value::Int(a), Value::Int(b)) = (a, b) {
-        return a.cmp(b);
+    match (a, b) {
+        (Value::Int(a), Value::Int(b)) => return a.cmp(b),
+        (Value::Int(i), Value::Float(x)) => return order_of(*i, *x),
+        (Value::Float(x), Value::Int(i)) => return order_of(*i, *x).reverse(),
+        _ => {}
     }
     match (number(a), number(b)) {
-        (Some(x), Some(y)) => x.total_cmp(&y),
+        // Both zeros are equal to the integer 0, and so to each other.
+        (Some(x), Some(y)) => (x + 0.0).total_cmp(&(y + 0.0)),
         (Some(_), None) => std::cmp::Ordering::Less,
         (None, Some(_)) => std::cmp::Ordering::Greater,
         (None, None) => show::plain(a).cmp(&show::plain(b)),
@@ -375,6 +399,86 @@ mod tests {
         }
         other.push(map(&[("t", table.into_value())])).unwrap();
         assert!(other.to_text().contains("0.25"));
+    }
+
+    #[test]
+    fn columns_are_renamed_all_at_once() {
+        let names = |new: &[(&str, &str)]| {
+            let names: Vec<_> = new.iter().map(|(a, b)| (*a, Value::Str(b.to_string()))).collect();
+            sample().rename(&map(&names))
+        };
+        assert_eq!(names(&[("a", "b"), ("b", "c")]).unwrap().columns(), ["b", "c"]);
+        let swapped = names(&[("a", "b"), ("b", "a")]).unwrap();
+        assert_eq!(swapped.columns(), ["b", "a"]);
+        assert_eq!(format!("{:?}", swapped.column("b").unwrap()), "[2, 1, 2]");
+        assert!(names(&[("a", "b")]).unwrap_err().message().contains("`b` is named twice"));
+        assert!(names(&[("c", "d")]).unwrap_err().message().contains("no column `c`"));
+    }
+
+    #[test]
+    fn rows_without_columns_get_those_of_the_next_row() {
+        let dropped = sample().drop(&["a", "b"]).unwrap();
+        let empty = Table::default();
+        empty.push(Map::new()).unwrap();
+        for (table, before) in [(dropped, 3), (empty, 1)] {
+            let kept = table.data();
+            assert_eq!((table.len(), table.to_text().as_str()), (before, "an empty table"));
+            table.to_markdown();
+            table.to_csv().unwrap();
+            table.push(map(&[("y", Value::Int(1))])).unwrap();
+            let mut cells = vec![Value::Unit; before];
+            cells.push(Value::Int(1));
+            assert_eq!(format!("{:?}", table.column("y").unwrap()), format!("{cells:?}"));
+            assert!(table.to_text().contains('y') && kept.columns.is_empty());
+        }
+    }
+
+    #[test]
+    fn equal_numbers_are_one_group_and_large_ones_are_ordered_exactly() {
+        let same = |a: Value, b: Value| key(&a) == key(&b);
+        assert!(same(Value::Float(0.0), Value::Float(-0.0)) && same(Value::Int(0), Value::Float(-0.0)));
+        assert!(same(Value::Int(9_007_199_254_740_994), Value::Float(9_007_199_254_740_994.0)));
+        assert!(!same(Value::Int(9_007_199_254_740_993), Value::Float(9_007_199_254_740_992.0)));
+        assert!(
+            !same(Value::Int(i64::MAX), Value::Float(WHOLE)) && !same(Value::Int(1), Value::Str("1".into()))
+        );
+        assert!(same(Value::Int(i64::MIN), Value::Float(-WHOLE)));
+        let (less, equal) = (std::cmp::Ordering::Less, std::cmp::Ordering::Equal);
+        let exact = 1_i64 << 53;
+        let rising = [
+            Value::Float(f64::NEG_INFINITY),
+            Value::Int(i64::MIN),
+            Value::Float(-1.5),
+            Value::Int(-1),
+            Value::Float(-0.5),
+            Value::Int(0),
+            Value::Float(0.5),
+            Value::Int(exact),
+            Value::Int(exact + 1),
+            Value::Float(exact as f64 + 2.0),
+            Value::Int(exact + 3),
+            Value::Int(i64::MAX),
+            Value::Float(WHOLE),
+        ];
+        for (i, a) in rising.iter().enumerate() {
+            assert_eq!(order(a, a), equal);
+            for b in &rising[i + 1..] {
+                assert_eq!((order(a, b), order(b, a)), (less, less.reverse()), "{a:?} {b:?}");
+            }
+        }
+        for zero in [Value::Float(0.0), Value::Float(-0.0)] {
+            assert_eq!((order(&Value::Int(0), &zero), order(&zero, &Value::Float(-0.0))), (equal, equal));
+        }
+    }
+
+    #[test]
+    fn a_join_names_the_cells_that_match_several_rows() {
+        let rows = |rows: &[(i64, &str)]| {
+            let row = |(a, b): &(i64, &str)| map(&[("a", Value::Int(*a)), ("b", Value::Str(b.to_string()))]);
+            Table::from_rows(rows.iter().map(row).collect(), &FromRowsOptions::default()).unwrap()
+        };
+        let error = rows(&[(2, "x")]).join(&rows(&[(2, "x"), (2, "x")]), &["a", "b"]).unwrap_err();
+        assert_eq!(error.message(), "2 rows of the other table have `a` 2 and `b` x, expected one");
     }
 
     fn sample() -> Table {
