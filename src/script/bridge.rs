@@ -150,6 +150,12 @@ pub fn guarded<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
     })
 }
 
+/// Returns the text of a handle, or that it cannot be shown. rhai asks for it in a call of its own, which must neither
+/// panic, since that would end the process, nor fail, since that would print the name of the type instead.
+pub fn shown(name: &str, text: impl FnOnce() -> String) -> String {
+    guarded(|| Ok(text())).unwrap_or_else(|error| format!("<{name}: {}>", error.message()))
+}
+
 /// Returns the first line of a panic's message.
 pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     let text =

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use rhai::{AST, Array, Dynamic, Engine, FnPtr, INT};
 
 use super::source::Sources;
-use super::{code, failure};
+use super::{bridge, code, failure};
 use crate::declare::{Function, IntoValue, Map, Object, Scripted, Value};
 use crate::error::Result;
 
@@ -54,10 +54,12 @@ impl Types {
     pub fn add<T: Scripted + IntoValue>(&mut self, engine: &mut Engine) {
         engine.register_type_with_name::<T>(T::NAME);
         // By value, so that rhai does not write the entry back after `x[mask].to_string()`.
-        engine.register_fn("to_string", |t: T| t.text());
-        engine.register_fn("to_debug", |t: T| t.text());
+        engine.register_fn("to_string", |t: T| bridge::shown(T::NAME, || t.text()));
+        engine.register_fn("to_debug", |t: T| bridge::shown(T::NAME, || t.text()));
         let columns = Arc::clone(&self.columns);
-        engine.register_fn("print", move |t: T| columns().map_or_else(|| t.text(), |width| t.text_in(width)));
+        engine.register_fn("print", move |t: T| {
+            bridge::shown(T::NAME, || columns().map_or_else(|| t.text(), |width| t.text_in(width)))
+        });
         let id = TypeId::of::<T>();
         self.by_name.insert(T::NAME, id);
         let handle = Handle {
@@ -229,5 +231,28 @@ impl Types {
         #[expect(deprecated, reason = "only to say that it may change, and the version is pinned")]
         // The name only shows when the pointer is printed.
         FnPtr::from_dyn_fn("native", Box::new(call)).map_or(Dynamic::UNIT, Dynamic::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::declare::Display;
+
+    #[derive(Clone)]
+    struct Torn;
+
+    crate::scripted!(Torn, "torn", |_| -> Display { panic!("torn apart") });
+
+    #[test]
+    fn a_value_that_cannot_be_shown_does_not_end_the_process() {
+        let mut engine = Engine::new();
+        Types::new(Arc::new(|| None)).add::<Torn>(&mut engine);
+        let mut scope = rhai::Scope::new();
+        scope.push("x", Torn);
+        for code in ["`${x}`", "x.to_string()", "[x].to_string()", "\"\" + x"] {
+            let text = engine.eval_with_scope::<String>(&mut scope, code).unwrap();
+            assert!(text.contains("<torn: internal error in spectral: torn apart>"), "{text}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use super::highlight::highlighted;
 use crate::declare::{Display, Map, Value};
 use crate::document::{Block, Document, Line, Role};
+use crate::script::bridge;
 use crate::table::{FromRowsOptions, Table};
 use crate::text::{shortened, width as columns};
 
@@ -21,13 +22,23 @@ const LINES: usize = 20;
 /// Formats a value as text in lines of at most `width` columns; other representations are not created, since
 /// drawing a figure takes long.
 pub fn display(value: &Value, width: usize) -> Display {
-    Display::text(document(value, width).to_text(Some(width.max(LEAST))))
+    let name = match value {
+        Value::Object(object) => object.type_name(),
+        _ => "value",
+    };
+    Display::text(bridge::shown(name, || document(value, width).to_text(Some(width.max(LEAST)))))
 }
 
 /// Returns a value in all representations that a front end can show.
 pub fn display_rich(value: &Value, width: usize) -> Display {
     match value {
-        Value::Object(object) => Display { text: display(value, width).text, ..object.display() },
+        Value::Object(object) => {
+            let text = display(value, width).text;
+            match bridge::guarded(|| Ok(object.display())) {
+                Ok(rich) => Display { text, ..rich },
+                Err(_) => Display::text(text),
+            }
+        }
         other => display(other, width),
     }
 }
