@@ -60,8 +60,8 @@ pub fn find(path: &Path) -> Result<Found> {
         }
     }
     let Search { litter, deep, others, .. } = search;
-    if classes.len() > 1 && deep.len() > 1 && classes.iter().all(|(name, _)| SPLITS.contains(&name.as_str()))
-    {
+    let is_split = |name: &str| SPLITS.iter().any(|split| split.eq_ignore_ascii_case(name));
+    if classes.len() > 1 && classes.iter().all(|(name, _)| is_split(name)) {
         let first = path.join(&classes[0].0);
         return Err(Error::file(path, format!("expected classes, found splits: {}", some(&names(&classes))))
             .hint(format!("open one of them, such as {}", first.display())));
@@ -307,6 +307,11 @@ mod tests {
         let error = find(folder(&["train/a/0.png", "val/a/0.png"]).path()).unwrap_err();
         assert!(error.message().ends_with("expected classes, found splits: `train`, `val`"), "{error}");
         assert!(error.hint_text().unwrap().ends_with("train"), "{error}");
+        for splits in [["flat/train/0.png", "flat/val/0.png"], ["flat/Train/0.png", "flat/TEST/0.png"]] {
+            let error = find(&folder(&splits).path().join("flat")).unwrap_err();
+            assert!(error.message().contains("expected classes, found splits"), "{error}");
+        }
+        assert_eq!(classes(&["train/0.png", "bus/0.png"]).0, ["bus", "train"]);
     }
 
     #[cfg(unix)]

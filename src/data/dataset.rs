@@ -249,7 +249,8 @@ pub(crate) fn check_labels(labels: &Tensor, count: i64) -> Result<Tensor> {
         return Err(Error::argument(format!("expected integer labels, found {}", labels.dtype().name()))
             .hint("`.to(\"int64\")` converts them"));
     }
-    let labels = labels.to_device(Device::Cpu)?.to_dtype(DType::Int64)?.contiguous()?;
+    // A copy, so that the caller may change theirs.
+    let labels = labels.to_device(Device::Cpu)?.to_dtype(DType::Int64)?.copy()?.contiguous()?;
     let smallest = labels.amin(&[], false)?.item_i64()?;
     ensure!(smallest >= 0, "expected labels from 0 up, found {smallest}");
     Ok(labels)
@@ -289,11 +290,7 @@ pub(crate) fn from_tensors(
     if class_names.is_empty() {
         pixels::check(images)?;
         let labels = check_labels(labels, images.size(0)?)?;
-        let classes = match options.classes {
-            Some(classes) => classes,
-            None => labels.amax(&[], false)?.item_i64()? + 1,
-        };
-        class_names = (0..classes).map(|i| i.to_string()).collect();
+        class_names = super::labels::class_names(&labels, options.classes)?;
     }
     Dataset::new(images, labels, &options.name, &options.split, class_names)
 }
@@ -335,6 +332,15 @@ mod tests {
     }
 
     #[test]
+    fn labels_are_those_of_the_set() {
+        let images = Tensor::from_u8(&[0, 0], &[2, 1, 1, 1]).unwrap();
+        let labels = Tensor::from_i64(&[1, 0], &[2]).unwrap();
+        let set = from_tensors(&images, &labels, &FromTensorsOptions::default()).unwrap();
+        labels.fill_(7.0).unwrap();
+        assert_eq!(set.labels().to_i64().unwrap(), [1, 0]);
+    }
+
+    #[test]
     fn wrong_labels_are_refused() {
         let images = Tensor::from_u8(&[0, 0], &[2, 1, 1, 1]).unwrap();
         let make = |labels: &Tensor, classes| {
@@ -344,6 +350,9 @@ mod tests {
         let labels = Tensor::from_i64(&[0, 7], &[2]).unwrap();
         assert_eq!(make(&labels, Some(3)), "expected labels from 0 to 2, found 7");
         assert!(make(&Tensor::from_i64(&[-1, 0], &[2]).unwrap(), None).contains("found -1"));
+        let huge = Tensor::from_i64(&[0, i64::MAX], &[2]).unwrap();
+        assert_eq!(make(&huge, None), format!("expected labels from 0 to 999999, found {}", i64::MAX));
+        assert_eq!(make(&huge, Some(3)), format!("expected labels from 0 to 2, found {}", i64::MAX));
         assert!(make(&Tensor::from_i64(&[0], &[1]).unwrap(), None).contains("expected 2 labels"));
         assert!(make(&Tensor::from_f32(&[0.0, 1.0], &[2]).unwrap(), None).contains("found float32"));
     }

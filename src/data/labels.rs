@@ -28,6 +28,22 @@ pub fn in_file<'a>(
     }
 }
 
+/// Most classes of a data set.
+pub const CLASSES: i64 = 1_000_000;
+
+/// Returns the numbers of the classes as names: of as many as given, or up to the largest of the labels `[N]`, which must
+/// not be so large that their names take the memory.
+pub fn class_names(labels: &Tensor, classes: Option<i64>) -> Result<Vec<String>> {
+    let largest = if labels.count() > 0 { labels.amax(&[], false)?.item_i64()? } else { 0 };
+    if classes.is_none() && largest >= CLASSES {
+        let text = format!("expected labels from 0 to {}, found {largest}", CLASSES - 1);
+        return Err(Error::argument(text).hint(
+            "labels are numbers of classes, which are counted from 0: number them anew if they are not",
+        ));
+    }
+    Ok((0..classes.unwrap_or_else(|| largest.max(0) + 1)).map(|i| i.to_string()).collect())
+}
+
 /// Returns how labels with a second dimension of this size become numbers of classes.
 pub fn advice(columns: i64) -> &'static str {
     match columns {

@@ -59,8 +59,7 @@ pub(crate) fn latents(path: &Path, options: &LatentsOptions) -> Result<Dataset> 
     let load = |name: &str| Ok(loaded.tensors.get(name).cloned());
     let labels = labels::in_file(options.labels.as_deref(), "labels", count, names(), load)
         .map_err(|e| e.in_file(path))?;
-    let largest = if labels.count() > 0 { labels.amax(&[], false)?.item_i64()? } else { 0 };
-    let classes = options.classes.unwrap_or(largest + 1);
+    let class_names = labels::class_names(&labels, options.classes).map_err(|e| e.in_file(path))?;
     let scale = match &options.stats {
         None => Scale::of_all(options.scale, options.shift),
         Some(_) if options.shift != 0.0 => {
@@ -75,7 +74,6 @@ pub(crate) fn latents(path: &Path, options: &LatentsOptions) -> Result<Dataset> 
     let scaled = scale.apply(&latents.to_dtype(DType::Float32)?).map_err(|e| e.in_file(path))?;
     pixels::check(&scaled).map_err(|e| e.in_file(path))?;
     let stem = path.file_stem().map_or("latents".to_string(), |s| s.to_string_lossy().into_owned());
-    let class_names = (0..classes).map(|i| i.to_string()).collect();
     let name = options.name.as_deref().unwrap_or(&stem);
     Dataset::of_store(Store::Tensor(scaled), &labels, name, &options.split, class_names)
         .map_err(|e| e.in_file(path))

@@ -8,7 +8,7 @@ use super::store::{MEMORY, Store};
 use crate::declare::{Choice, Options};
 use crate::error::{Error, Result, list};
 use crate::torch::io::{Rows, TensorFile};
-use crate::torch::{DType, Device};
+use crate::torch::{DType, Device, Tensor};
 
 /// Order of the dimensions of images in a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
@@ -32,7 +32,8 @@ pub struct NpzOptions {
     /// Order of the dimensions: "nhwc" or "nchw".
     pub layout: Layout,
     /// Whether to keep all images in memory. By default, up to 1 GiB of images is kept; larger files are read on
-    /// demand. In a compressed file that is fast in order only.
+    /// demand. In a compressed file that is fast in order only. The file's checksum is verified when all images have
+    /// been read, those on demand in order, as for statistics.
     pub in_memory: Option<bool>,
     /// Name of the data set, recorded with every result; by default the file name.
     pub name: Option<String>,
@@ -57,18 +58,23 @@ pub(crate) fn npz(path: &Path, options: &NpzOptions) -> Result<Dataset> {
     check_images(&options.images, &about.shape, about.dtype, options.layout).map_err(|e| e.in_file(path))?;
     let count = about.shape[0];
     let bytes: i64 = about.shape.iter().product();
-    let rows = Store::of_rows(Rows::open(path, &options.images)?, options.layout);
-    let store = match options.in_memory.unwrap_or(bytes <= MEMORY) {
-        true => Store::Tensor(rows.load()?),
-        false => rows,
-    };
     let names: Vec<String> = file.tensors.keys().cloned().collect();
-    let load = |array: &str| Ok(file.load(|name| name == array, Device::Cpu)?.tensors.remove(array));
+    let mut load = |array: &str| Ok(file.load(|name| name == array, Device::Cpu)?.tensors.remove(array));
+    let store = match options.in_memory.unwrap_or(bytes <= MEMORY) {
+        true => {
+            let images: Option<Tensor> = load(&options.images)?;
+            let images = images.ok_or_else(|| Error::internal("an array of the file is gone"))?;
+            Store::Tensor(match options.layout {
+                Layout::Nhwc => images.permute(&[0, 3, 1, 2])?.contiguous()?,
+                Layout::Nchw => images.contiguous()?,
+            })
+        }
+        false => Store::of_rows(Rows::open(path, &options.images)?, options.layout),
+    };
     let arrays = names.iter().map(String::as_str);
     let labels = labels::in_file(options.labels.as_deref(), "arr_1", count, arrays, load)
         .map_err(|e| e.in_file(path))?;
-    let largest = if labels.count() > 0 { labels.amax(&[], false)?.item_i64()? } else { 0 };
-    let class_names = (0..=largest.clamp(0, 1_000_000)).map(|i| i.to_string()).collect();
+    let class_names = labels::class_names(&labels, None).map_err(|e| e.in_file(path))?;
     let stem = path.file_stem().map_or("images".to_string(), |s| s.to_string_lossy().into_owned());
     let name = options.name.as_deref().unwrap_or(&stem);
     Dataset::of_store(store, &labels, name, &options.split, class_names).map_err(|e| e.in_file(path))
@@ -115,7 +121,6 @@ fn check_images(name: &str, shape: &[i64], dtype: DType, layout: Layout) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::torch::Tensor;
     use std::collections::BTreeMap;
     use std::path::PathBuf;
 
@@ -152,6 +157,30 @@ mod tests {
         }
         assert_eq!(kept.stored().content_hash().unwrap(), read.stored().content_hash().unwrap());
         assert_eq!((kept.stored().bytes(), read.stored().bytes()), (360, 0));
+    }
+
+    #[test]
+    fn damaged_images_are_refused_when_all_have_been_read() {
+        let (_place, path) = file(&[("arr_0", bytes(&[6, 4, 5, 3]))]);
+        let mut content = std::fs::read(&path).unwrap();
+        content[300] ^= 1;
+        std::fs::write(&path, content).unwrap();
+        let open = |in_memory| npz(&path, &NpzOptions { in_memory: Some(in_memory), ..Default::default() });
+        assert!(open(true).unwrap_err().message().contains("invalid checksum"));
+        let set = open(false).unwrap();
+        assert!(set.take(3).unwrap().images().is_ok());
+        assert!(set.stored().content_hash().unwrap_err().message().contains("invalid checksum"));
+    }
+
+    #[test]
+    fn labels_too_large_for_classes_are_refused() {
+        for largest in [1_000_000, 20_000_000_000, i64::MAX] {
+            let labels = Tensor::from_i64(&[0, largest], &[2]).unwrap();
+            let (_place, path) = file(&[("arr_0", bytes(&[2, 4, 5, 3])), ("arr_1", labels)]);
+            let error = npz(&path, &NpzOptions::default()).unwrap_err();
+            let text = format!("expected labels from 0 to 999999, found {largest}");
+            assert!(error.message().ends_with(&text), "{error}");
+        }
     }
 
     #[test]

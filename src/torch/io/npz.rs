@@ -6,6 +6,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use flate2::Crc;
 use flate2::read::DeflateDecoder;
 use zip::read::ZipFile;
 use zip::write::FileOptions;
@@ -174,7 +175,8 @@ impl<R: Read> Read for Counted<'_, R> {
 /// An array of an npz file whose rows are read on demand, so that it never is in memory as a whole.
 ///
 /// Stored arrays are read at any position; a deflated one is decompressed from its first byte whenever an earlier row
-/// than the last one is read.
+/// than the last one is read. The checksum covers the whole array: it is compared when the rows have been read in order,
+/// from the first to the last.
 #[derive(Debug)]
 pub struct Rows {
     path: PathBuf,
@@ -185,6 +187,33 @@ pub struct Rows {
     start: u64,
     deflated: bool,
     open: Mutex<Option<Open>>,
+    /// Bytes before the elements, which the checksum covers too.
+    head: Vec<u8>,
+    checksum: u32,
+    summed: Mutex<Option<Summed>>,
+}
+
+/// Checksum of the first rows of an array.
+#[derive(Debug)]
+struct Summed {
+    crc: Crc,
+    rows: i64,
+}
+
+/// Reader that adds the bytes to a checksum.
+struct Summing<'a, R> {
+    reader: &'a mut R,
+    crc: Option<&'a mut Crc>,
+}
+
+impl<R: Read> Read for Summing<'_, R> {
+    fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.reader.read(to)?;
+        if let Some(crc) = &mut self.crc {
+            crc.update(&to[..count]);
+        }
+        Ok(count)
+    }
 }
 
 /// Stream of a deflated array.
@@ -212,10 +241,13 @@ impl Rows {
         if !array.header.is_plain() || array.header.shape.is_empty() {
             return Err(of_array(
                 Error::argument("expected rows of little-endian numbers in C order")
-                    .hint("`tensor::load(path)` reads the whole array"),
+                    .hint("read the whole array: with `in_memory: true`, or `tensor::load(path)`"),
             ));
         }
-        let file = npz.zip.by_index(array.entry).map_err(|e| of_array(unreadable("it", &e)))?;
+        let mut file = npz.zip.by_index(array.entry).map_err(|e| of_array(unreadable("it", &e)))?;
+        let mut head = Vec::new();
+        let read = file.by_ref().take(array.start).read_to_end(&mut head);
+        read.map_err(|e| of_array(unreadable("it", &e)))?;
         Ok(Self {
             path: path.to_path_buf(),
             name: name.to_string(),
@@ -224,6 +256,9 @@ impl Rows {
             header: array.header,
             start: array.start,
             open: Mutex::new(None),
+            head,
+            checksum: file.crc32(),
+            summed: Mutex::new(None),
         })
     }
 
@@ -245,10 +280,35 @@ impl Rows {
             "expected some of {rows} rows, found {first} to {}",
             first + count
         );
-        self.part(first, count).map_err(|e| e.context(format!("array `{}`", self.name)).in_file(&self.path))
+        self.checked(first, count)
+            .map_err(|e| e.context(format!("array `{}`", self.name)).in_file(&self.path))
     }
 
-    fn part(&self, first: i64, count: i64) -> Result<Tensor> {
+    /// Reads rows, and compares the checksum if they end a pass over all rows in order.
+    fn checked(&self, first: i64, count: i64) -> Result<Tensor> {
+        let kept = || self.summed.lock().unwrap_or_else(PoisonError::into_inner);
+        let follows = |summed: &mut Summed| first > 0 && summed.rows == first;
+        let mut summed = match first {
+            0 => Some(Summed { crc: Crc::new(), rows: 0 }),
+            _ => kept().take_if(follows),
+        };
+        if let (0, Some(summed)) = (first, &mut summed) {
+            summed.crc.update(&self.head);
+        }
+        let tensor = self.part(first, count, summed.as_mut().map(|summed| &mut summed.crc))?;
+        let Some(mut summed) = summed else { return Ok(tensor) };
+        summed.rows += count;
+        if summed.rows == self.header.shape[0] {
+            return match summed.crc.sum() == self.checksum {
+                true => Ok(tensor),
+                false => Err(unreadable("it", &"invalid checksum")),
+            };
+        }
+        *kept() = Some(summed);
+        Ok(tensor)
+    }
+
+    fn part(&self, first: i64, count: i64, crc: Option<&mut Crc>) -> Result<Tensor> {
         let failed = |e: std::io::Error| unreadable("it", &e);
         let mut shape = self.header.shape.clone();
         let row = self.header.bytes()? / shape[0].max(1) as u64;
@@ -258,6 +318,7 @@ impl Rows {
         if !self.deflated {
             let mut file = file()?;
             at(&mut file, self.place.0 + self.start + first as u64 * row)?;
+            let mut file = Summing { reader: &mut file, crc };
             return self.header.element.read(&mut file, &shape)?.map_err(failed);
         }
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -272,7 +333,8 @@ impl Rows {
             }
         };
         skip(&mut stream.stream, (first - stream.rows) as u64 * row).map_err(failed)?;
-        let tensor = self.header.element.read(&mut stream.stream, &shape)?.map_err(failed)?;
+        let mut summing = Summing { reader: &mut stream.stream, crc };
+        let tensor = self.header.element.read(&mut summing, &shape)?.map_err(failed)?;
         stream.rows = first + count;
         *open = Some(stream);
         Ok(tensor)
@@ -495,6 +557,33 @@ mod tests {
         let mut changed = whole.clone();
         changed[300] ^= 1;
         assert!(refused(&changed).message().contains("array `arr_0`: it cannot be read: invalid checksum"));
+    }
+
+    #[test]
+    fn rows_read_in_order_are_compared_with_the_checksum() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, packed) = (folder.path().join("a.npz"), folder.path().join("b.npz"));
+        let images = counting(&[40, 2, 2, 3]);
+        save_npz(&path, &BTreeMap::from([("arr_0".to_string(), images.clone())])).unwrap();
+        deflated(&packed, &[("arr_0", &images)]);
+        for path in [&path, &packed] {
+            let rows = Rows::open(path, "arr_0").unwrap();
+            for parts in
+                [&[(0, 40)][..], &[(0, 10), (10, 25), (3, 2), (35, 5)], &[(0, 20), (0, 30), (30, 10)]]
+            {
+                parts.iter().for_each(|(first, count)| assert!(rows.read(*first, *count).is_ok()));
+            }
+        }
+        let mut changed = std::fs::read(&path).unwrap();
+        changed[300] ^= 1;
+        std::fs::write(&path, changed).unwrap();
+        let rows = Rows::open(&path, "arr_0").unwrap();
+        for start in [0, 10, 20, 30] {
+            let read = rows.read(start, 10);
+            assert_eq!(read.is_ok(), start < 30);
+            let told = "array `arr_0`: it cannot be read: invalid checksum";
+            assert!(read.is_ok() || read.unwrap_err().message().contains(told));
+        }
     }
 
     #[test]
