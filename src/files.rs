@@ -172,6 +172,21 @@ pub fn check_extension(path: &Path, own: &[&str]) -> Result<()> {
         .hint(format!("name it {}", path.with_extension(own[0]).display())))
 }
 
+/// Returns an error unless a file can be written at a path, for long work whose result goes there. Creates missing
+/// folders.
+pub fn check_writable(path: &Path) -> Result<()> {
+    let (_, target) = way(path).map_err(|e| failed(path, &e))?;
+    if target.is_dir() {
+        return Err(Error::file(path, "is a folder, not a file"));
+    }
+    if target.exists() {
+        return fs::OpenOptions::new().write(true).open(&target).map(|_| ()).map_err(|e| failed(path, &e));
+    }
+    make_dir(parent(&target))?;
+    let made = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(parent(&target));
+    made.map(|_| ()).map_err(|e| failed(path, &e))
+}
+
 /// Syncs a folder, so that its names are as durable as the contents of the files.
 fn sync_dir(folder: &Path) -> std::io::Result<()> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };

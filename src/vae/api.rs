@@ -59,7 +59,9 @@ pub mod methods {
         ///
         /// Z is `config.latent_channels`, and h and w are H and W divided by `factor`, which must divide both. The
         /// latents are the encoder's means, or with `sample` draws from its normal distributions, minus
-        /// `config.shift_factor`, times `config.scaling_factor`, or normalized by channel. Images are encoded a few at a time, without gradients; Ctrl-C stops it.
+        /// `config.shift_factor`, times `config.scaling_factor`, or normalized by channel. Images are encoded a few at a
+        /// time, without gradients; Ctrl-C stops it. NaN is an error, and a note says if floats are far outside of
+        /// [-1, 1].
         ///
         /// ```rhai
         /// let net = vae::random(#{ block_out_channels: [8, 16], norm_num_groups: 4, layers_per_block: 1 });
@@ -111,7 +113,8 @@ pub mod methods {
         /// If the file exists, it is read instead, provided that a hash shows it was made from these images and
         /// labels with these weights and options; otherwise it is an error, and the file stays unchanged. The file
         /// holds `latents` [N, Z, h, w], float32 and unscaled, and `labels` [N]; the data set holds scaled latents.
-        /// The file is written once all images are encoded: after Ctrl-C the work starts over.
+        /// The file is written once all images are encoded: after Ctrl-C the work starts over. Of several ranks each
+        /// encodes a part of the images, and rank 0 writes the file.
         ///
         /// ```rhai
         /// let net = vae::random(#{ in_channels: 1, block_out_channels: [8, 16], norm_num_groups: 4, layers_per_block: 1 });

@@ -11,6 +11,8 @@ use crate::context::Context;
 use crate::data::{Dataset, store::Store};
 use crate::declare::Options;
 use crate::error::{Error, Result};
+use crate::files;
+use crate::ranks::Ranks;
 use crate::torch::io::{Loaded, load_safetensors, save_safetensors};
 use crate::torch::{DType, Device, Generator, Tensor};
 
@@ -37,11 +39,23 @@ pub fn latents(
     let [_, height, width] = set.image_shape();
     vae.latent_shape(height, width)?;
     let origin = origin(vae, set, options, cx)?;
-    let latents = match path.exists() {
-        true => kept(path, &origin)?,
-        false => {
+    let ranks = Ranks::of(cx);
+    ranks.same(&[("the latents to encode", origin.clone())])?;
+    let found = ranks.agree(match path.exists() {
+        true => kept(path, &origin).map(Some),
+        false => Ok(None),
+    })?;
+    // Another machine may lack the file.
+    let missing = ranks.any(found.is_none())?;
+    let latents = match found {
+        Some(found) if !missing => found,
+        found => {
+            let writes = ranks.is_first() && found.is_none();
+            let check =
+                || files::check_extension(path, &["safetensors"]).and_then(|()| files::check_writable(path));
+            ranks.agree(if writes { check() } else { Ok(()) })?;
             let made = encode(vae, set, options, cx)?;
-            write(path, vae, set, &made, origin)?;
+            ranks.agree(if writes { write(path, vae, set, &made, origin) } else { Ok(()) })?;
             made
         }
     };
@@ -75,13 +89,39 @@ fn chunks(count: usize) -> impl Iterator<Item = (i64, i64)> {
     (0..count).step_by(CHUNK).map(move |start| (start as i64, (start + CHUNK).min(count) as i64))
 }
 
+/// Encodes all images. Of several ranks each encodes some of the chunks, and all return the latents of all.
 fn encode(vae: &Vae, set: &Dataset, options: &EncodeOptions, cx: &Context) -> Result<Tensor> {
+    let ranks = Ranks::of(cx);
+    let (first, count) = ranks.share(set.len().div_ceil(CHUNK));
+    let part = ranks.agree(encode_part(vae, set, options, (first, count), cx))?;
+    ranks.gather(&part)
+}
+
+/// Encodes `count` chunks from `first` on.
+fn encode_part(
+    vae: &Vae,
+    set: &Dataset,
+    options: &EncodeOptions,
+    (first, count): (usize, usize),
+    cx: &Context,
+) -> Result<Tensor> {
+    let [_, height, width] = set.image_shape();
+    let [channels, height, width] = vae.latent_shape(height, width)?;
+    let shape = |size: i64| [size, channels, height, width];
     let generator = options.sample.then(|| Generator::new(options.seed, Device::Cpu)).transpose()?;
-    let mut bar = cx.bar("latents", set.len() as u64);
+    let own = || chunks(set.len()).skip(first).take(count);
+    let all: i64 = own().map(|(start, end)| end - start).sum();
+    let mut bar = cx.bar("latents", all as u64);
     // The progress bar of all images is enough.
     let quiet = Context { progress: Context::default().progress, ..cx.clone() };
-    let mut parts = Vec::new();
-    for (start, end) in chunks(set.len()) {
+    if let Some(generator) = &generator {
+        // The draws of the chunks before these are passed over, so that each image has its own.
+        for (start, end) in chunks(set.len()).take(first) {
+            Tensor::randn(&shape(end - start), DType::Float32, Device::Cpu, Some(generator))?;
+        }
+    }
+    let (mut parts, mut done) = (Vec::new(), 0);
+    for (start, end) in own() {
         cx.check()?;
         let images = set.stored().narrow(start, end - start)?.load()?;
         // The next images of a folder are read while these are encoded.
@@ -90,9 +130,13 @@ fn encode(vae: &Vae, set: &Dataset, options: &EncodeOptions, cx: &Context) -> Re
         let posterior = vae.posterior(&images, options.batch, &quiet)?;
         let picked = posterior.pick(generator.as_ref())?;
         parts.push(picked.to_device(Device::Cpu)?.to_dtype(DType::Float32)?);
-        bar.update(end as u64, "");
+        done += end - start;
+        bar.update(done as u64, "");
     }
-    Tensor::cat(&parts, 0)
+    match parts.is_empty() {
+        true => Tensor::zeros(&shape(0), DType::Float32, Device::Cpu),
+        false => Tensor::cat(&parts, 0),
+    }
 }
 
 fn write(path: &Path, vae: &Vae, set: &Dataset, latents: &Tensor, origin: String) -> Result<()> {

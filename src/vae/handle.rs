@@ -18,6 +18,9 @@ use crate::{ensure, scripted};
 /// Approximate number of image pixels per batch, on the CPU and on CUDA.
 const PIXELS: [i64; 2] = [1 << 17, 1 << 20];
 
+/// Size of pixel values that are not meant to be in [-1, 1].
+const FAR: f64 = 1.5;
+
 /// Image autoencoder with normally distributed latents. Clones share the parameters.
 #[derive(Clone)]
 pub struct Vae(Arc<Inner>);
@@ -148,6 +151,15 @@ impl Vae {
         let channels = self.options().in_channels;
         let [.., height, width] = four("images", images, channels)?;
         self.latent_shape(height, width)?;
+        pixels::check(images)?;
+        if images.dtype() != DType::UInt8 {
+            let most = images.abs()?.amax(&[], false)?.item()?;
+            if most > FAR {
+                cx.note(&format!(
+                    "pixel values are up to {most} in size, where [-1, 1] is expected: give bytes as uint8"
+                ));
+            }
+        }
         let forward = |part: &Tensor| {
             let pixels = self.take(&pixels::to_float(part)?)?;
             self.0.encoder.forward(&pixels, &|| cx.check())

@@ -273,3 +273,52 @@ fn the_file_is_one_that_the_data_room_opens() {
             > 1e-3
     );
 }
+
+#[test]
+fn ranks_share_the_images_of_a_file_of_latents() {
+    let (vae, set, folder) = (Vae::random(&toy()).unwrap(), set(300), tempfile::tempdir().unwrap());
+    for sample in [false, true] {
+        let options = EncodeOptions { sample, seed: 3, batch: None };
+        let at = |name: &str| folder.path().join(format!("{name}-{sample}.safetensors"));
+        let one = latents(&vae, &set, at("one"), &options, &Context::default()).unwrap().images().unwrap();
+        for size in [2, 3] {
+            let path = at(&size.to_string());
+            let all = crate::ranks::tests::on_ranks(size, |ranks| {
+                let cx = ranks.context(Context::default());
+                let images = latents(&vae, &set, &path, &options, &cx).unwrap().images().unwrap();
+                images.equal(&one).unwrap()
+            });
+            assert_eq!(all, vec![true; size]);
+            assert_eq!(std::fs::read(&path).unwrap(), std::fs::read(at("one")).unwrap());
+        }
+    }
+}
+
+#[test]
+fn a_path_that_cannot_be_written_is_refused_before_the_work() {
+    let (vae, folder) = (Vae::random(&toy()).unwrap(), tempfile::tempdir().unwrap());
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    let refused = |name: &str| {
+        let (options, cx) = (EncodeOptions::default(), Context::default());
+        latents(&vae, &set(2), folder.path().join(name), &options, &cx).unwrap_err().message()
+    };
+    assert!(refused("latents.pt").contains("expected a .safetensors file"));
+    assert!(refused("file/latents.safetensors").contains("a file is in the way of this folder"));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn images_that_are_no_pixels_are_refused_or_noted() {
+    let vae = Vae::random(&toy()).unwrap();
+    let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let notes = std::sync::Arc::clone(&told);
+    let note = std::sync::Arc::new(move |text: &str| notes.lock().unwrap().push(text.to_string()));
+    let cx = Context { note, ..Context::default() };
+    let encode = |images: &Tensor| vae.encode(images, &EncodeOptions::default(), &cx);
+    encode(&images(1)).unwrap();
+    assert!(told.lock().unwrap().is_empty());
+    encode(&images(1).mul_scalar(255.0).unwrap()).unwrap();
+    assert!(told.lock().unwrap()[0].contains("[-1, 1] is expected"));
+    let error = encode(&images(1).mul_scalar(f64::NAN).unwrap()).unwrap_err();
+    assert!(error.message().contains("are NaN or infinite"), "{error}");
+}
