@@ -8,7 +8,8 @@ pub use crate::document::width::{shortened, width, wrapped};
 /// The smallest double has no more decimals, so further digits would be zeros.
 const DECIMALS: usize = 1100;
 
-/// Formats a number with at most `digits` significant digits, without trailing zeros: `0.25`, `12346`, `1.23e-7`.
+/// Formats a number with at most `digits` significant digits, without trailing zeros: `0.25`, `12346`, `1.23e-7`. Digits
+/// before the point are all kept below ten million.
 ///
 /// ```
 /// assert_eq!(spectral::text::significant(12.34567, 4), "12.35");
@@ -64,7 +65,14 @@ pub fn plus_minus(mean: f64, deviation: f64) -> String {
     if !mean.is_finite() || !deviation.is_finite() || deviation <= 0.0 {
         return significant(mean, 4);
     }
-    let decimals = (1 - deviation.log10().floor() as i32).max(0);
+    // The power of ten after rounding: 0.996 becomes 1.0.
+    let rounded = format!("{deviation:.1e}");
+    let power: i32 = rounded.split_once('e').and_then(|(_, power)| power.parse().ok()).unwrap_or(0);
+    if (2..15).contains(&power) {
+        let unit = 10f64.powi(power - 1);
+        return format!("{:.0} ± {:.0}", (mean / unit).round() * unit, (deviation / unit).round() * unit);
+    }
+    let decimals = (1 - power).max(0);
     match decimals {
         0..=6 => {
             let decimals = decimals as usize;
@@ -148,6 +156,10 @@ mod tests {
         assert_eq!(plus_minus(1234.5, 67.8), "1234 ± 68");
         assert_eq!(plus_minus(0.123456, 0.00123), "0.1235 ± 0.0012");
         assert_eq!(plus_minus(1.0, 0.0), "1");
+        assert_eq!(plus_minus(12.34, 0.996), "12.3 ± 1.0");
+        assert_eq!(plus_minus(12.34, 9.96), "12 ± 10");
+        assert_eq!(plus_minus(1234.5, 678.9), "1230 ± 680");
+        assert_eq!(plus_minus(1234.5, 99.6), "1230 ± 100");
     }
 
     #[test]

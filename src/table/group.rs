@@ -36,6 +36,10 @@ impl Table {
             columns.push(format!("{}_mean", data.columns[i]));
             columns.push(format!("{}_std", data.columns[i]));
         }
+        ensure!(
+            !columns[..by.len()].iter().any(|name| name == "count"),
+            "cannot group by `count`, since the result has a column `count` of its own: rename it first"
+        );
         let table = Table::new(columns)?;
 
         let mut groups: Vec<Vec<&Vec<Value>>> = Vec::new();

@@ -141,21 +141,30 @@ impl Table {
         self.len() == 0
     }
 
-    /// Returns whether a value is this table or holds it.
-    fn within(&self, value: &Value) -> bool {
+    /// Returns whether a value is this table or holds it. `seen` are the tables that were searched: one may be held many
+    /// times.
+    fn within(&self, value: &Value, seen: &mut Vec<*const Mutex<Data>>) -> bool {
         match value {
-            Value::List(items) => items.iter().any(|item| self.within(item)),
-            Value::Map(map) => map.values().any(|item| self.within(item)),
+            Value::List(items) => items.iter().any(|item| self.within(item, seen)),
+            Value::Map(map) => map.values().any(|item| self.within(item, seen)),
             other => other.downcast::<Table>().is_some_and(|table| {
-                Arc::ptr_eq(&self.0, &table.0)
-                    || table.data().rows.iter().flatten().any(|cell| self.within(cell))
+                let place = Arc::as_ptr(&table.0);
+                if place == Arc::as_ptr(&self.0) {
+                    return true;
+                }
+                if seen.contains(&place) {
+                    return false;
+                }
+                seen.push(place);
+                table.data().rows.iter().flatten().any(|cell| self.within(cell, seen))
             }),
         }
     }
 
     /// Appends a row; keys that are not columns are an error, missing ones become `()`. A table cannot hold itself.
     pub fn push(&self, row: Map) -> Result<()> {
-        if let Some((name, _)) = row.iter().find(|(_, value)| self.within(value)) {
+        let mut seen = Vec::new();
+        if let Some((name, _)) = row.iter().find(|(_, value)| self.within(value, &mut seen)) {
             return Err(Error::argument(format!("column `{name}` of the row holds the table itself"))
                 .hint("push a copy: `table::from_rows(t.rows())`"));
         }
@@ -399,6 +408,13 @@ mod tests {
         }
         other.push(map(&[("t", table.into_value())])).unwrap();
         assert!(other.to_text().contains("0.25"));
+        // Each holds the one before it twice, which is 2^60 ways to the first.
+        let twice = |table: Table, _| {
+            let held = Table::default();
+            held.push(map(&[("a", table.clone().into_value()), ("b", table.into_value())])).unwrap();
+            held
+        };
+        (0..60).fold(sample(), twice);
     }
 
     #[test]

@@ -14,11 +14,13 @@ crate::api! {
 pub mod numbers {
     use super::*;
     functions! { script in "text";
-        /// Formats a number with at most `digits` significant digits (4 by default).
+        /// Formats a number with at most `digits` significant digits (4 by default); below ten million, those before the
+        /// point are all kept.
         ///
         /// ```rhai
         /// assert_eq(text::fmt(12.34567), "12.35");
         /// assert_eq(text::fmt(0.00012345, 2), "0.00012");
+        /// assert_eq([text::fmt(1234567.8, 2), text::fmt(12345678.9, 2)], ["1234568", "1.2e7"]);
         /// ```
         fn fmt(x: f64, digits: Option<usize>) -> String { Ok(text::significant(x, digits.unwrap_or(4))) }
 
