@@ -119,7 +119,8 @@ impl Ahead {
     pub fn read(&self, places: &[usize]) -> Result<Tensor> {
         let [c, h, w] = self.image_shape();
         let size = (c * h * w) as usize;
-        let mut pixels = vec![0u8; places.len() * size];
+        let mut pixels = room(places.len() * size)?;
+        pixels.resize(places.len() * size, 0);
         {
             let mut state = self.shared.lock();
             self.want(&mut state, places);
@@ -186,6 +187,16 @@ impl Ahead {
             state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
+}
+
+/// Returns an empty buffer with room for some bytes of pixels; a want of memory is an error, as in libtorch.
+pub(super) fn room(bytes: usize) -> Result<Vec<u8>> {
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(bytes).map_err(|_| {
+        let text = format!("out of memory on the cpu: an allocation of {bytes} bytes for images failed");
+        Error::argument(text).hint("read fewer images at once, or smaller ones: option `size`")
+    })?;
+    Ok(buffer)
 }
 
 impl Drop for Ahead {

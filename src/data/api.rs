@@ -82,7 +82,7 @@ pub mod space {
         /// behind, are not classes. Classes are in alphabetical order; numbered ones (`0`, `1`, .. or `class_1`,
         /// ..) by number. Stray bytes and a truncated last block are tolerated; a file with more damage is an error
         /// that names the byte where reading stopped, or is skipped with `on_error: "skip"`. Notes say how many
-        /// files were affected.
+        /// files were affected, if all are read when the folder is opened: into memory, or because of "skip".
         ///
         /// ```rhai
         /// let black = tensor::full([1, 3, 8, 8], -1.0);
@@ -164,8 +164,9 @@ pub mod space {
         /// Creates a data set from images [N, C, H, W] and integer labels [N].
         ///
         /// Images are uint8 from 0 to 255, or floats in [-1, 1]; if all floats lie in [0, 1], a note says so.
-        /// Labels are from 0 to one less than the number of classes. Float images are not copied, which would take their
-        /// memory twice: do not change them in place afterwards, or pass `images.clone()`.
+        /// Labels are from 0 to one less than the number of classes, and are copied. Images on the CPU, uint8 or
+        /// float32, are not copied, which would take their memory twice: do not change them in place afterwards, or
+        /// pass `images.clone()`.
         ///
         /// ```rhai
         /// let set = data::from_tensors(tensor::zeros([4, 1, 8, 8]), tensor::zeros([4], #{ dtype: "int64" }),

@@ -205,7 +205,7 @@ fn png(bytes: &[u8], place: &Cell<u64>, background: Background) -> Result<Image,
 }
 
 fn jpeg(bytes: &[u8], place: &Cell<u64>) -> Result<Image, String> {
-    let (tidy, scan) = without_stray_bytes(bytes);
+    let (tidy, scan, stray) = without_stray_bytes(bytes);
     let Some(scan) = scan else { return jpeg_as(&tidy, true, place) };
     let end = tidy[scan..].windows(2).rposition(|pair| pair == END);
     // The library notices that data are missing only where no end marker follows.
@@ -223,7 +223,7 @@ fn jpeg(bytes: &[u8], place: &Cell<u64>) -> Result<Image, String> {
         _ => data,
     };
     match (jpeg_as(whole, true, place), end) {
-        (Ok(image), Some(_)) => Ok(Image { damaged: tidy.len() < bytes.len(), ..image }),
+        (Ok(image), Some(_)) => Ok(Image { damaged: stray, ..image }),
         (decoded, _) => match cut(data, width * height, place) {
             Ok(Some(image)) => Ok(image),
             _ => Err(decoded.err().unwrap_or_else(|| "it is cut short".to_string())),
@@ -278,14 +278,16 @@ fn missing_pixels(count: usize) -> usize {
     MOST_PIXELS.max(count / 50)
 }
 
-/// Returns a JPEG file without the bytes between its segments, and the offset of its first scan.
-fn without_stray_bytes(bytes: &[u8]) -> (Cow<'_, [u8]>, Option<usize>) {
+/// Returns a JPEG file without the bytes between its segments, the offset of its first scan, and whether these bytes are
+/// damage: any number of 0xff may come before a marker (ITU T.81, B.1.1.2).
+fn without_stray_bytes(bytes: &[u8]) -> (Cow<'_, [u8]>, Option<usize>, bool) {
     let mut kept = bytes[..2].to_vec();
-    let mut at = 2;
+    let (mut at, mut stray) = (2, false);
     while let Some(found) =
         bytes[at..].windows(2).position(|pair| pair[0] == 0xff && !matches!(pair[1], 0 | 0xff))
     {
         let start = at + found;
+        stray |= bytes[at..start].iter().any(|byte| *byte != 0xff);
         let marker = bytes[start + 1];
         let length =
             bytes.get(start + 2..).and_then(|rest| rest.first_chunk()).map(|l| u16::from_be_bytes(*l));
@@ -294,19 +296,19 @@ fn without_stray_bytes(bytes: &[u8]) -> (Cow<'_, [u8]>, Option<usize>) {
             (0xda, _) => bytes.len(),
             (0x01 | 0xd0..=0xd9, _) => start + 2,
             (_, Some(length)) if length >= 2 => start + 2 + usize::from(length),
-            _ => return (Cow::Borrowed(bytes), None),
+            _ => return (Cow::Borrowed(bytes), None, stray),
         };
         let (scan, end) = (kept.len(), end.min(bytes.len()));
         kept.extend_from_slice(&bytes[start..end]);
         at = end;
         if marker == 0xda {
             return match kept.len() == bytes.len() {
-                true => (Cow::Borrowed(bytes), Some(scan)),
-                false => (Cow::Owned(kept), Some(scan)),
+                true => (Cow::Borrowed(bytes), Some(scan), stray),
+                false => (Cow::Owned(kept), Some(scan), stray),
             };
         }
     }
-    (Cow::Borrowed(bytes), None)
+    (Cow::Borrowed(bytes), None, stray)
 }
 
 /// Reads the headers of a JPEG file.
@@ -470,6 +472,8 @@ pub(crate) mod tests {
         for at in [2, second, scan] {
             let stray = [&JPEG[..at], &[0, 7, 0, 1, 2, 3], &JPEG[at..]].concat();
             assert_eq!(read(&stray, "x").unwrap(), Image { damaged: true, ..whole.clone() });
+            let fill = [&JPEG[..at], &[0xff, 0xff, 0xff], &JPEG[at..]].concat();
+            assert_eq!(read(&fill, "x").unwrap(), whole);
         }
         // Bytes after the end are not damage: cameras store data there.
         assert_eq!(read(&[JPEG, b"more"].concat(), "x").unwrap(), whole);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Dataset;
-use super::ahead::Ahead;
+use super::ahead::{Ahead, room};
 use super::background::Background;
 use super::classes::{self, Found};
 use super::decode::Fit;
@@ -162,7 +162,8 @@ fn read_all(files: &Ahead, keep: bool, skip: bool, cx: &Context) -> Result<Read>
         if let Some(next) = chunks.get(i + 1) {
             files.read_ahead(&[*chunk, *next].concat());
         }
-        let (mut pixels, before) = (Vec::new(), good.len());
+        let kept = if keep { chunk.len() * (c * h * w) as usize } else { 0 };
+        let (mut pixels, before) = (room(kept)?, good.len());
         for (place, image) in chunk.iter().zip(files.read_each(chunk)) {
             match image {
                 Ok(image) => {
