@@ -28,7 +28,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("flow", &["model", "ranks"]),
     ("train", &["flow", "data"]),
     ("eval", &["flow", "data", "table"]),
-    ("vae", &["nn", "data"]),
+    ("vae", &["nn", "data", "ranks"]),
     ("registry", &["train", "eval", "vae", "plot", "report"]),
     ("script", &["registry"]),
     ("session", &["script"]),
