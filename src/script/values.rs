@@ -106,7 +106,8 @@ impl Types {
             return Ok(Value::Unit);
         }
         if value.is_string() || value.is_char() {
-            return Ok(Value::Str(value.to_string()));
+            // A captured variable is shared, and its text would say so.
+            return Ok(Value::Str(value.flatten_clone().to_string()));
         }
         if let Some(array) = value.read_lock::<Array>() {
             return array.iter().map(|v| self.lift(v)).collect::<Result<_>>().map(Value::List);

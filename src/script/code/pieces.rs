@@ -149,7 +149,11 @@ impl<'a> Text<'a> {
         let mut found = Vec::new();
         for first in 0..self.tokens.len() {
             let (Some(Token::Fn), Some(name)) = (self.token(first), self.word(first + 1)) else { continue };
-            let body = self.behind(first + 2);
+            // `()` is one token.
+            let body = match self.token(first + 2) {
+                Some(Token::Unit) => first + 3,
+                _ => self.behind(first + 2),
+            };
             found.push((name.to_string(), Span { first, body, end: self.behind(body), params: Vec::new() }));
         }
         found
@@ -287,6 +291,8 @@ mod tests {
             text.function("helper").unwrap(),
             Piece { line: 3, text: "fn helper(x) { x + 1 }".into() }
         );
+        let text = Text::new(&engine, "fn one() { 1 }\nfn two(x) { x }");
+        assert_eq!(text.function("one").unwrap(), Piece { line: 1, text: "fn one() { 1 }".into() });
     }
 
     #[test]
