@@ -163,7 +163,7 @@ pub mod prelude {
     pub use crate::report::Report;
     pub use crate::spectral::{Correction, Filter, Gate};
     pub use crate::table::Table;
-    pub use crate::torch::{DType, Device, Generator, Tensor, no_grad};
+    pub use crate::torch::{DType, Device, Fields, Generator, Tensor, no_grad};
     pub use crate::train::{AdamWOptions, Ema, FitOptions, Optimizer, Run};
     pub use crate::vae::Vae;
 }

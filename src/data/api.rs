@@ -13,7 +13,7 @@ use crate::data::open::OpenOptions;
 use crate::data::{self, Batch, Dataset, FromTensorsOptions, Loader, LoaderOptions};
 use crate::declare::{Function, IntoValue, Map, OneOrMany, Value};
 use crate::functions;
-use crate::torch::Tensor;
+use crate::torch::{Fields, Tensor};
 
 crate::api! {
     types: [Dataset, Loader],
@@ -134,13 +134,18 @@ pub mod space {
         /// let set = data::latents("latents.safetensors", #{ scale: 0.18215 });
         /// assert_close(set.images().mean().item(), 5.0 * 0.18215, 1e-6);
         /// assert_eq([set.classes, set.image_shape], [2, [4, 8, 8]]);
+        /// // Other tensors of the file, such as embeddings of captions, become fields.
+        /// tensor::save_safetensors("latents.safetensors", file + #{ text: tensor::randn([3, 768]) });
+        /// let set = data::latents("latents.safetensors", #{ fields: ["text"] });
+        /// assert_eq(set.fields.text.shape, [3, 768]);
         /// ```
         fn latents(path: PathBuf, options: LatentsOptions) -> Dataset { data::latents::latents(&path, &options) }
 
         /// Opens a batch of images in an npz file, as ADM's evaluator and the sampling scripts of DiT exchange them.
         ///
         /// The images are `arr_0` [N, H, W, 3] uint8; labels are `arr_1` [N] if the file has them. Batches larger than
-        /// 1 GiB are read on demand. `eval::save_samples` writes such files.
+        /// 1 GiB are read on demand. `eval::save_samples` writes such files. Further arrays that `fields` names, such as
+        /// embeddings of captions, become fields of the data set: see `set.with_fields`.
         ///
         /// ```rhai
         /// let images = data::fashion_mnist().take(10);
@@ -192,6 +197,14 @@ pub mod properties {
         /// assert_eq(data::fashion_mnist().labels.shape, [8000]);
         /// ```
         fn labels(set: Dataset) -> Tensor { Ok(set.labels().clone()) }
+
+        /// Fields of the images by name, [N, ..]: see `set.with_fields`. Fields in files are read anew.
+        ///
+        /// ```rhai
+        /// let set = data::fashion_mnist().with_fields(#{ text: tensor::zeros([8000, 16]) });
+        /// assert_eq(set.subset([5, 7]).fields.text.shape, [2, 16]);
+        /// ```
+        fn fields(set: Dataset) -> Fields { set.fields() }
 
         /// Number of images.
         ///
@@ -256,6 +269,21 @@ pub mod methods {
             if set.stored().dtype().is_float() { set.images()?.copy() } else { set.images() }
         }
 
+        /// Returns the set with fields: tensors that belong to its images, such as embeddings of captions, masks or depth maps.
+        ///
+        /// `fields` maps names to tensors [N, ..] or arrays of any dtype, whose rows are in the order of the images. They stay
+        /// with their images in `take`, `subset`, `only` and loaders. `train::fit` gives those of a batch to parts
+        /// of the model as `c.fields.NAME` and to losses as `s.fields.NAME`. With `flip: true` fields that are images are
+        /// mirrored with the images: [N, .., C, h, w] of any size, and [N, H, W] of the size of the images.
+        ///
+        /// ```rhai
+        /// let set = data::fashion_mnist().take(3).with_fields(#{ text: tensor::randn([3, 16]), weight: [1.0, 2.0, 0.5] });
+        /// assert_eq(set.subset([2, 0]).fields.weight, tensor([0.5, 1.0]));
+        /// let batch = set.loader(#{ batch: 2 }).next();
+        /// assert_eq(batch.fields.text.shape, [2, 16]);
+        /// ```
+        fn with_fields(set: Dataset, fields: Fields) -> Dataset { set.with_fields(fields) }
+
         /// Returns the first `count` images as a data set.
         ///
         /// ```rhai
@@ -310,7 +338,7 @@ pub mod loaders {
         /// Returns the next batch: a map of `images` [B, C, H, W] float32, `labels` [B] int64 and `len`.
         ///
         /// A batch always has the full size: if a pass ends within it, the next pass fills it up. `indices` [B]
-        /// int64 gives the positions of the images in the data set.
+        /// int64 gives the positions of the images in the data set, and `fields` is a map of their fields.
         ///
         /// ```rhai
         /// let batch = data::fashion_mnist().loader(#{ batch: 8 }).next();

@@ -1,5 +1,6 @@
 //! Labeled images.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::store::Store;
@@ -9,7 +10,7 @@ use crate::document::Document;
 use crate::ensure;
 use crate::error::{Error, Result, Subject};
 use crate::scripted;
-use crate::torch::{DType, Device, Tensor};
+use crate::torch::{DType, Device, Fields, Tensor};
 
 /// A set of labeled images with the names of its classes. Clones share the images.
 #[derive(Clone)]
@@ -20,6 +21,8 @@ struct Inner {
     images: Store,
     /// [N] int64, below the number of classes.
     labels: Tensor,
+    /// Further tensors [N, ..] with one row per image, by name.
+    fields: BTreeMap<String, Store>,
     name: String,
     split: String,
     class_names: Vec<String>,
@@ -31,7 +34,9 @@ scripted!(
     |d| Display::of(&d.document()),
     document = |d, _| d.document(),
     describe = |d| ("the dataset", format!("{} ({}) of {} images", d.name(), d.split(), d.len())),
-    bytes = |d| d.0.images.bytes() + d.0.labels.bytes(),
+    bytes = |d| d.0.images.bytes()
+        + d.0.labels.bytes()
+        + d.stored_fields().values().map(Store::bytes).sum::<u64>(),
     facts = |d| vec![
         ("images", d.len().to_string()),
         ("shape", format!("{:?}", d.image_shape())),
@@ -81,8 +86,50 @@ impl Dataset {
             "expected labels from 0 to {}, found {largest}",
             class_names.len() as i64 - 1
         );
-        let inner = Inner { images, labels, name: name.to_string(), split: split.to_string(), class_names };
+        let (name, split) = (name.to_string(), split.to_string());
+        let inner = Inner { images, labels, fields: BTreeMap::new(), name, split, class_names };
         Ok(Self(Arc::new(inner)))
+    }
+
+    /// Returns the set with further tensors [N, ..], one row per image; a field of a name that it has is replaced.
+    pub fn with_fields(&self, fields: impl Into<Fields>) -> Result<Self> {
+        let fields = fields.into();
+        let stored = fields.map(|tensor| tensor.detach()?.to_device(Device::Cpu)?.contiguous())?;
+        let stores = stored.iter().map(|(name, tensor)| (name.to_string(), Store::Tensor(tensor.clone())));
+        self.with_stored_fields(stores.collect())
+    }
+
+    /// Like [`Dataset::with_fields`], for fields in files.
+    pub fn with_stored_fields(&self, fields: BTreeMap<String, Store>) -> Result<Self> {
+        let count = self.len() as i64;
+        for (name, field) in &fields {
+            let shape = field.shape();
+            if shape.first() != Some(&count) {
+                return Err(Error::argument(format!(
+                    "expected the field `{name}` of shape [{count}, ..], one row per image, found {shape:?}"
+                ))
+                .hint("its rows are in the order of the images"));
+            }
+        }
+        let mut all = self.0.fields.clone();
+        all.extend(fields);
+        self.with(self.0.images.clone(), self.0.labels.clone(), all)
+    }
+
+    /// Returns all fields by name; each call reads those in files again.
+    pub fn fields(&self) -> Result<Fields> {
+        let load = |(name, field): (&String, &Store)| Ok((name.clone(), field.load()?));
+        Ok(Fields::new(self.0.fields.iter().map(load).collect::<Result<_>>()?))
+    }
+
+    /// Returns all fields as stored, in memory or in files.
+    pub fn stored_fields(&self) -> &BTreeMap<String, Store> {
+        &self.0.fields
+    }
+
+    /// Returns what `change` makes of each field.
+    fn each_field(&self, change: impl Fn(&Store) -> Result<Store>) -> Result<BTreeMap<String, Store>> {
+        self.0.fields.iter().map(|(name, field)| Ok((name.clone(), change(field)?))).collect()
     }
 
     /// Returns the number of images.
@@ -144,7 +191,8 @@ impl Dataset {
             self.len()
         );
         let count = count as i64;
-        self.with(self.0.images.narrow(0, count)?, self.0.labels.narrow(0, 0, count)?)
+        let fields = self.each_field(|field| field.narrow(0, count))?;
+        self.with(self.0.images.narrow(0, count)?, self.0.labels.narrow(0, 0, count)?, fields)
     }
 
     /// Returns the images at the given indices, in this order; an index may occur twice.
@@ -158,7 +206,8 @@ impl Dataset {
             )));
         }
         let index = Tensor::from_i64(indices, &[indices.len() as i64])?;
-        self.with(self.0.images.select(&index)?, self.0.labels.index_select(0, &index)?)
+        let fields = self.each_field(|field| field.select(&index))?;
+        self.with(self.0.images.select(&index)?, self.0.labels.index_select(0, &index)?, fields)
     }
 
     /// Returns the images of some classes, given by name or number, in the order of the data set. The classes are
@@ -189,9 +238,11 @@ impl Dataset {
         }
         ensure!(!places.is_empty(), "the data set has no image of these classes");
         let count = places.len() as i64;
-        let images = self.0.images.select(&Tensor::from_i64(&places, &[count])?)?;
+        let index = Tensor::from_i64(&places, &[count])?;
+        let (images, labels) = (self.0.images.select(&index)?, Tensor::from_i64(&labels, &[count])?);
         let class_names = chosen.iter().map(|class| names[*class].clone()).collect();
-        Self::of_store(images, &Tensor::from_i64(&labels, &[count])?, self.name(), self.split(), class_names)
+        Self::of_store(images, &labels, self.name(), self.split(), class_names)?
+            .with_stored_fields(self.each_field(|field| field.select(&index))?)
     }
 
     /// Returns the number of images of each class, in the order of the classes.
@@ -204,11 +255,12 @@ impl Dataset {
         Loader::new(self, options)
     }
 
-    fn with(&self, images: Store, labels: Tensor) -> Result<Self> {
+    fn with(&self, images: Store, labels: Tensor, fields: BTreeMap<String, Store>) -> Result<Self> {
         let Inner { name, split, class_names, .. } = &*self.0;
         Ok(Self(Arc::new(Inner {
             images,
             labels,
+            fields,
             name: name.clone(),
             split: split.clone(),
             class_names: class_names.clone(),
@@ -225,10 +277,16 @@ impl Dataset {
             _ => "float32",
         };
         let more = if names.len() > 12 { ", .." } else { "" };
-        let facts = [
+        let mut facts = vec![
             ("images", format!("{} of [{c}, {h}, {w}], {kept}", self.len())),
             ("classes", format!("{}: {shown}{more}", names.len())),
         ];
+        let about = |(name, field): (&String, &Store)| {
+            format!("{name} {:?} {}", &field.shape()[1..], field.dtype().name())
+        };
+        if !self.0.fields.is_empty() {
+            facts.push(("fields", self.0.fields.iter().map(about).collect::<Vec<_>>().join(", ")));
+        }
         Document::facts(&format!("dataset {}, split {}", self.name(), self.split()), facts)
     }
 }
@@ -314,6 +372,28 @@ mod tests {
         assert_eq!(four().take(3).unwrap().labels().to_i64().unwrap(), [0, 1, 2]);
         assert!(four().take(5).unwrap_err().message().contains("from 1 to 4, found 5"));
         assert!(four().subset(&[4]).unwrap_err().message().contains("from 0 to 3, found 4"));
+    }
+
+    #[test]
+    fn fields_stay_with_their_images() {
+        let text = Tensor::from_f32(&[0.0, 1.0, 2.0, 3.0], &[4, 1]).unwrap();
+        let set = four().with_fields([("text", text)]).unwrap();
+        let mask = Tensor::from_i64(&[0, 1, 2, 3], &[4]).unwrap();
+        let set = set.with_fields([("mask", mask)]).unwrap();
+        let rows = |set: &Dataset| {
+            let fields = set.fields().unwrap();
+            let all =
+                |name: &str| fields.get(name).unwrap().to_dtype(DType::Int64).unwrap().to_i64().unwrap();
+            assert_eq!(all("text"), all("mask"));
+            all("text")
+        };
+        assert_eq!(rows(&set.take(3).unwrap()), [0, 1, 2]);
+        assert_eq!(rows(&set.subset(&[3, 0, 3]).unwrap()), [3, 0, 3]);
+        assert_eq!(rows(&set.only(&[Value::Int(2), Value::Int(1)]).unwrap()), [1, 2, 3]);
+        assert!(set.document().to_text(None).contains("mask [] int64, text [1] float32"));
+        let short = Tensor::from_i64(&[0, 1], &[2]).unwrap();
+        let error = set.with_fields([("mask", short)]).unwrap_err();
+        assert!(error.message().contains("`mask` of shape [4, ..], one row per image, found [2]"), "{error}");
     }
 
     #[test]

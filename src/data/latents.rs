@@ -1,5 +1,6 @@
 //! Data sets of latents from an image autoencoder, in safetensors files.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::Dataset;
@@ -30,6 +31,8 @@ pub struct LatentsOptions {
     /// Name of the tensor of labels `[N]` in the file, whole numbers; by default `labels` if the file has it. With
     /// `""`, or without labels, all latents are of one class.
     pub labels: Option<String>,
+    /// Names of further tensors [N, ..] with one row per latent, which become fields of the data set.
+    pub fields: Vec<String>,
     /// Number of classes; by default one more than the largest label.
     #[option(range = 1..=1e6)]
     pub classes: Option<i64>,
@@ -75,7 +78,13 @@ pub(crate) fn latents(path: &Path, options: &LatentsOptions) -> Result<Dataset> 
     pixels::check(&scaled).map_err(|e| e.in_file(path))?;
     let stem = path.file_stem().map_or("latents".to_string(), |s| s.to_string_lossy().into_owned());
     let name = options.name.as_deref().unwrap_or(&stem);
+    let field = |name: &String| match loaded.tensors.get(name) {
+        Some(tensor) => Ok((name.clone(), tensor.clone())),
+        None => Err(super::npz::no_field(name, names())),
+    };
+    let fields = options.fields.iter().map(field).collect::<Result<BTreeMap<_, _>>>();
     Dataset::of_store(Store::Tensor(scaled), &labels, name, &options.split, class_names)
+        .and_then(|set| set.with_fields(fields?))
         .map_err(|e| e.in_file(path))
 }
 
@@ -83,7 +92,6 @@ pub(crate) fn latents(path: &Path, options: &LatentsOptions) -> Result<Dataset> 
 mod tests {
     use super::*;
     use crate::torch::Tensor;
-    use std::collections::BTreeMap;
 
     fn file(tensors: &[(&str, Tensor)]) -> (tempfile::TempDir, std::path::PathBuf) {
         let place = tempfile::tempdir().unwrap();
@@ -101,6 +109,12 @@ mod tests {
         let set = latents(&path, &LatentsOptions { scale: 0.5, ..Default::default() }).unwrap();
         assert_eq!(set.images().unwrap().to_f32().unwrap(), [2.0, -10.0]);
         assert_eq!((set.name(), set.classes()), ("moments", 3));
+        // Fields are as they are stored.
+        let options = LatentsOptions { scale: 0.5, fields: vec!["labels".to_string()], ..Default::default() };
+        let fields = latents(&path, &options).unwrap().fields().unwrap();
+        assert_eq!(fields.get("labels").unwrap().to_i64().unwrap(), [2, 0]);
+        let options = LatentsOptions { fields: vec!["label".to_string()], ..options };
+        assert!(latents(&path, &options).unwrap_err().message().contains("the field `label`, found none"));
     }
 
     #[test]

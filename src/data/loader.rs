@@ -1,5 +1,6 @@
 //! Endless batches in a shuffled order determined by a seed.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use sha2::{Digest, Sha256};
@@ -11,7 +12,7 @@ use crate::ensure;
 use crate::error::{Error, Result};
 use crate::scripted;
 use crate::torch::rng::mix;
-use crate::torch::{Device, Generator, Tensor, uninterrupted};
+use crate::torch::{Device, Fields, Generator, Tensor, uninterrupted};
 
 /// Maximum number of images in the fingerprint of earlier versions, spread evenly over the data set.
 const FINGERPRINTED: usize = 256;
@@ -28,7 +29,8 @@ pub struct LoaderOptions {
     /// Whether to shuffle each epoch anew; otherwise the data set's order is used.
     #[option(default = true)]
     pub shuffle: bool,
-    /// Whether to mirror each image horizontally with probability 0.5.
+    /// Whether to mirror each image horizontally with probability 0.5, and with it its fields that are images: [N, .., C, h, w]
+    /// of any size, and [N, H, W] of the size of the images.
     #[option(default = false)]
     pub flip: bool,
     /// Device of the batches; stored images are moved there once.
@@ -48,6 +50,8 @@ pub struct Batch {
     pub labels: Tensor,
     /// Indices of the images in the data set, from 0: `[B]` int64.
     pub indices: Tensor,
+    /// Fields of the images, `[B, ..]` in their own dtypes.
+    pub fields: Fields,
 }
 
 impl Batch {
@@ -64,7 +68,7 @@ impl Batch {
 
 impl IntoValue for Batch {
     fn label() -> String {
-        "map of images, labels, indices, len".to_string()
+        "map of images, labels, indices, fields, len".to_string()
     }
     fn into_value(self) -> Value {
         Value::Map(Map::from([
@@ -72,6 +76,7 @@ impl IntoValue for Batch {
             ("images".to_string(), self.images.into_value()),
             ("labels".to_string(), self.labels.into_value()),
             ("indices".to_string(), self.indices.into_value()),
+            ("fields".to_string(), self.fields.into_value()),
         ]))
     }
 }
@@ -86,6 +91,7 @@ pub struct Loader(Arc<Shared>);
 struct Shared {
     images: Store,
     labels: Tensor,
+    fields: BTreeMap<String, Store>,
     name: String,
     options: LoaderOptions,
     cursor: Mutex<Cursor>,
@@ -131,7 +137,9 @@ impl Loader {
     /// Creates a loader at the first batch of the first epoch.
     pub fn new(dataset: &Dataset, options: &LoaderOptions) -> Result<Self> {
         options.check()?;
+        let moved = |(name, field): (&String, &Store)| Ok((name.clone(), field.to_device(options.device)?));
         Ok(Self(Arc::new(Shared {
+            fields: dataset.stored_fields().iter().map(moved).collect::<Result<_>>()?,
             images: dataset.stored().to_device(options.device)?,
             labels: dataset.labels().to_device(options.device)?,
             name: format!("{} ({})", dataset.name(), dataset.split()),
@@ -147,8 +155,8 @@ impl Loader {
         self.draw(&mut self.cursor(), size, (0, size))
     }
 
-    /// Like [`next`](Self::next), but loads only `count` images of the batch, from `start` on. Labels and indices are
-    /// those of the whole batch.
+    /// Like [`next`](Self::next), but loads only `count` images of the batch, from `start` on, and their fields. Labels and
+    /// indices are those of the whole batch.
     pub fn next_share(&self, start: i64, count: i64) -> Result<Batch> {
         self.draw(&mut self.cursor(), self.0.options.batch, (start, count))
     }
@@ -177,7 +185,8 @@ impl Loader {
     fn bytes(&self) -> u64 {
         let order = |p: &Pass| p.order.bytes() + p.mirrored.as_ref().map_or(0, Tensor::bytes);
         let pass = self.cursor().pass.as_ref().map_or(0, order);
-        self.0.images.bytes() + self.0.labels.bytes() + pass
+        let fields: u64 = self.0.fields.values().map(Store::bytes).sum();
+        self.0.images.bytes() + self.0.labels.bytes() + fields + pass
     }
 
     /// Returns the number of images per epoch.
@@ -235,6 +244,10 @@ impl Loader {
                     let what = format!(
                         "the loader state was saved with data {there}, but this loader has data {here}"
                     );
+                    let others = match self.0.fields.is_empty() && there.matches('-').count() < 2 {
+                        true => "other images or labels",
+                        false => "other images, labels or fields",
+                    };
                     let hint = match self.0.images.bytes() {
                         0 => {
                             "files of a folder that is not kept in memory are compared by name, size and \
@@ -246,7 +259,7 @@ impl Loader {
                              new `out` starts a new run"
                         }
                     };
-                    return Err(Error::argument(format!("{what}: other images or labels")).hint(hint));
+                    return Err(Error::argument(format!("{what}: {others}")).hint(hint));
                 }
                 continue;
             }
@@ -272,16 +285,25 @@ impl Loader {
         ]))
     }
 
-    /// Returns the fingerprint of images and labels: a hash of all values, or of the names, sizes and times of
-    /// files.
+    /// Returns the fingerprint of images, labels and any fields: a hash of all values, or of the names, sizes and times
+    /// of files.
     fn fingerprint(&self) -> Result<String> {
         if let Some(known) = self.0.fingerprint.get() {
             return Ok(known.clone());
         }
         let text = uninterrupted(|| -> Result<String> {
-            let labels = Sha256::digest(self.0.labels.to_bytes()?);
-            let labels: String = labels.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-            Ok(format!("{}-{labels}", self.0.images.identity()?))
+            let short =
+                |hash: &[u8]| hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect::<String>();
+            let labels = short(&Sha256::digest(self.0.labels.to_bytes()?));
+            let own = format!("{}-{labels}", self.0.images.identity()?);
+            if self.0.fields.is_empty() {
+                return Ok(own);
+            }
+            let mut hasher = Sha256::new();
+            for (name, field) in &self.0.fields {
+                hasher.update(format!("{name} {}\n", field.identity()?));
+            }
+            Ok(format!("{own}-{}", short(&hasher.finalize())))
         })?;
         Ok(self.0.fingerprint.get_or_init(|| text).clone())
     }
@@ -335,9 +357,21 @@ impl Loader {
         let (order, mirrored) = self.plan(&mut next, size)?;
         let own = order.narrow(0, start, count)?;
         let mut images = pixels::to_float(&self.0.images.index_select(0, &own)?)?;
-        if let Some(flags) = mirrored {
-            let flags = flags.narrow(0, start, count)?.reshape(&[-1, 1, 1, 1])?;
-            images = images.flip(&[-1])?.where_true(&flags, &images)?;
+        let mirrored = mirrored.map(|flags| flags.narrow(0, start, count)).transpose()?;
+        if let Some(flags) = &mirrored {
+            images = mirror(&images, flags)?;
+        }
+        let sides = &self.0.images.shape()[2..];
+        let mut fields = BTreeMap::new();
+        for (name, field) in &self.0.fields {
+            let rows = field.index_select(0, &own)?;
+            let shape = rows.shape();
+            let is_image = shape.len() > 3 || (shape.len() == 3 && shape[1..] == *sides);
+            let rows = match &mirrored {
+                Some(flags) if is_image => mirror(&rows, flags)?,
+                _ => rows,
+            };
+            fields.insert(name.clone(), rows);
         }
         let labels = self.0.labels.index_select(0, &order)?;
         *cursor = next;
@@ -346,7 +380,7 @@ impl Loader {
             let soon = (0..AHEAD).map(|_| self.plan(&mut ahead, size)?.0.narrow(0, start, count));
             self.0.images.read_ahead(&Tensor::cat(&soon.collect::<Result<Vec<_>>>()?, 0)?)?;
         }
-        Ok(Batch { images, labels, indices: order })
+        Ok(Batch { images, labels, indices: order, fields: Fields::new(fields) })
     }
 
     /// Draws the order of an epoch, on the CPU, so that it is the same on every device.
@@ -380,6 +414,12 @@ impl Loader {
             self.position(),
         )
     }
+}
+
+/// Mirrors the rows of x [B, .., W] whose flag is true.
+fn mirror(x: &Tensor, flags: &Tensor) -> Result<Tensor> {
+    let column: Vec<i64> = std::iter::once(-1).chain(vec![1; x.rank() - 1]).collect();
+    x.flip(&[-1])?.where_true(&flags.reshape(&column)?, x)
 }
 
 #[cfg(test)]
@@ -470,6 +510,43 @@ mod tests {
         let mut old = state;
         old.insert("data".to_string(), Value::Str(loader(&images, &labels).first_fingerprint().unwrap()));
         loader(&images, &labels).restore(&old).unwrap();
+    }
+
+    #[test]
+    fn fields_are_those_of_the_images_and_mirrored_with_them() {
+        let draws = Generator::new(1, Device::Cpu).unwrap();
+        let images =
+            Tensor::randn(&[10, 1, 2, 4], crate::torch::DType::Float32, Device::Cpu, Some(&draws)).unwrap();
+        let images = images.clamp(-1.0, 1.0).unwrap();
+        let labels = Tensor::from_i64(&(0..10).collect::<Vec<_>>(), &[10]).unwrap();
+        let plain = from_tensors(&images, &labels, FromTensorsOptions::default()).unwrap();
+        let half = images.narrow(2, 0, 1).unwrap();
+        let map = images.select(1, 0).unwrap();
+        let text = images.reshape(&[10, 8]).unwrap();
+        let set = plain.with_fields([("half", half), ("map", map), ("text", text.clone())]).unwrap();
+        let options = LoaderOptions { batch: 7, flip: true, seed: 3, ..LoaderOptions::default() };
+        let loader = set.loader(&options).unwrap();
+        let share = set.loader(&options).unwrap();
+        for _ in 0..3 {
+            let batch = loader.next().unwrap();
+            let field = |name: &str| batch.fields.get(name).unwrap();
+            assert!(field("half").equal(&batch.images.narrow(2, 0, 1).unwrap()).unwrap());
+            assert!(field("map").equal(&batch.images.select(1, 0).unwrap()).unwrap());
+            assert!(field("text").equal(&text.index_select(0, &batch.indices).unwrap()).unwrap());
+            let part = share.next_share(2, 3).unwrap();
+            for (name, tensor) in part.fields.iter() {
+                assert!(tensor.equal(&field(name).narrow(0, 2, 3).unwrap()).unwrap(), "{name}");
+            }
+        }
+        // Other fields are other data; without fields the fingerprint is that of earlier versions.
+        let state = loader.state().unwrap();
+        let other = plain.with_fields([("text", text.add_scalar(1.0).unwrap())]).unwrap();
+        let error = other.loader(&options).unwrap().restore(&state).unwrap_err();
+        assert!(error.message().ends_with("other images, labels or fields"), "{error}");
+        assert!(plain.loader(&options).unwrap().restore(&state).is_err());
+        set.loader(&options).unwrap().restore(&state).unwrap();
+        let own = plain.loader(&options).unwrap().fingerprint().unwrap();
+        assert!(loader.fingerprint().unwrap().starts_with(&format!("{own}-")));
     }
 
     #[test]

@@ -29,10 +29,12 @@ pub struct NpzOptions {
     /// Name of the array of labels `[N]`, whole numbers; by default `arr_1` if the file has it. With `""`, or
     /// without labels, all images are of one class.
     pub labels: Option<String>,
-    /// Order of the dimensions: "nhwc" or "nchw".
+    /// Names of further arrays [N, ..] with one row per image, which become fields of the data set.
+    pub fields: Vec<String>,
+    /// Order of the dimensions of the images: "nhwc" or "nchw".
     pub layout: Layout,
-    /// Whether to keep all images in memory. By default, up to 1 GiB of images is kept; larger files are read on
-    /// demand. In a compressed file that is fast in order only. The file's checksum is verified when all images have
+    /// Whether to keep all images and fields in memory. By default, arrays of up to 1 GiB are kept; larger ones are read
+    /// on demand. In a compressed file that is fast in order only. The file's checksum is verified when all images have
     /// been read, those on demand in order, as for statistics.
     pub in_memory: Option<bool>,
     /// Name of the data set, recorded with every result; by default the file name.
@@ -58,7 +60,7 @@ pub(crate) fn npz(path: &Path, options: &NpzOptions) -> Result<Dataset> {
     check_images(&options.images, &about.shape, about.dtype, options.layout).map_err(|e| e.in_file(path))?;
     let count = about.shape[0];
     let bytes: i64 = about.shape.iter().product();
-    let names: Vec<String> = file.tensors.keys().cloned().collect();
+    let shapes = file.tensors.clone();
     let mut load = |array: &str| Ok(file.load(|name| name == array, Device::Cpu)?.tensors.remove(array));
     let store = match options.in_memory.unwrap_or(bytes <= MEMORY) {
         true => {
@@ -71,13 +73,30 @@ pub(crate) fn npz(path: &Path, options: &NpzOptions) -> Result<Dataset> {
         }
         false => Store::of_rows(Rows::open(path, &options.images)?, options.layout),
     };
-    let arrays = names.iter().map(String::as_str);
-    let labels = labels::in_file(options.labels.as_deref(), "arr_1", count, arrays, load)
+    let known = || shapes.keys().map(String::as_str);
+    let labels = labels::in_file(options.labels.as_deref(), "arr_1", count, known(), &mut load)
         .map_err(|e| e.in_file(path))?;
     let class_names = labels::class_names(&labels, None).map_err(|e| e.in_file(path))?;
     let stem = path.file_stem().map_or("images".to_string(), |s| s.to_string_lossy().into_owned());
     let name = options.name.as_deref().unwrap_or(&stem);
-    Dataset::of_store(store, &labels, name, &options.split, class_names).map_err(|e| e.in_file(path))
+    let field = |name: &String| -> Result<(String, Store)> {
+        let about = shapes.get(name).ok_or_else(|| no_field(name, known()))?;
+        let bytes = about.shape.iter().product::<i64>() * about.dtype.size() as i64;
+        let store = match options.in_memory.unwrap_or(bytes <= MEMORY) {
+            true => Store::Tensor(load(name)?.ok_or_else(|| no_field(name, known()))?),
+            false => Store::of_rows(Rows::open(path, name)?, Layout::Nchw),
+        };
+        Ok((name.clone(), store))
+    };
+    let fields = options.fields.iter().map(field).collect::<Result<_>>().map_err(|e| e.in_file(path))?;
+    Dataset::of_store(store, &labels, name, &options.split, class_names)
+        .and_then(|set| set.with_stored_fields(fields))
+        .map_err(|e| e.in_file(path))
+}
+
+/// Returns the error of a field that a file does not have.
+pub(super) fn no_field<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Error {
+    Error::argument(format!("expected the field `{name}`, found none")).did_you_mean(name, known)
 }
 
 /// Returns names for a message.
@@ -181,6 +200,32 @@ mod tests {
             let text = format!("expected labels from 0 to 999999, found {largest}");
             assert!(error.message().ends_with(&text), "{error}");
         }
+    }
+
+    #[test]
+    fn further_arrays_are_fields_in_memory_and_on_demand() {
+        let words = Tensor::from_f32(&(0..30).map(|i| i as f32).collect::<Vec<_>>(), &[6, 5]).unwrap();
+        let depth = bytes(&[6, 1, 2, 2]);
+        let (_place, path) =
+            file(&[("arr_0", bytes(&[6, 4, 4, 3])), ("words", words.clone()), ("depth", depth)]);
+        let fields = vec!["words".to_string(), "depth".to_string()];
+        let open = |in_memory| {
+            npz(&path, &NpzOptions { in_memory, fields: fields.clone(), ..Default::default() }).unwrap()
+        };
+        let (kept, read) = (open(None), open(Some(false)));
+        let index = Tensor::from_i64(&[4, 5, 1, 4], &[4]).unwrap();
+        for set in [&kept, &read] {
+            let some = set.subset(&[4, 5, 1, 4]).unwrap().fields().unwrap();
+            assert!(some.get("words").unwrap().equal(&words.index_select(0, &index).unwrap()).unwrap());
+            assert_eq!(some.get("depth").unwrap().signature(), "tensor [4, 1, 2, 2] uint8");
+        }
+        let state =
+            |set: &Dataset| set.loader(&crate::data::LoaderOptions::default()).unwrap().state().unwrap();
+        assert_eq!(format!("{:?}", state(&kept)), format!("{:?}", state(&read)));
+        let wrong = NpzOptions { fields: vec!["word".to_string()], ..Default::default() };
+        let error = npz(&path, &wrong).unwrap_err();
+        assert!(error.message().contains("expected the field `word`, found none"), "{error}");
+        assert_eq!(error.hint_text(), Some("did you mean `words`?"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Storage of a data set's images: in memory, in image files or in an array of a file, which are read on demand.
+//! Storage of a data set's images and fields: in memory, in image files or in an array of a file, which are read on demand.
 
 use std::sync::Arc;
 
@@ -27,9 +27,9 @@ pub enum Store {
         /// Device that images are moved to.
         device: Device,
     },
-    /// Images of an array in a file by index, read as uint8 and moved to a device.
+    /// Rows of an array in a file by index, such as images, read on demand and moved to a device.
     Rows {
-        /// Array [N, H, W, C] or [N, C, H, W].
+        /// Array [N, H, W, C] or, for what is stored as it is used, [N, ..].
         rows: Arc<Rows>,
         /// Order of its dimensions.
         layout: Layout,
@@ -52,7 +52,7 @@ impl Store {
         Self::Files { files: Arc::new(files), places: Arc::new(places), device: Device::Cpu }
     }
 
-    /// Returns all images of an array of four dimensions.
+    /// Returns all rows of an array: images, of four dimensions, or with `Layout::Nchw` anything else.
     pub fn of_rows(rows: Rows, layout: Layout) -> Self {
         let places = (0..rows.about().shape[0] as usize).collect();
         Self::Rows { rows: Arc::new(rows), layout, places: Arc::new(places), device: Device::Cpu }
@@ -79,17 +79,18 @@ impl Store {
                 let (count, shape) = (places.len() as i64, rows.about().shape);
                 match layout {
                     Layout::Nhwc => vec![count, shape[3], shape[1], shape[2]],
-                    Layout::Nchw => vec![count, shape[1], shape[2], shape[3]],
+                    Layout::Nchw => [count].iter().chain(&shape[1..]).copied().collect(),
                 }
             }
         }
     }
 
-    /// Returns the dtype: uint8 for files.
+    /// Returns the dtype: uint8 for image files.
     pub fn dtype(&self) -> DType {
         match self {
             Self::Tensor(tensor) => tensor.dtype(),
-            Self::Files { .. } | Self::Rows { .. } => DType::UInt8,
+            Self::Files { .. } => DType::UInt8,
+            Self::Rows { rows, .. } => rows.about().dtype,
         }
     }
 

@@ -205,7 +205,7 @@ pub mod space {
         /// assert_eq(v.shape, [2, 1, 28, 28]);
         /// ```
         fn velocity(model: Model, x: Tensor, t: Tensor, y: Tensor, options: GuidanceOptions) -> Tensor {
-            flow::guidance::velocity(&model, &x, &t, &y, options.guidance)
+            flow::guidance::velocity(&model, &x, &t, &y, &options)
         }
 
         /// Generates images from noise by integrating a model's velocity.

@@ -3,7 +3,7 @@
 use crate::declare::Options;
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::torch::{DType, Tensor};
+use crate::torch::{DType, Fields, Tensor};
 
 /// Options of classifier-free guidance.
 #[derive(Debug, Clone, Options)]
@@ -11,15 +11,28 @@ pub struct GuidanceOptions {
     /// Scale s of `v_null + s (v_cond - v_null)`; 1 evaluates only the velocity of the label, at half the cost.
     #[option(default = 1.0, range = -1000.0..=1000.0)]
     pub guidance: f64,
+    /// Fields of the images by name, tensors [B, ..] that parts read as `c.fields.NAME`.
+    pub fields: Fields,
 }
 
 /// Returns the velocity of `x` [B, C, H, W] at times `t` `[B]` with labels `y` `[B]`, guided with `scale`.
 ///
 /// Computes `v_null + scale (v_cond - v_null)` with one forward pass of batch size 2 B; a scale of 1 is a plain
 /// forward pass.
-pub(crate) fn velocity(model: &Model, x: &Tensor, t: &Tensor, y: &Tensor, scale: f64) -> Result<Tensor> {
-    let null = model.num_classes();
-    guided(|x, t, y| model.forward(x, t, y), null, (x, t, y), scale)
+pub(crate) fn velocity(
+    model: &Model,
+    x: &Tensor,
+    t: &Tensor,
+    y: &Tensor,
+    options: &GuidanceOptions,
+) -> Result<Tensor> {
+    let (null, own) = (model.num_classes(), x.size(0)?);
+    // The model of a loss has those of its step, which guidance doubles like those that are given.
+    let fields = model.pass(Some(&own), &options.fields).fields;
+    fields.check_rows(own)?;
+    let forward =
+        |x: &Tensor, t: &Tensor, y: &Tensor| model.forward_with(x, t, y, &fields.for_copies(x.size(0)?)?);
+    guided(forward, null, (x, t, y), options.guidance)
 }
 
 /// Same as [`velocity`], for any forward function.

@@ -11,9 +11,9 @@ use crate::error::{Error, Result};
 use crate::flow::Path;
 use crate::flow::ode::adaptive::{DOPRI5, Tolerance};
 use crate::flow::sample::{self, Labels};
-use crate::model::Model;
+use crate::model::{Model, Pass};
 use crate::ranks::Ranks;
-use crate::torch::{DType, Tensor, autograd, enable_grad, no_grad};
+use crate::torch::{DType, Fields, Tensor, autograd, enable_grad, no_grad};
 
 /// Probes with which a divergence is estimated.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
@@ -32,6 +32,8 @@ pub enum Probe {
 pub struct LikelihoodOptions {
     /// One label per image, 0 to K - 1, or K for no label, which is the default.
     pub labels: Option<Labels>,
+    /// Fields of the images by name, tensors [B, ..] that parts read as `c.fields.NAME`.
+    pub fields: Fields,
     /// Path that the model was trained on.
     pub path: Path,
     /// Distribution of the probes.
@@ -119,6 +121,7 @@ pub fn log_likelihood(
         labels.size(0)?
     );
     let labels = labels.to_device(device)?;
+    let fields = sample::given(&options.fields, count, model)?;
     // Half precision is too coarse for the sums of a solver.
     let dtype = sample::state_dtype(model);
     let images = images.detach()?.to_device(device)?.to_dtype(dtype)?;
@@ -136,13 +139,15 @@ pub fn log_likelihood(
     let mut parts = Vec::new();
     for (made, first) in (0..count).step_by(batch as usize).skip(first).take(own).enumerate() {
         let size = batch.min(count - first);
-        let labels = labels.narrow(0, first, size)?;
+        let (labels, fields) = (labels.narrow(0, first, size)?, fields.narrow(first, size)?);
         let velocity = |x: &Tensor, t: &[f64], rows: &[usize]| {
             context.check()?;
             let t = Tensor::from_f64(t, &[t.len() as i64])?.to_dtype(DType::Float32)?.to_device(device)?;
-            let y = labels.index_select(0, &index(rows, &labels)?)?;
+            let index = index(rows, &labels)?;
+            let (y, fields) = (labels.index_select(0, &index)?, fields.index_select(&index)?);
             let (input, times) = options.path.input(x, &t, model.time_scale())?;
-            let output = model.forward_unchecked(&input.to_dtype(model.dtype())?, &times, &y)?;
+            let pass = Pass { fields, ..Pass::default() };
+            let output = model.forward_in(&input.to_dtype(model.dtype())?, &times, &y, &pass)?;
             options.path.velocity(output, x, &t)?.to_dtype(dtype)
         };
         let probes = probes.as_ref().map(|probes| probes.narrow(1, first, size)).transpose()?;

@@ -8,7 +8,7 @@ use crate::flow::losses::wide;
 use crate::flow::path::ddpm::STEPS;
 use crate::flow::sample::{Chain, Labels, Spacing};
 use crate::model::{Family, Model};
-use crate::torch::{DType, Device, Generator, Tensor, no_grad};
+use crate::torch::{DType, Device, Fields, Generator, Tensor, no_grad};
 
 /// Options of `flow::diffusion_loss`.
 #[derive(Debug, Clone, Options)]
@@ -19,6 +19,8 @@ pub struct DiffusionLossOptions {
     pub noise: Option<Tensor>,
     /// Generator to draw from, instead of the device's default one.
     pub generator: Option<Generator>,
+    /// Fields of the images by name, tensors [B, ..] that parts read as `c.fields.NAME`.
+    pub fields: Fields,
 }
 
 /// Loss of a batch, and its parts.
@@ -68,7 +70,8 @@ pub fn diffusion_loss(
         images.mul(&column(&|i| kept(i).sqrt())?)?.add(&noise.mul(&column(&|i| (1.0 - kept(i)).sqrt())?)?)?;
     let steps = column(&|i| i as f64 / model.time_scale())?.reshape(&[count])?;
     let labels = labels.tensor()?.to_device(device)?;
-    let output = wide(&model.forward(&x_t.to_dtype(model.dtype())?, &steps, &labels)?)?;
+    let output =
+        wide(&model.forward_with(&x_t.to_dtype(model.dtype())?, &steps, &labels, &options.fields)?)?;
     let channels = images.size(1)?;
     let predicted = output.narrow(1, 0, channels)?;
     let mse = each(&noise.sub(&predicted)?.square()?)?;

@@ -24,7 +24,7 @@ pub struct Accounting {
     pub parameters: i64,
     /// Number of trainable parameters of the plain DiT.
     pub plain_parameters: i64,
-    /// Operations of one forward pass for one image.
+    /// Operations of one forward pass for one image; NaN if code needs fields that no forward pass had.
     pub flops: f64,
     /// Operations of one forward pass of the plain DiT.
     pub plain_flops: f64,
@@ -126,6 +126,13 @@ impl Accounting {
             if frozen > 0 {
                 rows.push(row(&["frozen", &format!("{} parameters", grouped(frozen))]));
             }
+        }
+        if self.flops.is_nan() {
+            let [ours, plain] = [self.parameters, self.plain_parameters].map(grouped);
+            let excess = format!("{:+.4} %", 100.0 * self.parameter_excess());
+            rows.push(row(&["parameters", &ours, &plain, &excess]));
+            rows.push(row(&["FLOPs per image", "counted after a forward pass with its fields", "", ""]));
+            return rows;
         }
         let parameters = [self.parameters, self.plain_parameters].map(grouped);
         let flops = [self.flops, self.plain_flops].map(engineering);

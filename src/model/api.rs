@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use crate::declare::{Choice, IntoValue, Map, OneOrMany, Options, Value};
+use crate::error::Error;
 use crate::functions;
 use crate::model::accounting::Accounting;
 use crate::model::{self, DitOptions, LoadOptions, Model, OpenOptions, Part, Pass, custom, parts, presets};
 use crate::nn::glob;
 use crate::torch::convert::Target;
-use crate::torch::{Device, Generator, Tensor, no_grad};
+use crate::torch::{Device, Fields, Generator, Tensor, no_grad};
 
 crate::api! {
     types: [Model, Part, parts::Call],
@@ -23,9 +24,26 @@ pub struct PickOptions {
     pub r#match: OneOrMany<String>,
 }
 
+/// Options of `model.forward` and `model.trace`.
+#[derive(Debug, Clone, Options)]
+pub struct ForwardOptions {
+    /// Fields of the images by name, tensors [B, ..] that parts read as `c.fields.NAME`. The model of a loss has those of the
+    /// step as well if the number of images is the same.
+    pub fields: Fields,
+}
+
+/// Options of `model.starts_plain`.
+#[derive(Debug, Clone, Options)]
+pub struct PlainOptions {
+    /// Fields of two images by name, [2, ..], for parts that read fields.
+    pub fields: Fields,
+}
+
 /// Options of `model.observe`.
 #[derive(Debug, Clone, Options)]
 pub struct ObserveOptions {
+    /// Fields of the images by name, as in `forward`.
+    pub fields: Fields,
     /// Training step that parts read as `c.step`; by default `()`, or the step of the loss that calls `s.model`.
     #[option(range = 0..)]
     pub step: Option<i64>,
@@ -100,7 +118,8 @@ pub mod methods {
         ///
         /// Times run from 0, noise, to 1, data. Labels are int64 from 0 to K, where K, the number of classes, is
         /// the null label. No label is dropped here; training does so with `drop_labels`. Parts run as in sampling, with
-        /// `c.step` `()`, except for the model `s.model` of a loss, whose parts run in the training step.
+        /// `c.step` `()`, except for the model `s.model` of a loss, whose parts run in the training step. `fields` are tensors
+        /// [B, ..] that belong to the images, for parts that read them.
         ///
         /// A model of the family `dit` takes diffusion steps from 0, nearly data, to 999, noise, integer or fractional.
         /// It returns the noise and, with `learn_sigma`, the variance of the public DiT: [B, 2 C, H, W].
@@ -110,7 +129,9 @@ pub mod methods {
         /// let v = net.forward(tensor::zeros([2, 1, 28, 28]), tensor::zeros([2]), tensor([3, 10]));
         /// assert_close(v.abs().max().item(), 0.0, 0.0);
         /// ```
-        fn forward(model: Model, x: Tensor, t: Tensor, y: Tensor) -> Tensor { model.forward(&x, &t, &y) }
+        fn forward(model: Model, x: Tensor, t: Tensor, y: Tensor, options: ForwardOptions) -> Tensor {
+            model.forward_with(&x, &t, &y, &options.fields)
+        }
 
         /// Runs a forward pass and returns the velocity `v` and the tensors that parts kept, `kept`.
         ///
@@ -124,7 +145,7 @@ pub mod methods {
         /// assert_eq([seen.v.shape, seen.kept.h.shape], [[1, 1, 28, 28], [1, 196, 128]]);
         /// ```
         fn observe(model: Model, x: Tensor, t: Tensor, y: Tensor, options: ObserveOptions) -> Map {
-            let usual = model.pass();
+            let usual = model.pass(x.shape().first(), &options.fields);
             let pass = Pass { step: options.step.or(usual.step), ..usual };
             let v = model.observe(&x, &t, &y, &pass)?;
             Ok(Map::from([
@@ -197,7 +218,7 @@ pub mod methods {
         /// assert(model::dit(#{ depth: 2, corrections: correction(filter::box(), gate::time()) }).starts_plain());
         /// assert(!model::dit(#{ depth: 2, corrections: correction(filter::box(), gate::constant(#{ high: 0.5 })) }).starts_plain());
         /// ```
-        fn starts_plain(model: Model) -> bool { model.starts_plain() }
+        fn starts_plain(model: Model, options: PlainOptions) -> bool { model.starts_plain_with(&options.fields) }
 
         /// Runs a forward pass and returns the tensors inside each block, as an array of maps.
         ///
@@ -213,13 +234,14 @@ pub mod methods {
         /// assert_eq(blocks[1].gates.shape, [1, 2]);
         /// assert_eq(blocks[1].low.shape, [1, 196, 128]);
         /// ```
-        fn trace(model: Model, x: Tensor, t: Tensor, y: Tensor) -> Vec<Map> {
+        fn trace(model: Model, x: Tensor, t: Tensor, y: Tensor, options: ForwardOptions) -> Vec<Map> {
+            let fields = options.fields;
             if model.config().is_none() {
-                let pass = Pass::default();
+                let pass = Pass { fields, ..Pass::default() };
                 no_grad(|| model.observe(&x, &t, &y, &pass))?;
                 return Ok(vec![pass.kept.to_map()]);
             }
-            Ok(model.trace(&x, &t, &y)?.iter().map(|block| block.to_map()).collect())
+            Ok(model.trace_with(&x, &t, &y, &fields)?.iter().map(|block| block.to_map()).collect())
         }
 
         /// Replaces each label by the null label with probability `config.class_dropout_prob`.
@@ -354,7 +376,14 @@ pub mod properties {
         /// let corrected = model::dit(#{ corrections: correction(filter::binomial(), gate::time()) }).flops;
         /// assert(corrected > plain && corrected < 1.02 * plain);
         /// ```
-        fn flops(model: Model) -> f64 { Ok(Accounting::of_model(&model)?.flops) }
+        fn flops(model: Model) -> f64 {
+            let flops = Accounting::of_model(&model)?.flops;
+            if flops.is_nan() {
+                return Err(Error::argument("the operations depend on the shapes of fields, which are not known yet")
+                    .hint("they are counted after a forward pass, a sample or training with fields"));
+            }
+            Ok(flops)
+        }
 
         /// The device of the parameters.
         ///

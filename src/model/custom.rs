@@ -90,6 +90,7 @@ impl CustomNetwork {
 /// A user-defined network with its parameters.
 pub(super) struct Network {
     run: Function,
+    null: i64,
 }
 
 impl Network {
@@ -99,6 +100,7 @@ impl Network {
             run: SharedBuilder::lend(builder, custom.facts(), |shared| {
                 make(custom.make.function()?, shared)
             })?,
+            null: custom.interface.num_classes,
         })
     }
 
@@ -114,6 +116,7 @@ impl Network {
                 label: None,
                 both: None,
                 grid: x.size(2)?,
+                null: self.null,
             };
             arguments.push(Call::new(&std::sync::Arc::new(seen), pass, At::default()).into_value());
         }

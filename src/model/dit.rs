@@ -37,6 +37,8 @@ pub struct Dit {
     blocks: Arc<Vec<Block>>,
     final_layer: FinalLayer,
     grid: i64,
+    /// The null label, which parts compare labels with.
+    null: i64,
     patch: i64,
     channels: i64,
     /// Outputs of the network for each pixel, and how many of them a forward pass returns.
@@ -179,6 +181,7 @@ impl Dit {
             })?),
             final_layer: FinalLayer::new(builder, config)?,
             grid,
+            null: config.num_classes,
             patch: config.patch_size,
             channels: config.in_channels,
             outputs: outputs(config),
@@ -237,6 +240,7 @@ impl Dit {
                 label: Some(label.clone()),
                 both: Some(both.clone()),
                 grid: self.grid,
+                null: self.null,
             }),
             pass: pass.clone(),
         };

@@ -1,7 +1,7 @@
 //! A network with its configuration and named parameters.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::Config;
 use super::accounting::Accounting;
@@ -17,7 +17,7 @@ use crate::nn::shared_builder::Facts;
 use crate::nn::{Builder, glob};
 use crate::scripted;
 use crate::torch::graph::{self, Graphs};
-use crate::torch::{DType, Device, Generator, Tensor, autograd, flops, no_grad};
+use crate::torch::{DType, Device, Fields, Generator, Tensor, autograd, flops, no_grad};
 
 /// A DiT, a SpectralDiT, or a user-defined network. Clones share the parameters; [`Model::copy`] does not.
 ///
@@ -32,6 +32,8 @@ struct Inner {
     parameters: Vec<(String, Tensor)>,
     /// Operations of user code, once they have been counted.
     flops: OnceLock<f64>,
+    /// Fields of one image that a forward pass had, without their values, with which operations are counted.
+    fields: Mutex<Fields>,
 }
 
 enum Network {
@@ -116,7 +118,8 @@ impl Model {
             Design::Custom(custom) => Network::Custom(custom::Network::new(&mut builder, custom)?),
         };
         let parameters = builder.finish_given()?;
-        let inner = Inner { design, device, network, parameters, flops: OnceLock::new() };
+        let inner =
+            Inner { design, device, network, parameters, flops: OnceLock::new(), fields: Mutex::default() };
         Ok(Self(Arc::new(inner), None))
     }
 
@@ -125,10 +128,13 @@ impl Model {
         Self(Arc::clone(&self.0), Some(Arc::new(Pass { kept: Kept::default(), ..pass.clone() })))
     }
 
-    /// Returns the context of a forward pass, which has kept nothing yet.
-    pub(super) fn pass(&self) -> Pass {
+    /// Returns the context of a forward pass of `count` images, which has kept nothing yet. Fields of a training step
+    /// are those of its images, and are left out for another number of images; `fields` come before them.
+    pub(crate) fn pass(&self, count: Option<&i64>, fields: &Fields) -> Pass {
         let pass = self.1.as_deref().cloned().unwrap_or_default();
-        Pass { kept: Kept::default(), recompute: false, ..pass }
+        let of_step = count.is_some_and(|count| pass.fields.check_rows(*count).is_ok());
+        let fields = if of_step { fields.or(&pass.fields) } else { fields.clone() };
+        Pass { kept: Kept::default(), recompute: false, fields, ..pass }
     }
 
     /// Returns the same network with additional parts, which shares its weights with this one.
@@ -185,7 +191,8 @@ impl Model {
     /// Returns the operations of user code in one forward pass for one image, which the configuration does not
     /// include.
     ///
-    /// They are counted once, in a forward pass.
+    /// They are counted once, in a forward pass. They are NaN for a model that needs fields, whose shapes are not known
+    /// before the first forward pass.
     pub fn flops_of_code(&self) -> Result<f64> {
         if let Some(known) = self.0.flops.get() {
             return Ok(*known);
@@ -200,24 +207,50 @@ impl Model {
             }
             Design::Custom(_) => None,
         };
-        let all = self.counted()?;
-        let known = all - plain.map_or(Ok(0.0), |plain| plain.counted())?;
+        let Some(all) = self.counted()? else { return Ok(f64::NAN) };
+        let known = all - plain.map_or(Ok(Some(0.0)), |plain| plain.counted())?.unwrap_or_default();
         Ok(*self.0.flops.get_or_init(|| known))
     }
 
-    /// Counts the operations of a forward pass for one image.
-    fn counted(&self) -> Result<f64> {
+    /// Counts the operations of a forward pass for one image; `None` if it needs fields that no forward pass had.
+    fn counted(&self) -> Result<Option<f64>> {
         let [channels, height, width] = self.image_shape();
         let x = Tensor::zeros(&[1, channels, height, width], self.dtype(), self.device())?;
         let t = Tensor::full(&[1], 0.5, DType::Float32, self.device())?;
         let y = Tensor::zeros(&[1], DType::Int64, self.device())?;
-        Ok(no_grad(|| flops::count(|| self.forward(&x, &t, &y)))?.1)
+        let like = |one: &Tensor| Tensor::zeros(&one.shape(), one.dtype(), self.device());
+        let known = self.0.fields.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let fields = if known.is_empty() { Fields::watched() } else { known.map(like)? };
+        let pass = Pass { fields: fields.clone(), ..Pass::default() };
+        match no_grad(|| flops::count(|| self.observe(&x, &t, &y, &pass))) {
+            Err(_) if fields.missed() => Ok(None),
+            counted => Ok(Some(counted?.1)),
+        }
+    }
+
+    /// Remembers the shapes of fields.
+    fn remember(&self, fields: &Fields) -> Result<()> {
+        let mut known = self.0.fields.lock().unwrap_or_else(PoisonError::into_inner);
+        if fields.iter().any(|(name, _)| !known.contains(name)) {
+            // One element stands for all, so that nothing large is kept.
+            let shapes = fields.map(|all| {
+                let shape: Vec<i64> = std::iter::once(1).chain(all.shape().into_iter().skip(1)).collect();
+                Tensor::zeros(&[], all.dtype(), Device::Cpu)?.expand(&shape)
+            })?;
+            *known = shapes.or(&known);
+        }
+        Ok(())
     }
 
     /// Returns whether the parts and corrections, with their current parameters, change nothing.
     ///
     /// The plain DiT with the same weights must return the same bits when all of those weights are random.
     pub fn starts_plain(&self) -> Result<bool> {
+        self.starts_plain_with(&Fields::default())
+    }
+
+    /// Same as [`Model::starts_plain`], with fields of two images for parts that read them.
+    pub fn starts_plain_with(&self, fields: &Fields) -> Result<bool> {
         let Design::Dit(config) = &self.0.design else { return Ok(false) };
         let plain = config.clone().with_corrections(Vec::new()).with_parts(Vec::new());
         let all = self.copy()?;
@@ -232,7 +265,8 @@ impl Model {
         let x = draw(&[2, channels, height, width])?.to_dtype(self.dtype())?.to_device(self.device())?;
         let t = Tensor::from_f32(&[0.25, 0.75], &[2])?.to_device(self.device())?;
         let y = Tensor::from_i64(&[0, self.last_label()], &[2])?.to_device(self.device())?;
-        no_grad(|| all.forward(&x, &t, &y)?.equal(&plain.forward(&x, &t, &y)?))
+        let pass = Pass { fields: fields.to_device(self.device())?, ..Pass::default() };
+        no_grad(|| all.observe(&x, &t, &y, &pass)?.equal(&plain.forward(&x, &t, &y)?))
     }
 
     /// Freezes the parameters whose names match a pattern, such as `*` or `blocks.*.attn.*`.
@@ -270,13 +304,19 @@ impl Model {
     ///
     /// Shapes and values are checked first; on CUDA, checking the values waits once for the device.
     pub fn forward(&self, x: &Tensor, t: &Tensor, y: &Tensor) -> Result<Tensor> {
-        self.observe(x, t, y, &self.pass())
+        self.forward_with(x, t, y, &Fields::default())
     }
 
-    /// Same as [`Model::forward`], leaving the tensors that parts keep in `pass`.
+    /// Same as [`Model::forward`], with fields of the images `[B, ..]`.
+    pub fn forward_with(&self, x: &Tensor, t: &Tensor, y: &Tensor, fields: &Fields) -> Result<Tensor> {
+        self.observe(x, t, y, &self.pass(x.shape().first(), fields))
+    }
+
+    /// Same as [`Model::forward`], leaving the tensors that parts keep in `pass`, which may have fields.
     pub fn observe(&self, x: &Tensor, t: &Tensor, y: &Tensor, pass: &Pass) -> Result<Tensor> {
         self.check_shapes(x, t, y)?;
         self.check_values(t, y)?;
+        self.check_fields(x, &pass.fields)?;
         self.0.network.forward(x, t, y, pass, None)
     }
 
@@ -290,16 +330,24 @@ impl Model {
     /// Same as [`Model::forward_unchecked`], in the training step or other context given by `pass`.
     pub fn forward_in(&self, x: &Tensor, t: &Tensor, y: &Tensor, pass: &Pass) -> Result<Tensor> {
         self.check_shapes(x, t, y)?;
+        self.check_fields(x, &pass.fields)?;
         self.0.network.forward(x, t, y, pass, None)
     }
 
     /// Returns the intermediate results of each block, computed without gradients; a user-defined network has no
     /// blocks.
     pub fn trace(&self, x: &Tensor, t: &Tensor, y: &Tensor) -> Result<Vec<BlockTrace>> {
+        self.trace_with(x, t, y, &Fields::default())
+    }
+
+    /// Same as [`Model::trace`], with fields of the images `[B, ..]`.
+    pub fn trace_with(&self, x: &Tensor, t: &Tensor, y: &Tensor, fields: &Fields) -> Result<Vec<BlockTrace>> {
         self.check_shapes(x, t, y)?;
         self.check_values(t, y)?;
+        self.check_fields(x, fields)?;
         let trace = Traced::default();
-        no_grad(|| self.0.network.forward(x, t, y, &Pass::default(), Some(trace.clone())))?;
+        let pass = Pass { fields: fields.clone(), ..Pass::default() };
+        no_grad(|| self.0.network.forward(x, t, y, &pass, Some(trace.clone())))?;
         let mut blocks = trace.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(std::mem::take(&mut *blocks))
     }
@@ -351,6 +399,24 @@ impl Model {
             }
         }
         Ok(())
+    }
+
+    fn check_fields(&self, x: &Tensor, fields: &Fields) -> Result<()> {
+        if fields.is_empty() {
+            return Ok(());
+        }
+        fields.check_rows(x.size(0)?)?;
+        for (name, field) in fields.iter() {
+            if field.device() != self.0.device {
+                return Err(Error::argument(format!(
+                    "the model is on {}, but found the field `{name}` on {}",
+                    self.0.device,
+                    field.device()
+                ))
+                .hint("move it with `.to(device)`"));
+            }
+        }
+        self.remember(fields)
     }
 
     fn check_values(&self, t: &Tensor, y: &Tensor) -> Result<()> {

@@ -32,7 +32,7 @@ pub mod trace;
 pub mod weights;
 
 pub use api::namespace::*;
-pub use api::{AttachOptions, ObserveOptions, PickOptions};
+pub use api::{AttachOptions, ForwardOptions, ObserveOptions, PickOptions, PlainOptions};
 pub use config::Config;
 pub use custom::{CustomNetwork, Interface};
 pub use design::Design;

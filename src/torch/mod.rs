@@ -6,6 +6,7 @@
 //! - [`io`]: safetensors, npy and PyTorch weight files; [`torchscript`]: networks in TorchScript files
 //! - [`autograd`]: gradients, `no_grad`; [`rng`]: generators; [`device`], [`dtype`]
 //! - [`distributed`]: processes that compute together; [`nccl`]: collectives of CUDA tensors
+//! - [`fields`]: tensors that belong to the images of a batch
 //! - [`optim`]: the fused AdamW update; [`fused`]: the fused operators of a block; [`kernels`]: their CUDA kernels
 //! - [`recompute`]: functions that keep no activations; [`flops`]: counting of floating-point operations
 //! - [`graph`]: functions recorded as CUDA graphs and replayed
@@ -26,6 +27,7 @@ pub mod device;
 pub mod distributed;
 pub mod dtype;
 mod ffi;
+pub mod fields;
 pub mod flops;
 pub mod fused;
 pub mod graph;
@@ -58,6 +60,7 @@ pub use api::{Along, Dims, Every, constructors};
 pub use autograd::{enable_grad, no_grad};
 pub use device::Device;
 pub use dtype::DType;
+pub use fields::Fields;
 pub use interrupt::{interruptible, uninterrupted};
 pub use library::{LIBTORCH_VERSION, libtorch_folder};
 pub use memory::{Memory, memory};

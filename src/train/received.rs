@@ -10,6 +10,7 @@ pub const LOSS: &[(&str, &str)] = &[
     ("t", "tensor"),
     ("y", "tensor"),
     ("indices", "tensor"),
+    ("fields", "fields"),
     ("model", "model"),
     ("ema", "model"),
     ("path", "path"),

@@ -23,7 +23,7 @@ use crate::flow::losses::wide;
 use crate::flow::{Loss, Pair, Times};
 use crate::model::Model;
 use crate::ranks::{Ranks, share};
-use crate::torch::{DType, Device, Tensor, graph, is_out_of_memory, no_grad, rng, uninterrupted};
+use crate::torch::{DType, Device, Fields, Tensor, graph, is_out_of_memory, no_grad, rng, uninterrupted};
 
 /// Number of consecutive batches that are not finite after which a run ends.
 const MOST_SKIPPED_IN_A_ROW: usize = 10;
@@ -429,7 +429,8 @@ impl<'a> Training<'a> {
         // Otherwise their memory is freed before the forward pass.
         let ends = matches!(loss, Loss::Function(_)).then_some([images, noise]);
         let indices = batch.indices.narrow(0, first, loaded)?;
-        let drawn = Drawn { x_t, t, labels, target, indices, first, ends };
+        let fields = batch.fields.clone();
+        let drawn = Drawn { x_t, t, labels, target, indices, fields, first, ends };
         let (own, count) = self.ranks.share(self.options.batch);
         match count as i64 == loaded {
             true => Ok(drawn),
@@ -451,7 +452,9 @@ impl<'a> Training<'a> {
         let Drawn { x_t, t, labels, target, indices, first, .. } = drawn;
         let made = recorded.run(&[x_t, t, labels, target].map(Tensor::clone), &|v| {
             let [x_t, t, labels, target] = [0, 1, 2, 3].map(|i| v[i].clone());
-            let part = Drawn { x_t, t, labels, target, indices: indices.clone(), first: *first, ends: None };
+            // Only code reads fields, and code is not recorded.
+            let (indices, fields, first) = (indices.clone(), Fields::default(), *first);
+            let part = Drawn { x_t, t, labels, target, indices, fields, first, ends: None };
             self.backward(&part, step, context)?.packed()
         });
         self.recorded = Some(recorded);

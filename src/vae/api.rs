@@ -112,7 +112,8 @@ pub mod methods {
         ///
         /// If the file exists, it is read instead, provided that a hash shows it was made from these images and
         /// labels with these weights and options; otherwise it is an error, and the file stays unchanged. The file
-        /// holds `latents` [N, Z, h, w], float32 and unscaled, and `labels` [N]; the data set holds scaled latents.
+        /// holds `latents` [N, Z, h, w], float32 and unscaled, `labels` [N] and the fields of the set when they were encoded; the
+        /// data set holds scaled latents, and the fields of the set.
         /// The file is written once all images are encoded: after Ctrl-C the work starts over. Of several ranks each
         /// encodes a part of the images, and rank 0 writes the file.
         ///

@@ -25,8 +25,8 @@ const ORIGIN: &str = "made_of";
 /// Returns the latents of a data set as a data set, from the file if it exists; otherwise encodes the images and
 /// writes the file.
 ///
-/// The file contains `latents` [N, Z, h, w], float32 and unscaled, `labels` `[N]`, int64, and in its metadata
-/// `scaling_factor` and the origin of the latents. A file with other latents is an error and is not changed.
+/// The file contains `latents` [N, Z, h, w], float32 and unscaled, `labels` `[N]`, int64, the fields of the set under their
+/// names, and in its metadata `scaling_factor` and the origin of the latents. A file with other latents is an error and is not changed.
 pub fn latents(
     vae: &Vae,
     set: &Dataset,
@@ -62,7 +62,8 @@ pub fn latents(
     let scaled = vae.options().scale()?.apply(&latents)?;
     let name = format!("latents of {}", set.name());
     let names = set.class_names().to_vec();
-    Dataset::of_store(Store::Tensor(scaled.contiguous()?), set.labels(), &name, set.split(), names)
+    Dataset::of_store(Store::Tensor(scaled.contiguous()?), set.labels(), &name, set.split(), names)?
+        .with_stored_fields(set.stored_fields().clone())
 }
 
 /// Returns a text with everything that the latents depend on.
@@ -141,7 +142,12 @@ fn encode_part(
 
 fn write(path: &Path, vae: &Vae, set: &Dataset, latents: &Tensor, origin: String) -> Result<()> {
     let labels = set.labels().clone();
-    let tensors = BTreeMap::from([("latents".to_string(), latents.clone()), ("labels".to_string(), labels)]);
+    let mut tensors =
+        BTreeMap::from([("latents".to_string(), latents.clone()), ("labels".to_string(), labels)]);
+    for (name, field) in set.fields()?.iter() {
+        // The set that is returned has it all the same.
+        tensors.entry(name.to_string()).or_insert_with(|| field.clone());
+    }
     let metadata = BTreeMap::from([
         ("scaling_factor".to_string(), vae.options().scaling_factor.to_string()),
         ("shift_factor".to_string(), vae.options().shift_factor.to_string()),

@@ -249,11 +249,17 @@ fn the_file_is_one_that_the_data_room_opens() {
     let path = folder.path().join("latents.safetensors");
     let (vae, cx) = (Vae::random(&toy()).unwrap(), Context::default());
     let options = EncodeOptions { sample: true, seed: 9, batch: Some(1) };
-    let kept = latents(&vae, &set(3), &path, &options, &cx).unwrap();
-    let scale = crate::data::latents::LatentsOptions { scale: 0.18215, ..Default::default() };
+    let text = Tensor::from_i64(&[7, 8, 9], &[3]).unwrap();
+    let images = set(3).with_fields([("text", text)]).unwrap();
+    let kept = latents(&vae, &images, &path, &options, &cx).unwrap();
+    let fields = vec!["text".to_string()];
+    let scale = crate::data::latents::LatentsOptions { scale: 0.18215, fields, ..Default::default() };
     let opened = crate::data::latents(path.to_str().unwrap(), &scale).unwrap();
     close(&kept.images().unwrap(), &opened.images().unwrap());
     assert_eq!(opened.labels().to_i64().unwrap(), kept.labels().to_i64().unwrap());
+    for set in [&kept, &opened] {
+        assert_eq!(set.fields().unwrap().get("text").unwrap().to_i64().unwrap(), [7, 8, 9]);
+    }
     // Equal seeds draw equal latents, other seeds draw others.
     let draw = |seed, file: &str| {
         let options = EncodeOptions { seed, batch: None, ..options.clone() };

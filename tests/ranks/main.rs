@@ -157,6 +157,29 @@ fn n_ranks_are_one_process_that_accumulates_n_parts_bit_for_bit() {
 }
 
 #[test]
+fn ranks_have_the_fields_of_their_images() {
+    let source = r#"
+let read = nn::part(|b| {
+    let into = b.linear("into", 3, b.width);
+    |e, c| { assert_eq(c.fields.text.shape, [c.x.size(0), 3]); e + into.forward(c.fields.text) }
+}, #{ name: "text" }).at("condition");
+let net = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 8, num_heads: 2, parts: read });
+let set = data::from_tensors(tensor::rand([30, 1, 4, 4], #{ seed: 1 }) * 2 - 1, tensor::arange(30) % 2)
+    .with_fields(#{ text: tensor::randn([30, 3], #{ seed: 2 }) });
+let loss = |s| (s.fields.text.mean().exp() * (s.v - s.target).square()).mean();
+let run = train::fit(net, set, #{ steps: 6, batch: 8, accumulate: 2, lr: 1e-2, loss: loss });
+let text = tensor::randn([5, 3], #{ seed: 3 });
+let drawn = flow::sample(run.ema, #{ labels: [0, 1, 0, 1, 2], fields: #{ text: text }, steps: 2, batch: 2, guidance: 2.0 });
+print(`${run.losses} ${drawn.double().sum().item()}`);
+"#;
+    let (_one, alone) = run_script(source, 1);
+    let (_two, together) = run_script(source, 2);
+    fine(&alone);
+    fine(&together);
+    assert_eq!(together.out, alone.out);
+}
+
+#[test]
 fn shares_of_uneven_size_are_weighted() {
     let uneven = |text: String| text.replace("batch: 12", "batch: 7");
     let (alone, one) = run_script(&uneven(script(STEPS, "")), 1);

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::ranks::Ranks;
 use crate::torch::graph::{self, Graphs};
-use crate::torch::{DType, Tensor, no_grad};
+use crate::torch::{DType, Fields, Tensor, no_grad};
 
 mod check;
 mod discrete;
@@ -36,6 +36,9 @@ use velocity::{noise, velocity};
 pub struct SampleOptions {
     /// One label per image, 0 to K - 1, or K for no label; the number of labels is the number of images.
     pub labels: Option<Labels>,
+    /// Fields of the images by name, tensors with one row per label that parts read as `c.fields.NAME`. They are moved to the
+    /// device of the model; `autoguidance` has the same.
+    pub fields: Fields,
     /// Number of steps from noise to data; the paper uses 50.
     #[option(default = 50, range = 1..=1000000)]
     pub steps: usize,
@@ -217,6 +220,7 @@ struct Group<'a> {
     context: &'a Context,
     start: Tensor,
     labels: Tensor,
+    fields: Fields,
     /// Numbers of the steps with noise.
     draws: &'a Draws<'a>,
     /// Row of the first image.
@@ -251,6 +255,7 @@ pub fn sample(model: &Model, options: &SampleOptions, context: &Context) -> Resu
     let labels = labels(model, options.labels.as_ref())?.to_device(device)?;
     let count = labels.count() as i64;
     per_image(options, count, model.image_shape())?;
+    let fields = given(&options.fields, count, model)?;
     let start = no_grad(|| starting_state(model, options, count))?;
     let usual = if device.is_cuda() { 256 } else { 32 };
     let batch = match options.batch {
@@ -285,6 +290,7 @@ pub fn sample(model: &Model, options: &SampleOptions, context: &Context) -> Resu
             draws: &draws,
             start: start.narrow(0, first, size)?,
             labels: labels.narrow(0, first, size)?,
+            fields: fields.narrow(first, size)?,
             first: first as usize,
             size,
         };
@@ -321,15 +327,15 @@ impl Group<'_> {
         let times =
             Tensor::from_f64(t, &[t.len() as i64])?.to_dtype(DType::Float32)?.to_device(x.device())?;
         let all = rows.len() == self.size as usize;
-        let labels = if all {
-            self.labels.clone()
+        let (labels, fields) = if all {
+            (self.labels.clone(), self.fields.clone())
         } else {
             let index: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
-            self.labels
-                .index_select(0, &Tensor::from_i64(&index, &[index.len() as i64])?.to_device(x.device())?)?
+            let index = Tensor::from_i64(&index, &[index.len() as i64])?.to_device(x.device())?;
+            (self.labels.index_select(0, &index)?, self.fields.index_select(&index)?)
         };
         let rows: Vec<usize> = rows.iter().map(|row| self.first + row).collect();
-        velocity(self.model, self.options, (x, &times, &labels), (guided, &rows))
+        velocity(self.model, self.options, (x, &times, &labels, &fields), (guided, &rows))
     }
 
     /// Returns the velocity of all images of the group at one time.
@@ -359,10 +365,13 @@ impl Group<'_> {
             let times = Tensor::full(&[*size], t, DType::Float32, x.device())?;
             let own = vec![t; rows.len()];
             let Some(graphs) = graphs else {
-                return velocity(self.model, options, (x, &times, &self.labels), (&own, &rows));
+                return velocity(self.model, options, (x, &times, &self.labels, &self.fields), (&own, &rows));
             };
-            let recorded =
-                |v: &[Tensor]| Ok(vec![velocity(self.model, options, (&v[0], &v[1], &v[2]), (&own, &rows))?]);
+            // Only code reads fields, and code is not recorded.
+            let none = Fields::default();
+            let recorded = |v: &[Tensor]| {
+                Ok(vec![velocity(self.model, options, (&v[0], &v[1], &v[2], &none), (&own, &rows))?])
+            };
             // A recording keeps the scale as a constant. The result is copied because higher-order solvers hold
             // several velocities at once.
             let scale = options.scale_at(t, self.first).to_bits();
@@ -432,8 +441,8 @@ impl Group<'_> {
         for done in 0..chain.len() {
             self.context.check()?;
             let i = chain.len() - 1 - done;
-            let output =
-                noise(self.model, options, (&x, &self.labels), chain.original(i), (chain.time(i), &rows))?;
+            let state = (&x, &self.labels, &self.fields);
+            let output = noise(self.model, options, state, chain.original(i), (chain.time(i), &rows))?;
             x = chain.step(i, &x, &output, rule, options.clip_denoised, &|| self.draw(done))?;
             update(done as u64 + 1);
         }
@@ -487,6 +496,12 @@ pub(super) fn labels(model: &Model, given: Option<&Labels>) -> Result<Tensor> {
         ))),
         None => Ok(labels.clone()),
     }
+}
+
+/// Returns the fields of `count` images on the device of the model.
+pub(super) fn given(fields: &Fields, count: i64, model: &Model) -> Result<Fields> {
+    fields.check_rows(count)?;
+    fields.to_device(model.device())
 }
 
 /// Returns the dtype of the state: rounding to 16 bits would add up over the steps.

@@ -6,20 +6,21 @@ use crate::flow::answer;
 use crate::flow::guidance::{both, guided};
 use crate::flow::ode::Scheme;
 use crate::flow::ode::adaptive::column;
-use crate::model::Model;
-use crate::torch::{DType, Tensor};
+use crate::model::{Model, Pass};
+use crate::torch::{DType, Fields, Tensor};
 
 /// Returns the velocity at a state for checked labels, with guidance and the user's functions applied. `t` and `rows` are
 /// the time of each image at which guidance is looked up and its row among all images.
 pub(super) fn velocity(
     model: &Model,
     options: &SampleOptions,
-    (x, times, y): (&Tensor, &Tensor, &Tensor),
+    (x, times, y, fields): (&Tensor, &Tensor, &Tensor, &Fields),
     (t, rows): (&[f64], &[usize]),
 ) -> Result<Tensor> {
     let of = |model: &Model, x: &Tensor, t: &Tensor, y: &Tensor| {
         let (input, times) = options.path.input(x, t, model.time_scale())?;
-        let output = model.forward_unchecked(&input.to_dtype(model.dtype())?, &times, y)?;
+        let pass = Pass { fields: fields.for_copies(x.size(0)?)?, ..Pass::default() };
+        let output = model.forward_in(&input.to_dtype(model.dtype())?, &times, y, &pass)?;
         options.path.velocity(output.to_dtype(x.dtype())?, x, t)
     };
     let guided = combined(model, options, &of, (x, times, y), (t, rows))?;
@@ -37,14 +38,15 @@ pub(super) fn velocity(
 pub(super) fn noise(
     model: &Model,
     options: &SampleOptions,
-    (x, y): (&Tensor, &Tensor),
+    (x, y, fields): (&Tensor, &Tensor, &Fields),
     step: usize,
     (t, rows): (f64, &[usize]),
 ) -> Result<Tensor> {
     let of = |model: &Model, x: &Tensor, _: &Tensor, y: &Tensor| {
         let step = step as f64 / model.time_scale();
         let steps = Tensor::full(&[x.size(0)?], step, DType::Float32, x.device())?;
-        model.forward_unchecked(&x.to_dtype(model.dtype())?, &steps, y)?.to_dtype(x.dtype())
+        let pass = Pass { fields: fields.for_copies(x.size(0)?)?, ..Pass::default() };
+        model.forward_in(&x.to_dtype(model.dtype())?, &steps, y, &pass)?.to_dtype(x.dtype())
     };
     let times = Tensor::full(&[x.size(0)?], t, DType::Float32, x.device())?;
     combined(model, options, &of, (x, &times, y), (&vec![t; rows.len()], rows))

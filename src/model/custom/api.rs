@@ -14,7 +14,8 @@ pub struct NetworkOptions {
     #[option(flatten)]
     pub interface: Interface,
     /// Function called with a builder when the model is made. It returns the function `|x, t, y| v` of every
-    /// forward pass, or one of four arguments, the last of which keeps tensors: `|x, t, y, c|`.
+    /// forward pass, or one of four arguments, `|x, t, y, c| v`, with the call c: `c.fields`, `c.dropped`, `c.keep(..)`,
+    /// `c.step`, `c.seed`, as for parts.
     #[option(takes = ["b"])]
     pub make: Option<Function>,
     /// Determines the weights, together with their names and shapes.
@@ -39,7 +40,8 @@ functions! { in "nn";
     ///
     /// `make` is called with a builder and returns the function that runs in every forward pass. That function
     /// takes images [B, C, H, W], times [B] and int64 labels [B], and returns velocities of the images' shape.
-    /// The model is trained, sampled, averaged and stored like any other.
+    /// The model is trained, sampled, averaged and stored like any other. A function of four arguments also receives the
+    /// [call](call.md), with the fields of the images.
     ///
     /// ```rhai
     /// let net = nn::model(#{ image_shape: [1, 8, 12], num_classes: 10, make: |b| {
@@ -50,6 +52,13 @@ functions! { in "nn";
     /// }});
     /// assert_eq(net.forward(tensor::zeros([2, 1, 8, 12]), tensor::zeros([2]), tensor([0, 10])).shape, [2, 1, 8, 12]);
     /// assert_eq(flow::sample(net, #{ labels: [3], steps: 2 }).shape, [1, 1, 8, 12]);
+    /// // Super-resolution: the network also sees a small image.
+    /// let larger = nn::model(#{ image_shape: [1, 8, 8], num_classes: 1, make: |b| {
+    ///     let out = b.conv2d("out", 2, 1, 3);
+    ///     |x, t, y, c| out.forward(tensor::cat([x, c.fields.small.interpolate(#{ size: [8, 8] })], 1))
+    /// }});
+    /// let small = tensor::rand([2, 1, 4, 4]);
+    /// assert_eq(flow::sample(larger, #{ labels: [0, 0], fields: #{ small: small }, steps: 2 }).shape, [2, 1, 8, 8]);
     /// ```
     fn model(options: NetworkOptions) -> Model { network(options) }
 }

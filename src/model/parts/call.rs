@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::declare::{Display, FromValue, IntoValue, Map, Value};
 use crate::error::{Error, Result};
 use crate::nn::Heads;
+use crate::torch::fields::GivenFields;
 use crate::torch::rng::mix;
-use crate::torch::{Tensor, flops};
+use crate::torch::{Fields, Tensor, flops};
 use crate::{functions, scripted};
 
 /// Separates the seeds of parts from those of everything else that is drawn for a step.
@@ -51,6 +52,8 @@ pub struct Pass {
     pub rows: Option<Rows>,
     /// Tensors kept by parts.
     pub kept: Kept,
+    /// Tensors that belong to the images.
+    pub fields: Fields,
     /// Whether the backward pass computes the activations of each block again instead of keeping them.
     pub recompute: bool,
 }
@@ -76,6 +79,8 @@ pub(in crate::model) struct Seen {
     pub label: Option<Tensor>,
     pub both: Option<Tensor>,
     pub grid: i64,
+    /// The null label.
+    pub null: i64,
 }
 
 /// Runs the blocks that a part at `span` surrounds, on tokens and, if they are not all, their indices.
@@ -162,7 +167,8 @@ impl fmt::Debug for Call {
         let place = self.0.at.block.map_or("outside of blocks".to_string(), |b| format!("in block {b}"));
         write!(
             f,
-            "call with x, t, y, time, label, both, block, stream, input, grid, step, seed, row, batch, kept; {place}"
+            "call with x, t, y, dropped, fields, time, label, both, block, stream, input, grid, step, seed, row, batch, \
+             kept; {place}"
         )
     }
 }
@@ -195,6 +201,16 @@ impl Call {
     /// Returns the labels, `[B]`.
     pub fn y(&self) -> Tensor {
         self.0.seen.y.clone()
+    }
+
+    /// Returns whether each label is the null label, bool `[B]`.
+    pub fn dropped(&self) -> Result<Tensor> {
+        self.0.seen.y.eq_scalar(self.0.seen.null as f64)
+    }
+
+    /// Returns the tensors that belong to the images, `[B, ..]`.
+    pub fn fields(&self) -> &Fields {
+        &self.0.pass.fields
     }
 
     /// Returns the embedding of the times, `[B, D]`; an error in a user-defined network.
@@ -402,6 +418,40 @@ pub mod properties {
         /// assert_close(net.forward(tensor::zeros([1, 1, 28, 28]), tensor([0.25]), tensor([3])).mean(), 3.0, 1e-6);
         /// ```
         fn y(call: Call) -> Tensor { Ok(call.y()) }
+
+        /// Whether the label of each image is the null label, bool [B].
+        ///
+        /// Training drops labels with the model's `class_dropout_prob`, and guidance computes a velocity without label. A part
+        /// that reads a field replaces it there by a learned null value, so that guidance guides the field too.
+        ///
+        /// ```rhai
+        /// let part = nn::part(|b| {
+        ///     let none = b.parameter("null", [b.width], #{ init: "zeros" });
+        ///     |e, c| e + tensor::where(c.dropped.unsqueeze(1), none, c.fields.text)
+        /// }, #{ name: "text" }).at("condition");
+        /// let net = model::dit(#{ depth: 1, num_classes: 1, parts: part });
+        /// let text = tensor::randn([3, 128]);
+        /// let images = flow::sample(net, #{ labels: [0, 0, 0], fields: #{ text: text }, steps: 2, guidance: 3.0 });
+        /// assert_eq(images.shape, [3, 1, 28, 28]);
+        /// ```
+        fn dropped(call: Call) -> Tensor { call.dropped() }
+
+        /// Fields of the images by name, [B, ..]: `c.fields.text`. Like no map, it says how to give a field that is missing.
+        ///
+        /// They are those of the data set (`set.with_fields`) in training, and those of the option `fields` of
+        /// `flow::sample`, `flow::log_likelihood`, `forward` and `observe`. Their dtypes are as they were given. Guidance
+        /// evaluates the model with the fields of each image twice; see `c.dropped`.
+        ///
+        /// ```rhai
+        /// let part = nn::part(|b| |x, c| x * (1.0 - c.fields.mask)).at("image");
+        /// let net = model::dit(#{ depth: 1, parts: part });
+        /// let set = data::fashion_mnist().take(8).with_fields(#{ mask: tensor::zeros([8, 1, 28, 28]) });
+        /// train::fit(net, set, #{ steps: 1, batch: 4 });
+        /// let told = "";
+        /// try { net.forward(tensor::zeros([1, 1, 28, 28]), tensor::zeros([1]), tensor([3])); } catch (e) { told = `${e}`; }
+        /// assert(told.contains("the field `mask` is not given"), told);
+        /// ```
+        fn fields(call: Call) -> GivenFields { Ok(GivenFields(call.fields().clone())) }
 
         /// Embedding of the times, [B, D].
         ///

@@ -6,7 +6,8 @@ use crate::declare::{IntoValue, Map, Value};
 use crate::error::{Error, Result};
 use crate::flow::losses::wide;
 use crate::model::{Pass, Rows};
-use crate::torch::{Tensor, autograd};
+use crate::torch::fields::GivenFields;
+use crate::torch::{Fields, Tensor, autograd};
 
 /// Random draws for one update, or for a part of its batch.
 pub(super) struct Drawn {
@@ -16,6 +17,8 @@ pub(super) struct Drawn {
     pub target: Tensor,
     /// Positions of the images in the data set, on the CPU.
     pub indices: Tensor,
+    /// Fields of the images.
+    pub fields: Fields,
     /// Index of the first sample in the whole batch.
     pub first: i64,
     /// Images and noise, if the loss uses them.
@@ -33,6 +36,7 @@ impl Drawn {
             labels: of(&self.labels)?,
             target: of(&self.target)?,
             indices: of(&self.indices)?,
+            fields: self.fields.narrow(start, size)?,
             first: self.first + start,
             ends,
         })
@@ -46,7 +50,8 @@ impl Training<'_> {
         let recompute = self.options.checkpoint_activations;
         let rows = Rows { first: drawn.first, count: t.size(0)?, batch: self.options.batch as i64 };
         let (step_seen, seed) = (Some(step as i64), self.options.seed);
-        let pass = Pass { step: step_seen, seed, rows: Some(rows), recompute, ..Pass::default() };
+        let fields = drawn.fields.clone();
+        let pass = Pass { step: step_seen, seed, rows: Some(rows), fields, recompute, ..Pass::default() };
         let (input, times) = self.options.path.input(x_t, t, self.model.time_scale())?;
         let forward = || self.model.forward_in(&input, &times, labels, &pass);
         let output = match self.options.precision {
@@ -68,6 +73,9 @@ impl Training<'_> {
 
     /// Returns the map that a user-defined loss receives.
     fn seen(&self, drawn: &Drawn, v: &Tensor, step: usize, pass: &Pass) -> Result<Map> {
+        // The average is not trained: its parts are outside of the step, but the images have their fields.
+        let of_images = Pass { fields: pass.fields.clone(), ..Pass::default() };
+        let ema = self.averages.first().map(|a| a.model().in_step(&of_images));
         let mut seen = Map::from([
             ("v".to_string(), wide(v)?.into_value()),
             ("target".to_string(), wide(&drawn.target)?.into_value()),
@@ -75,9 +83,10 @@ impl Training<'_> {
             ("t".to_string(), drawn.t.clone().into_value()),
             ("y".to_string(), drawn.labels.clone().into_value()),
             ("indices".to_string(), drawn.indices.clone().into_value()),
+            ("fields".to_string(), GivenFields(drawn.fields.clone()).into_value()),
             // Its parts run in the training step, as those that gave `v`.
             ("model".to_string(), self.model.in_step(pass).into_value()),
-            ("ema".to_string(), self.averages.first().map_or(Value::Unit, |a| a.model().into_value())),
+            ("ema".to_string(), ema.map_or(Value::Unit, IntoValue::into_value)),
             ("path".to_string(), self.options.path.clone().into_value()),
             ("step".to_string(), step.into_value()),
             ("kept".to_string(), Value::Map(pass.kept.to_map())),

@@ -1,0 +1,174 @@
+//! Tensors that belong to each image: from data sets and options to parts, networks and losses.
+#![cfg(test)]
+
+use std::path::Path;
+use std::process::Command;
+
+/// Data with a field, and a model whose part and loss read it.
+const SETUP: &str = r#"
+fn text() {
+    nn::part(|b| {
+        let into = b.linear("into", 3, b.width, #{ init: "zeros" });
+        |e, c| e + into.forward(c.fields.text.to(e.dtype))
+    }, #{ name: "text", plain: true }).at("condition")
+}
+fn made(more) {
+    model::dit(#{ image_size: 8, patch_size: 2, in_channels: 1, num_classes: 2, depth: 2, hidden_size: 16, num_heads: 2, parts: text() } + more)
+}
+fn data_with(seed) {
+    let images = tensor::rand([24, 1, 8, 8], #{ seed: 1 }) * 2.0 - 1.0;
+    data::from_tensors(images, tensor::arange(24) % 2).with_fields(#{
+        text: tensor::randn([24, 3], #{ seed: seed }),
+        weight: tensor::rand([24, 1, 8, 8], #{ seed: 2 }) > 0.3,
+    })
+}
+let weighted = |s| (s.fields.weight * (s.v - s.target).square()).mean();
+let o = #{ batch: 8, lr: 1e-2, log_every: 1, flip: true, loss: weighted };
+fn same(a, b) {
+    let other = b.parameters();
+    a.parameters().keys().all(|name| a.parameters()[name].equal(other[name]))
+}
+"#;
+
+fn run(body: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    run_in(folder.path(), body)
+}
+
+fn run_in(folder: &Path, body: &str) -> String {
+    std::fs::write(folder.join("fields.rhai"), format!("{SETUP}{body}")).unwrap();
+    let program = |command: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_spectral"))
+            .args([command, "fields.rhai"])
+            .current_dir(folder)
+            .env("NO_COLOR", "1")
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).to_string();
+        assert!(output.status.success(), "{}{error}", String::from_utf8_lossy(&output.stdout));
+        error
+    };
+    program("check");
+    program("run")
+}
+
+#[test]
+fn a_run_with_fields_resumes_to_equal_bits_and_is_refused_with_other_fields() {
+    run(r#"
+    let whole = made(#{});
+    let ran = train::fit(whole, data_with(5), o + #{ steps: 6 });
+    train::fit(made(#{}), data_with(5), o + #{ steps: 3, out: "run" });
+    let told = "";
+    try { train::fit(made(#{}), data_with(6), o + #{ steps: 6, out: "run" }); } catch (e) { told = `${e}`; }
+    assert(told.contains("other images, labels or fields"), told);
+    let resumed = train::fit(made(#{}), data_with(5), o + #{ steps: 6, out: "run" });
+    assert(same(resumed.model, whole) && same(resumed.ema, ran.ema));
+    let given = #{ labels: [0, 1], fields: #{ text: tensor::randn([2, 3], #{ seed: 4 }) }, steps: 2 };
+    assert(flow::sample(model::open("run/ema.safetensors"), given).equal(flow::sample(ran.ema, given)));
+    // Every field counts: other values make another run.
+    let other = made(#{});
+    train::fit(other, data_with(6), o + #{ steps: 6 });
+    assert(!same(other, whole));
+    // Batches in parts have the rows of their images.
+    let parts = made(#{});
+    train::fit(parts, data_with(5), o + #{ steps: 6, accumulate: 4 });
+    for name in whole.parameters().keys() { assert_close(parts.parameters()[name], whole.parameters()[name], 1e-4); }
+    "#);
+}
+
+#[test]
+fn a_loss_reads_fields_and_its_models_have_them_too() {
+    run(r#"
+    let net = made(#{});
+    let set = data_with(5);
+    let loss = |s| {
+        assert_eq(s.fields.keys(), ["text", "weight"]);
+        assert(s.fields.text.equal(set.fields.text[s.indices]));
+        let own = s.model.forward(s.x_t, s.t, s.y);
+        assert(own.equal(s.v));
+        assert(own.equal(s.model.forward(s.x_t, s.t, s.y, #{ fields: s.fields })));
+        assert(s.ema.forward(s.x_t, s.t, s.y).equal(s.ema.forward(s.x_t, s.t, s.y, #{ fields: s.fields })));
+        // One that is given comes before that of the step, and the others stay.
+        let zero = s.model.forward(s.x_t, s.t, s.y, #{ fields: #{ text: tensor::zeros([8, 3]) } });
+        assert(s.step < 3 || !own.equal(zero));
+        // Other images have no fields of the step.
+        let told = "";
+        try { s.model.forward(s.x_t[..4], s.t[..4], s.y[..4]); } catch (e) { told = `${e}`; }
+        assert(told.contains("the field `text` is not given, found none"), told);
+        let few = s.model.forward(s.x_t[..4], s.t[..4], s.y[..4], #{ fields: #{ text: s.fields.text[..4] } });
+        assert_close(few, own[..4], 1e-5);
+        assert_close(flow::velocity(s.model, s.x_t, s.t, s.y, #{ guidance: 0.0 }), own.detach() * 0.0 +
+            s.model.forward(s.x_t, s.t, s.y * 0 + 2), 1e-5);
+        weighted.call(s)
+    };
+    train::fit(net, set, o + #{ steps: 4, loss: loss });
+    "#);
+}
+
+#[test]
+fn samples_have_the_values_by_hand_for_batches_solvers_and_guidance() {
+    run(r#"
+    // dx/dt = -k x with k of each image, and without it where the label is dropped.
+    let net = nn::model(#{ image_shape: [1, 2, 3], num_classes: 1, make: |b| |x, t, y, c| {
+        assert_eq(c.dropped.dtype, "bool");
+        -tensor::where(c.dropped, 0.0, c.fields.k).reshape([-1, 1, 1, 1]) * x
+    }});
+    let k = tensor([0.5, 1.0, 2.0, 3.0, 0.1]);
+    let x = tensor::randn([5, 1, 2, 3], #{ seed: 1 });
+    let o = #{ labels: [0, 0, 0, 0, 0], fields: #{ k: k }, noise: x, clamp: false };
+    let shrunk = |by| x * (-by * k).exp().reshape([-1, 1, 1, 1]);
+    for more in [#{ sampler: "rk4" }, #{ sampler: "dopri5", rtol: 1e-6 }, #{ sampler: "adaptive_heun", rtol: 1e-5 }] {
+        let found = flow::sample(net, o + #{ batch: 2 } + more);
+        assert_close(found, shrunk.call(1.0), 1e-3);
+    }
+    // v_null + s (v - v_null) = -s k x; a guide gets both.
+    for more in [#{ guidance: 2.0 }, #{ guidances: [2.0, 2.0, 2.0, 2.0, 2.0] }, #{ guide: |v, n, x, t| n + 2.0 * (v - n) }] {
+        assert_close(flow::sample(net, o + more + #{ sampler: "rk4", steps: 100 }), shrunk.call(2.0), 1e-4);
+    }
+    let v = flow::velocity(net, x, tensor::zeros([5]), tensor([0, 0, 0, 0, 0]), #{ guidance: 3.0, fields: #{ k: k } });
+    assert_close(v, -3.0 * k.reshape([-1, 1, 1, 1]) * x, 1e-5);
+    // log p(0) = 6 (k - log(2 pi) / 2)
+    let found = flow::log_likelihood(net, x * 0.0, #{ labels: o.labels, fields: #{ k: k }, batch: 3, rtol: 1e-6 });
+    assert_close(found.nats.float(), 6.0 * (k - 0.5 * ln(2.0 * PI())), 1e-3);
+    "#);
+}
+
+#[test]
+fn forward_passes_take_fields_in_every_form() {
+    run(r#"
+    let t = tensor([0.2, 0.7]);
+    let y = tensor([0, 2]);
+    let fields = #{ text: tensor::randn([2, 3], #{ seed: 9 }) };
+    for dtype in ["float32", "float64", "bfloat16"] {
+        let net = made(#{ dtype: dtype });
+        assert(net.starts_plain(#{ fields: fields }));
+        let x = tensor::randn([2, 1, 8, 8], #{ seed: 1 }).to(dtype);
+        no_grad(|| { for p in net.parameters().values() { p.copy_(0.1 * tensor::randn(p.shape, #{ seed: 3 }).to(dtype)); } });
+        let v = net.forward(x, t, y, #{ fields: fields });
+        assert(v.equal(net.observe(x, t, y, #{ fields: fields }).v));
+        assert(v.equal(net.copy().forward(x, t, y, #{ fields: fields })));
+        assert_eq(net.trace(x, t, y, #{ fields: fields })[1].output.shape, [2, 16, 16]);
+        assert(!v.equal(net.forward(x, t, y, #{ fields: #{ text: fields.text * 2.0 } })));
+        // Each image has its own row.
+        let one = net.forward(x[1..], t[1..], y[1..], #{ fields: #{ text: fields.text[1..] } });
+        assert_close(one, v[1..], if dtype == "bfloat16" { 0.1 } else { 1e-5 });
+        let out = net.attach(nn::part(|b| |v, c| v + c.fields.shift, #{ name: "shift" }).at("velocity"));
+        let shifted = out.forward(x, t, y, #{ fields: fields + #{ shift: tensor::ones([2, 1, 8, 8]).to(dtype) } });
+        assert_close(shifted, v + 1.0, 1e-6);
+    }
+    // Operations are counted once the shapes are known.
+    let net = made(#{});
+    assert(`${net}`.contains("counted after a forward pass"));
+    net.forward(tensor::zeros([2, 1, 8, 8]), t, y, #{ fields: fields });
+    assert_eq(net.flops - made(#{ parts: [] }).flops, 2.0 * 3 * 16);
+    // What is wrong is named.
+    let told = |f| { let text = ""; try { f.call(); } catch (e) { text = `${e}`; } text };
+    let x = tensor::zeros([2, 1, 8, 8]);
+    let rows = told.call(|| net.forward(x, t, y, #{ fields: #{ text: tensor::zeros([3, 3]) } }));
+    assert(rows.contains("expected the field `text` of shape [2, ..], one row per image, found tensor [3, 3] float32"), rows);
+    let name = told.call(|| net.forward(x, t, y, #{ fields: #{ txet: fields.text } }));
+    assert(name.contains("the field `text` is not given, found `txet`"), name);
+    let kind = told.call(|| net.forward(x, t, y, #{ fields: #{ text: "a cat" } }));
+    assert(kind.contains("the field `text`"), kind);
+    "#);
+}
