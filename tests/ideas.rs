@@ -10,6 +10,7 @@ const IDEAS: &str = r#"
 fn every(images) {
     let align = ideas::repa(eval::features(), #{ hidden: 8 });
     let worse = model::dit(#{ depth: 1, hidden_size: 16, num_heads: 2, seed: 5 });
+    let mean = ideas::mean_flow();
     let path = |p| #{ fit: #{ path: p }, sample: #{ path: p } };
     #{
         spectral_forcing: #{ parts: [ideas::spectral_forcing()] },
@@ -34,6 +35,8 @@ fn every(images) {
         value_residual: #{ parts: [ideas::value_residual(#{ start: 0.0 })] },
         linear_attention: #{ parts: [ideas::linear_attention()] },
         neighborhood_attention: #{ parts: [ideas::neighborhood_attention()] },
+        condition_on: #{ parts: [ideas::condition_on("text", 6)], sample: #{ fields: images.take(2).fields, guidance: 2.0 } },
+        mean_flow: #{ parts: mean.parts, fit: #{ loss: mean.loss }, sample: #{ fields: #{ r: tensor::ones([2]) }, steps: 1 } },
     }
 }
 fn made(idea) {
@@ -51,9 +54,9 @@ fn same(a, b) {
     let other = b.values();
     a.values().all(|p, i| p.equal(other[i]))
 }
-let images = data::fashion_mnist().take(32);
+let images = data::fashion_mnist().take(32).with_fields(#{ text: tensor::randn([32, 6], #{ seed: 7 }) });
 let ideas_of = every(images);
-assert_eq(ideas_of.len(), 19);
+assert_eq(ideas_of.len(), 21);
 "#;
 
 fn run(folder: &Path, name: &str, body: &str) -> String {
@@ -79,7 +82,7 @@ fn an_idea_that_says_so_starts_as_the_plain_dit_bit_for_bit() {
         for name in ideas_of.keys() {
             let parts = if "parts" in ideas_of[name] { ideas_of[name].parts } else { [] };
             let promised = parts.all(|p| p.plain);
-            let starts = made(ideas_of[name]).starts_plain();
+            let starts = made(ideas_of[name]).starts_plain(#{ fields: images.take(2).fields });
             if promised { assert(starts, name); }
             if !starts { print(name); }
         }"#,
@@ -161,6 +164,21 @@ fn what_an_idea_computes_does_not_depend_on_how_it_is_called() {
             loss::mse().of(s)
         };
         train::fit(net, images, #{ steps: 1, batch: 8, loss: loss });
+        // The learned vector stands for the field where the label is dropped.
+        let net = made(ideas_of.condition_on);
+        no_grad(|| { for p in net.parameters().values() { p.copy_(0.1 * tensor::randn(p.shape, #{ seed: 3 })); } });
+        let t = tensor([0.2, 0.7]);
+        let none = net.parameters()["parts.text.none"].expand([2, 6]);
+        let of = |text, y| net.forward(images.images()[..2], t, tensor(y), #{ fields: #{ text: text } });
+        assert(of.call(images.fields.text[..2], [10, 10]).equal(of.call(images.fields.text[2..4], [10, 10])));
+        assert_close(of.call(none, [3, 3]), of.call(none, [3, 3]), 0.0);
+        assert(!of.call(images.fields.text[..2], [3, 3]).equal(of.call(none, [3, 3])));
+        // Without `r` the network of MeanFlow gives the velocity, which is that for r = t.
+        let net = made(ideas_of.mean_flow);
+        no_grad(|| { for p in net.parameters().values() { p.copy_(0.1 * tensor::randn(p.shape, #{ seed: 3 })); } });
+        let u = |r| net.forward(images.images()[..2], t, tensor([3, 4]), #{ fields: #{ r: r } });
+        assert(net.forward(images.images()[..2], t, tensor([3, 4])).equal(u.call(t)));
+        assert(!u.call(t).equal(u.call(tensor::ones([2]))));
         // A model that is guided by itself is not guided, whatever it predicts.
         let o = #{ labels: [3, 4], steps: 4, path: flow::path(#{ predict: "x" }) };
         let guided = flow::sample(net, o + ideas::autoguidance(net, 2.0));
@@ -308,6 +326,33 @@ fn attention_of_ideas_is_that_of_pytorch() {
             let g = (kept.input @ gate.call("weight").transpose(0, 1) + 4.0.ln()).sigmoid();
             let wide = kept.x.reshape([2, 16, 2, 8]) * g.reshape([2, 16, 2, -1]);
             assert_close(kept.y, wide.reshape([2, 16, 16]), 1e-6);
+        }"#,
+    );
+}
+
+#[test]
+fn one_step_of_mean_flow_has_the_spread_of_the_data() {
+    let folder = tempfile::tempdir().unwrap();
+    run(
+        folder.path(),
+        "mean_flow.rhai",
+        r#"
+        // Two classes with the means -0.5 and 0.5 and the standard deviation 0.25 in four pixels.
+        let y = tensor::arange(512) % 2;
+        let x = (y.float() - 0.5).reshape([512, 1, 1, 1]) + 0.25 * tensor::randn([512, 1, 2, 2], #{ seed: 3 });
+        let mean = ideas::mean_flow();
+        let sizes = #{ image_size: 2, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 32, num_heads: 2 };
+        let net = model::dit(sizes + #{ class_dropout_prob: 0.0, parts: mean.parts });
+        let set = data::from_tensors(x.clamp(-1.0, 1.0), y);
+        let run = train::fit(net, set, #{ steps: 400, batch: 64, lr: 3e-3, ema: 0.99, loss: mean.loss });
+        let o = #{ labels: y, steps: 1, seed: 1, clamp: false };
+        let one = flow::sample(run.ema, o + #{ fields: #{ r: tensor::ones([512]) } });
+        let euler = flow::sample(run.ema, o);
+        for k in 0..2 {
+            assert_close(one[y == k].mean(), k - 0.5, 0.1);
+            let spread = |x| x[y == k].std().item();
+            // One step along the velocity at the noise ends near the mean of the data.
+            assert(spread.call(one) > 0.12 && spread.call(euler) < 0.1, `${spread.call(one)} ${spread.call(euler)}`);
         }"#,
     );
 }
