@@ -361,7 +361,7 @@ pub(crate) fn key(value: &Value) -> String {
 }
 
 /// The first float above all integers, 2^63.
-const WHOLE: f64 = 9_223_372_036_854_775_808.0;
+const WHOLE: f64 = -(i64::MIN as f64);
 
 /// Compares an integer with a float without rounding; NaN is the largest.
 fn order_of(i: i64, x: f64) -> std::cmp::Ordering {
