@@ -52,6 +52,36 @@ let y = tensor([1, 4]);
 ";
 
 #[test]
+fn functions_without_parameters_are_stored_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = |helpers: &str| {
+        format!(
+            "{helpers}
+            let part = nn::part(|b| |r, c| r * scale() + other()).at(\"mlp\");
+            let net = model::dit(#{{ depth: 1, hidden_size: 16, num_heads: 2, parts: part }});
+            net.save(\"net.safetensors\");"
+        )
+    };
+    for helpers in [
+        "fn scale() { 1.0 } fn other() { 2 } fn more() { other() }",
+        "private fn scale ( ) // here\n{ let f = || other(); f.call() }\n/* two */ private fn other(/**/)\n\n{ 2 }",
+        "fn scale(x) { x + scale() } fn scale() { other(1) } fn other(x) { `${ x }`.len() } fn other() { other(1) }",
+    ] {
+        good(folder.path(), "make.rhai", &text(helpers));
+        let opened =
+            good(folder.path(), "open.rhai", "print(model::open(\"net.safetensors\").config.parts);");
+        assert!(opened.contains("make.rhai"), "{opened}");
+        let shown = Command::new(env!("CARGO_BIN_EXE_spectral"))
+            .args(["checkpoint", "show", "net.safetensors"])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let shown = String::from_utf8_lossy(&shown.stdout).to_string();
+        assert!(shown.contains("scale") && !shown.contains("more") && !shown.contains("let part"), "{shown}");
+    }
+}
+
+#[test]
 fn a_model_with_code_opens_without_its_script() {
     let folder = tempfile::tempdir().unwrap();
     good(

@@ -44,8 +44,8 @@ pub fn find(text: &str, line: usize, column: usize, part: Part) -> Option<(usize
             Token::Pipe if i > 0 && !tokens[i - 1].ends_value() => {
                 i += tokens[i + 1..].iter().position(|at| matches!(at.token, Token::Pipe))? + 1;
             }
-            // The call ends without brackets: it was a property or an operator.
-            Token::SemiColon if depth == 0 => return None,
+            // The call has no arguments, or it ends without brackets: it was a property or an operator.
+            Token::Unit | Token::SemiColon if depth == 0 => return None,
             Token::Identifier(name) if depth > 0 => {
                 let key = matches!(tokens.get(i + 1).map(|next| &next.token), Some(Token::Colon));
                 if key && part == Part::Option(name) {
@@ -77,7 +77,9 @@ mod tests {
         assert_eq!(find(TEXT, 1, 3, Part::Argument(1)), Some((1, 8)));
         assert_eq!(find(TEXT, 1, 3, Part::Argument(2)), Some((1, 16)));
         assert_eq!(find(TEXT, 1, 3, Part::Argument(3)), None);
-        assert_eq!(find("f()", 1, 1, Part::Argument(0)), None);
+        for none in ["f()", "f( )", "f() + g(1)", "f(); g(1)"] {
+            assert_eq!(find(none, 1, 1, Part::Argument(0)), None);
+        }
         let text =
             "x; f(1, // one, two\n  \"a\\\", b\", /* , */ |a, b| a + b, [|| 1, 2], `${g(1, 2)}, \\`, _3, 7)";
         let found = |i| find(text, 1, 4, Part::Argument(i));

@@ -114,6 +114,12 @@ pub fn restore(
         // The end gets a line of its own, since the piece may end in a comment.
         pieces[0].text = format!("fn {AROUND}({}) {{ {}\n}}", names.join(", "), pieces[0].text);
     }
+    // Earlier versions stored what follows a function without parameters with it.
+    for piece in &mut pieces[usize::from(!named)..] {
+        if let Some(own) = Text::new(engine, &piece.text).first_function() {
+            piece.text = own.text;
+        }
+    }
     let text = joined(&pieces);
     let shown = format!("{file}, as it was stored");
     let ast = sources.compile_library(engine, &shown, &text).map_err(|error| {

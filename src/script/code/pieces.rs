@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rhai::{Engine, Token};
 
 use crate::error::{Error, Result};
-use crate::script::rewrite::{At, tokens};
+use crate::script::rewrite::{At, closing, tokens};
 
 /// A part of a text.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,7 +37,10 @@ impl<'a> Text<'a> {
     /// Tokenizes a text.
     pub fn new(engine: &Engine, text: &'a str) -> Self {
         let starts = text.match_indices('\n').map(|(i, _)| i + 1);
-        Self { text, tokens: tokens(engine, text), lines: std::iter::once(0).chain(starts).collect() }
+        let mut tokens = tokens(engine, text);
+        // rhai hands on comments of the documentation, which may stand anywhere.
+        tokens.retain(|at| !matches!(at.token, Token::Comment(_)));
+        Self { text, tokens, lines: std::iter::once(0).chain(starts).collect() }
     }
 
     fn token(&self, i: usize) -> Option<&Token> {
@@ -64,22 +67,12 @@ impl<'a> Text<'a> {
         Piece { line: self.tokens[first].line, text }
     }
 
-    /// Returns the token after the bracket that closes the one at `open`.
+    /// Returns the token after the bracket that closes the one at `open`. `()` is one token.
     fn behind(&self, open: usize) -> usize {
-        let mut depth = 0usize;
-        for i in open..self.tokens.len() {
-            match &self.tokens[i].token {
-                token if opens(token) => depth += 1,
-                token if closes(token) => {
-                    depth = depth.saturating_sub(1);
-                    if depth == 0 {
-                        return i + 1;
-                    }
-                }
-                _ => {}
-            }
+        match self.token(open) {
+            Some(Token::Unit) => open + 1,
+            _ => closing(&self.tokens, open) + 1,
         }
-        self.tokens.len()
     }
 
     /// Returns the first token after an expression that starts at `start`.
@@ -144,19 +137,30 @@ impl<'a> Text<'a> {
         found
     }
 
-    /// Returns all named functions.
+    /// Returns all named functions. `fn tensor.twice()` is called `twice`.
     fn functions(&self) -> Vec<(String, Span)> {
         let mut found = Vec::new();
         for first in 0..self.tokens.len() {
-            let (Some(Token::Fn), Some(name)) = (self.token(first), self.word(first + 1)) else { continue };
-            // `()` is one token.
-            let body = match self.token(first + 2) {
-                Some(Token::Unit) => first + 3,
-                _ => self.behind(first + 2),
+            if !matches!(self.token(first), Some(Token::Fn)) {
+                continue;
+            }
+            let name = match self.token(first + 2) {
+                Some(Token::Period) => first + 3,
+                _ => first + 1,
             };
-            found.push((name.to_string(), Span { first, body, end: self.behind(body), params: Vec::new() }));
+            let Some(word) = self.word(name) else { continue };
+            let body = self.behind(name + 1);
+            let span = Span { first, body, end: self.behind(body), params: Vec::new() };
+            found.push((word.to_string(), span));
         }
         found
+    }
+
+    /// Returns a function without what follows it up to the next token.
+    fn of_function(&self, span: &Span) -> Piece {
+        let Piece { line, text } = self.piece(span.first, span.end);
+        let brace = self.offset(span.end - 1) - self.offset(span.first);
+        Piece { line, text: text.get(..=brace).unwrap_or(&text).to_string() }
     }
 
     /// Returns the closure whose body contains a line and column and which takes the last of `params`.
@@ -175,7 +179,13 @@ impl<'a> Text<'a> {
     pub fn function(&self, name: &str) -> Option<Piece> {
         let found = self.functions();
         let (_, span) = found.iter().find(|(n, _)| n == name)?;
-        Some(self.piece(span.first, span.end))
+        Some(self.of_function(span))
+    }
+
+    /// Returns the function that the text starts with, without what follows it.
+    pub fn first_function(&self) -> Option<Piece> {
+        let (_, span) = self.functions().into_iter().find(|(_, span)| span.first == 0)?;
+        Some(self.of_function(&span))
     }
 
     /// Returns the functions of this text that `start` calls, and those that they call, in the order of the text. Of
@@ -200,12 +210,12 @@ impl<'a> Text<'a> {
                 }
                 for (index, (_, span)) in functions.iter().enumerate().filter(|(_, (n, _))| n == name) {
                     if needed.insert(index) {
-                        open.push(self.piece(span.first, span.end).text);
+                        open.push(self.of_function(span).text);
                     }
                 }
             }
         }
-        Ok(needed.into_iter().map(|i| self.piece(functions[i].1.first, functions[i].1.end)).collect())
+        Ok(needed.into_iter().map(|i| self.of_function(&functions[i].1)).collect())
     }
 
     /// Returns the names of imported files.
@@ -305,6 +315,33 @@ mod tests {
         assert!(text.called(&engine, "|r| r + 1").unwrap().is_empty());
         let error = text.called(&engine, "|x| other::f(x)").unwrap_err();
         assert!(error.message().contains("imported `other`"), "{error}");
+    }
+
+    #[test]
+    fn a_function_ends_with_its_body_however_it_is_written() {
+        let engine = Engine::new();
+        let more = "\n// about what follows\nfn other() { g(1) } let x = #{ a: 1 };";
+        for own in [
+            "fn f() { 1.0 }",
+            "fn f ( ) {\n 1 }",
+            "fn f(/* none */)\n// here\n{ [1, #{ a: () }] }",
+            "fn\nf()\n/// doc\n{ `a ${ g() } }` }",
+            "fn f(a, b) { let h = || f(); |x| { h.call() } }",
+            "fn tensor.f() { this * 2 }",
+            "fn f() { if g() { \"}\" } else { '}' } }",
+            "fn f() {}",
+        ] {
+            for text in [format!("private {own}{more}"), format!("let a = ();{more} {own}"), own.to_string()]
+            {
+                let text = Text::new(&engine, &text);
+                assert_eq!(text.function("f").unwrap().text, own);
+                let called = text.called(&engine, "|r| r * f()").unwrap();
+                assert_eq!(called.iter().filter(|piece| piece.text == own).count(), 1, "{own}");
+                assert_eq!(called.len(), 1, "{called:?}");
+            }
+            assert_eq!(Text::new(&engine, &format!("{own}{more}")).first_function().unwrap().text, own);
+        }
+        assert!(Text::new(&engine, "|r| f()").first_function().is_none());
     }
 
     #[test]

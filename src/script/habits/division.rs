@@ -3,6 +3,7 @@
 use rhai::{Engine, Token};
 
 use super::line::{Line, Sort};
+use crate::script::code::pieces::{closes, opens};
 use crate::script::rewrite::{At, tokens};
 
 /// What to write instead.
@@ -44,12 +45,8 @@ pub fn all(engine: &Engine, text: &str) -> Vec<Division> {
     let mut found = Vec::new();
     for (i, at) in tokens.iter().enumerate() {
         match &at.token {
-            token @ (Token::LeftBrace | Token::MapStart | Token::LeftParen | Token::LeftBracket) => {
-                open.push(token);
-            }
-            Token::RightBrace | Token::RightParen | Token::RightBracket => {
-                open.pop();
-            }
+            token if opens(token) => open.push(token),
+            token if closes(token) => _ = open.pop(),
             _ => {}
         }
         let last = tokens.get(i + 1).is_none_or(|next| next.line > at.line);
