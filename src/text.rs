@@ -1,9 +1,18 @@
 //! Number and duration formatting, and wrapping of text.
 
 pub(crate) mod api;
+pub mod code;
+pub mod tokens;
+
+use sha2::{Digest, Sha256};
 
 pub use crate::document::escape_html;
 pub use crate::document::width::{shortened, width, wrapped};
+
+/// Returns the SHA-256 of text as 64 hexadecimal digits.
+pub fn sha256(content: &str) -> String {
+    Sha256::digest(content.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
+}
 
 /// The smallest double has no more decimals, so further digits would be zeros.
 const DECIMALS: usize = 1100;

@@ -248,13 +248,15 @@ fn changed_code_is_refused_with_its_name_and_line() {
     // The code is named even if its change also changes the initial weights.
     refused("b.parameter(\"scale\", [b.channels]", "b.parameter(\"size\", [b.channels]", "parts[2]");
     // Captured values belong to the code.
-    let ran = again("let strength = 0.5", "let strength = 0.25");
-    assert!(ran.err.contains("the code of `parts.mixed` changed"), "{}", ran.err);
-    let ran = again("let color = 0.5", "let color = 0.25");
-    assert!(ran.err.contains("the code of `path.noise` changed"), "{}", ran.err);
+    let other = again("let strength = 0.5", "let strength = 0.25");
+    assert!(other.err.contains("the code of `parts.mixed` changed"), "{}", other.err);
+    let other = again("let color = 0.5", "let color = 0.25");
+    assert!(other.err.contains("the code of `path.noise` changed"), "{}", other.err);
 
-    // Code that the run does not use may change.
+    // Code that the run does not use may change, and so may comments and layout.
     for (from, to) in [
+        ("color * z + 0.1 * x1", "color*z // noise\n  + /* image */ 0.1 * x1"),
+        ("    (s.v - s.target)", "\n\n(s.v\n-s.target)"),
         ("tensor::seed(3);", "// A comment.\n\nfn unrelated() { 3 }\ntensor::seed(3);"),
         ("print(`${run.steps}", "print(unrelated()); fn unrelated() { 3 }\nprint(`${run.steps}"),
         ("steps: 4", "steps: 6"),
@@ -263,6 +265,34 @@ fn changed_code_is_refused_with_its_name_and_line() {
         assert_eq!(ran.code, Some(0), "{}", ran.err);
         std::fs::write(place.path().join("train.rhai"), &source).unwrap();
     }
+
+    // Changes that are meant are recorded, and are compared from then on.
+    let changed = |source: &str| {
+        source
+            .replace("steps: 4", "steps: 8")
+            .replace("c.keep(\"attn\", r)", "c.keep(\"attn\", r * 1.0)")
+            .replace("(near - 1.0)", "(near - 1.5)")
+    };
+    let accepting = |source: &str| source.replace("out: \"run\"", "accept_code: true, out: \"run\"");
+    let run = |text: String| {
+        std::fs::write(place.path().join("train.rhai"), text).unwrap();
+        ran(place.path(), &PLAIN)
+    };
+    let other = run(accepting(&changed(&source)).replace("lr: 1e-3", "lr: 2e-3"));
+    assert!(other.err.contains("`lr` was 0.001 and is 0.002"), "{}", other.err);
+    assert!(run(changed(&source)).err.contains("`accept_code: true`"));
+    let ran_on = run(accepting(&changed(&source)));
+    assert_eq!(ran_on.code, Some(0), "{}", ran_on.err);
+    for name in ["loss", "parts.mixed"] {
+        let note = format!("run: after step 6: the code of `{name}` changed");
+        assert!(ran_on.err.contains(&note), "{}", ran_on.err);
+    }
+    let later = run(changed(&source).replace("steps: 8", "steps: 9"));
+    assert_eq!(later.code, Some(0), "{}", later.err);
+    let shown =
+        ran(place.path(), &["checkpoint", "show", &newest(place.path()).path().display().to_string()]);
+    assert!(shown.out.contains("after step 6: the code of `loss` changed"), "{}", shown.out);
+    assert_eq!(run(source.clone()).code, Some(1));
 }
 
 /// A captured value that code changes is no change of the code, neither for a new process nor within one.

@@ -29,6 +29,14 @@ impl Code {
         }
     }
 
+    /// Returns what tells the code from other code, see [`Function::to_compared`].
+    pub fn to_compared(&self) -> Result<Value> {
+        match self {
+            Code::Live(function) => function.to_compared(),
+            Code::Stored(data) => Ok(data.clone()),
+        }
+    }
+
     /// Returns the function, or an error if it is not compiled.
     pub fn function(&self) -> Result<&Function> {
         match self {

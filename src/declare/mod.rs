@@ -40,4 +40,4 @@ pub(crate) use record::record;
 #[doc(hidden)]
 pub use serde;
 pub use spectral_derive::{Choice, Options};
-pub use value::{Display, Function, Map, Object, Scripted, Value};
+pub use value::{ADVICE, Display, Function, INCOMPLETE, Map, Object, Scripted, Value};

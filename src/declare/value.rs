@@ -222,6 +222,12 @@ type Native = dyn Fn(&[Value]) -> Result<Value> + Send + Sync;
 
 type Code = dyn Fn() -> Result<Value> + Send + Sync;
 
+/// Key of the data of code that no file can hold, with the reason; [`ADVICE`] may say what to do.
+pub const INCOMPLETE: &str = "incomplete";
+
+/// Key of the hint that belongs to [`INCOMPLETE`].
+pub const ADVICE: &str = "advice";
+
 /// A user-defined function: a script closure or a Rust closure.
 #[derive(Clone)]
 pub struct Function {
@@ -298,6 +304,18 @@ impl Function {
 
     /// Returns the code as data, or an error that says why it cannot be stored.
     pub fn to_data(&self) -> Result<Value> {
+        let data = self.to_compared()?;
+        let Value::Map(map) = &data else { return Ok(data) };
+        match (map.get(INCOMPLETE), map.get(ADVICE)) {
+            (Some(Value::Str(why)), Some(Value::Str(advice))) => Err(Error::argument(why).hint(advice)),
+            (Some(Value::Str(why)), _) => Err(Error::argument(why)),
+            _ => Ok(data),
+        }
+    }
+
+    /// Returns what tells the code from other code: its data, with [`INCOMPLETE`] and handles among the captured values
+    /// where it cannot be stored. Code without a known text is an error.
+    pub fn to_compared(&self) -> Result<Value> {
         match &self.code {
             Some(code) => code(),
             None => Err(Error::argument("a native function has no source code that could be stored")),

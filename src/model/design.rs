@@ -85,6 +85,23 @@ impl Design {
         }
     }
 
+    /// Returns the code that a file cannot store, as [`Code::to_compared`](crate::declare::Code::to_compared) returns it, by
+    /// name.
+    pub fn compared_only(&self) -> Map {
+        let mut found = Map::new();
+        match self {
+            Design::Dit(config) => {
+                let parts = config.parts.iter().enumerate().filter(|(_, part)| part.not_stored().is_some());
+                found.extend(parts.map(|(i, part)| (format!("parts[{i}]"), part.to_compared())));
+            }
+            Design::Custom(custom) if custom.make.to_data().is_err() => {
+                found.extend(custom.make.to_compared().ok().map(|code| (MAKE.to_string(), code)));
+            }
+            Design::Custom(_) => {}
+        }
+        found
+    }
+
     /// Describes what a file cannot store, and why, in one sentence each.
     pub fn not_stored(&self) -> Vec<String> {
         let sentence = |what: String, why: Error| {

@@ -261,6 +261,11 @@ impl Sources {
         Some((source.text.clone(), (place.line + 1).checked_sub(source.shown_from)?))
     }
 
+    /// Returns the text of an imported file.
+    pub fn text_of(&self, file: &str) -> Option<String> {
+        self.inner().files.get(file).map(|source| source.text.clone())
+    }
+
     /// Returns the functions that scripts define.
     pub fn functions(&self) -> Vec<Defined> {
         let inner = self.inner();

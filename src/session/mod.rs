@@ -12,7 +12,6 @@ pub mod commands;
 pub mod complete;
 pub mod display;
 pub mod highlight;
-pub mod tokens;
 
 mod record;
 mod stale;
@@ -80,6 +79,7 @@ impl Outcome {
     }
 }
 
+pub use crate::text::tokens;
 pub use record::{Cell, Ended};
 
 /// Variables, functions and imports of consecutive cells.

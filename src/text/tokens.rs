@@ -1,7 +1,7 @@
 //! Lexer that splits a script into words, numbers, strings, comments and symbols, even if it is unfinished.
 //!
 //! rhai's own lexer stops at unfinished text and drops comments, but the REPL highlights and completes exactly such
-//! text.
+//! text. Rooms below `script` compare code with it.
 
 use std::ops::Range;
 
@@ -74,6 +74,10 @@ pub fn tokens(text: &str) -> Vec<Token<'_>> {
                 let (length, closed) = string(rest, c);
                 (Kind::Text(closed), length)
             }
+            '#' if rest.trim_start_matches('#').starts_with('"') => {
+                let (length, closed) = raw_string(rest);
+                (Kind::Text(closed), length)
+            }
             c if c.is_ascii_digit() => (Kind::Number, number(rest)),
             c if is_word(c) => {
                 let length = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
@@ -133,6 +137,16 @@ fn string(text: &str, quote: char) -> (usize, bool) {
         }
     }
     (text.len(), false)
+}
+
+/// Returns the length of a string such as `#"a\b"#`, and whether it is closed.
+fn raw_string(text: &str) -> (usize, bool) {
+    let hashes = text.len() - text.trim_start_matches('#').len();
+    let inside = &text[hashes + 1..];
+    match inside.find(&format!("\"{}", &text[..hashes])) {
+        Some(end) => (2 * hashes + 2 + end, true),
+        None => (text.len(), false),
+    }
 }
 
 fn comment(text: &str) -> usize {
@@ -233,6 +247,8 @@ mod tests {
         assert_eq!(cut("\"abc"), [("\"abc", Kind::Text(false))]);
         assert_eq!(cut("/* a /* b */ c"), [("/* a /* b */ c", Kind::Comment)]);
         assert_eq!(cut("0..4").len(), 3);
+        assert_eq!(cut("##\"a \\\"# // b\n\"##.len")[0], ("##\"a \\\"# // b\n\"##", Kind::Text(true)));
+        assert_eq!(cut("#\"a"), [("#\"a", Kind::Text(false))]);
         assert_eq!(cut("\"a\\\"b\" x")[0], ("\"a\\\"b\"", Kind::Text(true)));
     }
 

@@ -1,6 +1,7 @@
 //! The training loop.
 
-use super::checkpoint::Folder;
+use super::checkpoint::{Folder, difference, with_code_of};
+use super::compared::compared;
 use super::schedule::Schedule;
 use super::training::Training;
 use super::{Averages, Groups, Method, PosthocOptions, Run, received};
@@ -118,6 +119,11 @@ pub struct FitOptions {
     /// Whether to resume the run in `out`; `false` removes its checkpoints, snapshots and weights, and starts over.
     #[option(default = true, changeable)]
     pub resume: bool,
+    /// Whether a resumed run goes on with code that differs from that of the checkpoint, or that captured other values:
+    /// for changes that are meant. Later checkpoints list them as `accepted`. Comments and layout of code may always
+    /// change.
+    #[option(default = false, changeable)]
+    pub accept_code: bool,
     /// Number of micro-batches into which each batch is split to save memory; divides `batch`. They are computed
     /// one after the other, or shared by the ranks of a run. Images, times and noise stay the same, and results
     /// agree up to rounding.
@@ -248,27 +254,38 @@ pub fn fit(model: &Model, dataset: &Dataset, options: &FitOptions, context: &Con
     uninterrupted(|| training.finish())
 }
 
-/// Lists what the checkpoints of a run will not store, one sentence each with the reason.
+/// Lists what the checkpoints of a run will not store or compare, one sentence each with the reason.
 pub fn not_stored(model: &Model, options: &FitOptions) -> Vec<String> {
     let sentence = |what: String, why: Error| {
         format!("{what} is not stored, so a resumed run cannot tell whether it changed: {}", why.message())
     };
     let mut all = model.design().not_stored();
-    let also =
-        options.also.0.iter().filter_map(|part| Some((format!("the {}", part.title()), part.not_stored()?)));
-    let path = options.path.not_stored().into_iter().map(|(name, why)| (format!("`path.{name}`"), why));
-    let loss = options.loss.not_stored().into_iter().map(|(name, why)| match name {
+    let also = options
+        .also
+        .0
+        .iter()
+        .filter_map(|part| Some((format!("the {}", part.title()), part.not_compared()?)));
+    let path = options.path.not_compared().into_iter().map(|(name, why)| (format!("`path.{name}`"), why));
+    let loss = options.loss.not_compared().into_iter().map(|(name, why)| match name {
         "function" => ("`loss`".to_string(), why),
         part => (format!("`loss.{part}`"), why),
     });
-    let times = options.timesteps.as_ref().and_then(|times| times.to_data().err());
+    let times = options.timesteps.as_ref().and_then(|times| times.to_compared().err());
     let times = times.map(|why| ("`timesteps`".to_string(), why));
-    let schedule = options.schedule.to_data().err().map(|why| ("`schedule`".to_string(), why));
+    let schedule = options.schedule.to_compared().err().map(|why| ("`schedule`".to_string(), why));
     all.extend(
         also.chain(path).chain(loss).chain(times).chain(schedule).map(|(what, why)| sentence(what, why)),
     );
     all
 }
+
+/// Advice where a folder holds another run.
+const OTHER_RUN: &str = "choose another folder with `out`, or start over with `resume: false`, which removes its \
+    checkpoints and weights";
+
+/// Advice where only code differs.
+pub(super) const OTHER_CODE: &str = "choose another folder with `out`, go on with the changed code with \
+    `accept_code: true`, or start over with `resume: false`, which removes its checkpoints and weights";
 
 /// Returns an error unless the saved settings match those of this run, `here`.
 pub(super) fn check_settings(saved: &Map, here: &Map, options: &FitOptions) -> Result<()> {
@@ -281,10 +298,13 @@ pub(super) fn check_settings(saved: &Map, here: &Map, options: &FitOptions) -> R
     // Options that an earlier version did not have count as default.
     let mut all = settings(&FitOptions::default());
     all.extend(saved.clone());
-    match super::checkpoint::difference(&all, here, &free) {
+    match difference(&all, here, &free) {
         None => Ok(()),
-        Some(difference) => Err(Error::argument(format!("{} holds a run with other settings: {difference}", options.out))
-            .hint("choose another folder with `out`, or start over with `resume: false`, which removes its checkpoints and weights")),
+        Some(found) => {
+            let error = Error::argument(format!("{} holds a run with other settings: {found}", options.out));
+            let only_code = difference(&with_code_of(&all, here).0, here, &free).is_none();
+            Err(error.hint(if only_code { OTHER_CODE } else { OTHER_RUN }))
+        }
     }
 }
 
@@ -328,7 +348,8 @@ fn check_fit(model: &Model, dataset: &Dataset) -> Result<()> {
     Ok(())
 }
 
-/// Returns the options as data. A function is stored as its code, or as `()` if it has no stored form.
+/// Returns the options as data. A function is stored as what tells its code from other code, or as `()` if it has no
+/// known text.
 pub(super) fn settings(options: &FitOptions) -> Map {
     let mut map = options.to_map();
     // A function that is called on the side is no setting.
@@ -337,16 +358,16 @@ pub(super) fn settings(options: &FitOptions) -> Map {
             map.remove(option.name);
         },
     );
-    let times = options.timesteps.clone().unwrap_or_default().to_data().unwrap_or(Value::Unit);
+    let times = options.timesteps.clone().unwrap_or_default().to_compared().unwrap_or(Value::Unit);
     map.insert("timesteps".to_string(), times);
-    map.insert("schedule".to_string(), options.schedule.to_data().unwrap_or(Value::Unit));
+    map.insert("schedule".to_string(), options.schedule.to_compared().unwrap_or(Value::Unit));
     map.values_mut().for_each(to_data);
     map
 }
 
 fn to_data(value: &mut Value) {
     match value {
-        Value::Object(object) => *value = object.to_data().unwrap_or(Value::Unit),
+        Value::Object(_) => *value = compared(value),
         Value::List(list) => list.iter_mut().for_each(to_data),
         _ => {}
     }

@@ -15,6 +15,7 @@ pub mod averages;
 mod bins;
 pub mod checkpoint;
 pub mod clip;
+mod compared;
 pub mod ema;
 pub mod fit;
 pub mod groups;

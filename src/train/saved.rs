@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use super::checkpoint::{self, Checkpoint, differs};
-use super::fit::{check_settings, settings};
+use super::checkpoint::{self, Checkpoint, differs, with_code_of};
+use super::compared::settings_of;
+use super::fit::{OTHER_CODE, check_settings};
 use super::log::Row;
 use super::posthoc;
 use super::training::{Training, mean};
@@ -146,6 +147,11 @@ impl Training<'_> {
                 anew.push(name.as_str());
             }
         }
+        self.accepted = values.get("accepted").map_or(Ok(Vec::new()), FromValue::from_value)?;
+        if self.options.accept_code {
+            self.accept_code(&mut settings, saved, values, context)?;
+            early.clear();
+        }
         check_settings(&settings, &self.settings, self.options)?;
         self.settings.extend(early);
         if let (Some(later), Some(begun)) = (changed.get(MODEL), &saved.config) {
@@ -158,7 +164,13 @@ impl Training<'_> {
             }
         }
         // Comes before the weights, because its error is more specific.
-        saved.check_design(self.model).map_err(|e| e.context(saved.path().display()))?;
+        saved.check_design(self.model).map_err(|error| {
+            let error = error.context(saved.path().display());
+            match self.accepted_design(saved) {
+                Ok(Some((design, _))) if design == self.design => error.hint(OTHER_CODE),
+                _ => error,
+            }
+        })?;
         if !anew.is_empty() {
             context.note(&format!(
                 "{}: code of {} had changed values that it captured, which begin anew in the resumed run",
@@ -169,10 +181,45 @@ impl Training<'_> {
         Ok(())
     }
 
+    /// Replaces the code of the checkpoint by that of this run, and records what changed.
+    fn accept_code(
+        &mut self,
+        settings: &mut Map,
+        saved: &mut Checkpoint,
+        values: &Map,
+        context: &Context,
+    ) -> Result<()> {
+        let (taken, mut found) = with_code_of(settings, &self.settings);
+        *settings = taken;
+        if let Some((design, changes)) = self.accepted_design(saved)? {
+            saved.config = Some(Design::from_json(&design)?);
+            found.extend(changes);
+        }
+        let step: usize = get(values, "step")?;
+        for change in found {
+            let line = format!("after step {step}: {change}");
+            context.note(&format!("{}: {line}", self.options.out));
+            self.accepted.push(line);
+        }
+        Ok(())
+    }
+
+    /// Returns the saved design of the model with the code of the one here, and what changed in it.
+    fn accepted_design(&self, saved: &Checkpoint) -> Result<Option<(serde_json::Value, Vec<String>)>> {
+        let Some(begun) = &saved.config else { return Ok(None) };
+        let (Value::Map(begun), Value::Map(here)) =
+            (Value::from_json(&begun.to_json()?)?, Value::from_json(&self.design)?)
+        else {
+            return Ok(None);
+        };
+        let (design, changes) = with_code_of(&begun, &here);
+        Ok(Value::Map(design).to_json().map(|design| (design, changes)))
+    }
+
     /// Returns the settings, and the design of the model, that are not as at the start, since code changed values that it
     /// captured.
     fn changed(&self) -> Result<Map> {
-        let mut changed = settings(self.options);
+        let mut changed = settings_of(self.model, self.options)?;
         changed.retain(|name, now| self.settings.get(name).is_some_and(|begun| differs(name, begun, now)));
         let design = Value::from_json(&self.model.design().to_json()?)?;
         if differs(MODEL, &Value::from_json(&self.design)?, &design) {
@@ -280,6 +327,9 @@ impl Training<'_> {
             ("settings".to_string(), Value::Map(self.settings.clone())),
             ("changed".to_string(), Value::Map(self.changed()?)),
         ]);
+        if !self.accepted.is_empty() {
+            parts.values.insert("accepted".to_string(), self.accepted.clone().into_value());
+        }
         let rows: Vec<f64> =
             self.history.iter().flat_map(|r| [r.step as f64, r.loss, r.lr, r.grad_norm, r.seconds]).collect();
         let mut tensors = BTreeMap::from([

@@ -51,10 +51,11 @@ impl Schedule {
         !matches!(self, Schedule::Cosine)
     }
 
-    /// Returns the schedule as data: its word, or the code of the function, which is an error without a stored form.
-    pub(super) fn to_data(&self) -> Result<Value> {
+    /// Returns the schedule as data for comparisons: its word, or the code of the function, which is an error without a
+    /// known text.
+    pub(super) fn to_compared(&self) -> Result<Value> {
         match self {
-            Schedule::Function(function) => function.to_data(),
+            Schedule::Function(function) => function.to_compared(),
             other => Ok(other.clone().into_value()),
         }
     }

@@ -672,6 +672,7 @@ fn a_resumed_run_may_change_what_does_not_change_its_results() {
             "keep",
             "score",
             "resume",
+            "accept_code",
             "cuda_graph",
             "not_finite",
             "on_step"

@@ -5,7 +5,8 @@ use std::time::Instant;
 use super::also::Also;
 use super::bins::Bins;
 use super::checkpoint::{Folder, PartsOptions};
-use super::fit::{NotFinite, settings};
+use super::compared::settings_of;
+use super::fit::NotFinite;
 use super::log::{Log, Row};
 use super::objective::Drawn;
 use super::run::Record;
@@ -71,6 +72,8 @@ pub(super) struct Training<'a> {
     pub(super) settings: Map,
     /// Design of the model at the start, likewise.
     pub(super) design: serde_json::Value,
+    /// Changes of code with which the run was resumed.
+    pub(super) accepted: Vec<String>,
     /// Whether the last batch could not be read.
     pub(super) unread: bool,
 }
@@ -142,7 +145,7 @@ impl<'a> Training<'a> {
                 ..LoaderOptions::default()
             },
         )?;
-        let (settings, design) = (settings(options), model.design().to_json()?);
+        let (settings, design) = (settings_of(model, options)?, model.design().to_json()?);
         let also = Also::new(&options.also.0, options.seed, model)?;
         let parameters = also.with(Parameters::of(model)?)?;
         let adamw = AdamWOptions {
@@ -173,6 +176,7 @@ impl<'a> Training<'a> {
             origin: String::new(),
             settings,
             design,
+            accepted: Vec::new(),
             unread: false,
             log: None,
             recorded: recorded(model, options, &optimizer),

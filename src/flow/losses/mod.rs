@@ -10,7 +10,7 @@ pub use weight::{EdmOptions, MinSnrOptions, Weight};
 
 use std::fmt;
 
-use super::path::{Path, alike, as_data, not_stored};
+use super::path::{Path, alike, as_compared, as_data, failures};
 use crate::context::Context;
 use crate::declare::{Display, FromValue, Function, IntoValue, Map, Value};
 use crate::document::Document;
@@ -78,7 +78,18 @@ impl Loss {
 
     /// Returns the functions that cannot be stored, by name, and why.
     pub fn not_stored(&self) -> Vec<(&'static str, Error)> {
-        not_stored(&self.made_of())
+        failures(&self.made_of(), Function::to_data)
+    }
+
+    /// Returns the functions that cannot be compared with those of another run, by name, and why.
+    pub fn not_compared(&self) -> Vec<(&'static str, Error)> {
+        failures(&self.made_of(), Function::to_compared)
+    }
+
+    /// As [`Loss::to_data`], with the functions as [`Function::to_compared`] returns them.
+    pub fn to_compared(&self) -> Value {
+        let options = self.made_of().into_iter().map(|(name, value)| (name.to_string(), as_compared(&value)));
+        kind::stored(self.name(), options.collect())
     }
 
     /// Returns its kind and components as data; a function becomes its code, or `()` if it cannot be stored.

@@ -305,7 +305,18 @@ impl Path {
 
     /// Returns the functions that cannot be stored, by name, and why.
     pub fn not_stored(&self) -> Vec<(&'static str, Error)> {
-        not_stored(&self.given())
+        failures(&self.given(), Function::to_data)
+    }
+
+    /// Returns the functions that cannot be compared with those of another run, by name, and why.
+    pub fn not_compared(&self) -> Vec<(&'static str, Error)> {
+        failures(&self.given(), Function::to_compared)
+    }
+
+    /// As [`Path::to_data`], with the functions as [`Function::to_compared`] returns them.
+    pub fn to_compared(&self) -> Value {
+        let options = self.given().into_iter().map(|(name, value)| (name.to_string(), as_compared(&value)));
+        kind::stored("path", options.collect())
     }
 
     /// Returns its settings as data; a function becomes its code, or `()` if it cannot be stored.
@@ -332,10 +343,21 @@ pub(super) fn as_data(value: &Value) -> Value {
     }
 }
 
-/// Returns the functions among the values that cannot be stored, and why.
-pub(super) fn not_stored(values: &[(&'static str, Value)]) -> Vec<(&'static str, Error)> {
+/// Converts a value to data for comparisons.
+pub(super) fn as_compared(value: &Value) -> Value {
+    match value {
+        Value::Function(function) => function.to_compared().unwrap_or(Value::Unit),
+        other => as_data(other),
+    }
+}
+
+/// Returns the functions among the values of which there is no such data, and why.
+pub(super) fn failures(
+    values: &[(&'static str, Value)],
+    data: fn(&Function) -> Result<Value>,
+) -> Vec<(&'static str, Error)> {
     let why = |(name, value): &(&'static str, Value)| match value {
-        Value::Function(function) => function.to_data().err().map(|why| (*name, why)),
+        Value::Function(function) => data(function).err().map(|why| (*name, why)),
         _ => None,
     };
     values.iter().filter_map(why).collect()

@@ -57,6 +57,14 @@ impl Times {
         }
     }
 
+    /// As [`Times::to_data`], with the function as [`Function::to_compared`] returns it.
+    pub(crate) fn to_compared(&self) -> Result<Value> {
+        match self {
+            Times::Function(function) => function.to_compared(),
+            sampler @ Times::Sampler(_) => sampler.to_data(),
+        }
+    }
+
     /// Returns whether it calls user code.
     pub(crate) fn calls_code(&self) -> bool {
         matches!(self, Times::Function(_))

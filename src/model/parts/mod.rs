@@ -236,6 +236,23 @@ impl Part {
         }
     }
 
+    /// Returns why its code cannot be compared with that of another run, or `None` if it can.
+    pub fn not_compared(&self) -> Option<Error> {
+        match &self.0.body {
+            Body::Code(code) => code.to_compared().err(),
+            Body::Correction(correction) => correction.gate.not_stored(),
+        }
+    }
+
+    /// As [`Part::to_data`], with its code as [`Code::to_compared`] returns it.
+    pub fn to_compared(&self) -> Value {
+        let mut data = self.to_data();
+        if let (Body::Code(code), Value::Map(map)) = (&self.0.body, &mut data) {
+            map.insert("code".to_string(), code.to_compared().unwrap_or(Value::Unit));
+        }
+        data
+    }
+
     /// Returns a copy with its code compiled if it was read from a file.
     pub fn compiled(&self, context: &Context) -> Result<Self> {
         let body = match &self.0.body {

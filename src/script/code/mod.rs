@@ -8,16 +8,18 @@
 
 pub mod pieces;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rhai::{Dynamic, Engine, FnPtr, Scope};
 
-use self::pieces::{Piece, Text, joined};
+use self::pieces::{Outside, Piece, Text, joined};
 use super::failure;
-use super::source::Sources;
+use super::resolver::find;
+use super::source::{SESSION, Sources};
 use super::values::Types;
 use crate::context::Context;
-use crate::declare::{FromValue, Function, IntoValue, Map, Value, entry};
+use crate::declare::{ADVICE, FromValue, Function, INCOMPLETE, IntoValue, Map, Value, entry};
 use crate::error::{Error, Result};
 use crate::flow::{Loss, Path, Timesteps};
 use crate::model::Part;
@@ -28,7 +30,8 @@ use crate::torch::{DType, Device, Tensor};
 /// Name of the function around a stored closure, whose parameters are the captured variables.
 const AROUND: &str = "__stored";
 
-/// Converts a function to data: `#{ function, file, pieces, lines, captured }`.
+/// Converts a function to data: `#{ function, file, pieces, lines, captured }`. What no file can hold makes it incomplete,
+/// see [`Function::to_compared`].
 pub fn store(types: &Arc<Types>, engine: &Engine, sources: &Sources, pointer: &FnPtr) -> Result<Value> {
     let name = pointer.fn_name();
     let mut origins = sources.origins(name);
@@ -55,15 +58,26 @@ pub fn store(types: &Arc<Types>, engine: &Engine, sources: &Sources, pointer: &F
     };
     // Of a named function, all functions of that name are stored.
     let start = if pointer.is_anonymous() { own.text.as_str() } else { name };
-    let mut pieces = text.called(engine, start)?;
+    let called = text.called(engine, start);
+    let mut incomplete = called.outside.first().map(|outside| {
+        Error::argument(format!("it calls functions of the imported `{}`", outside.import))
+            .hint("only code in the same file can be stored: move the function into this file")
+    });
+    let Some(libraries) = libraries(engine, sources, &origin.file, called.outside) else {
+        return Err(incomplete.unwrap_or_else(|| Error::internal("an imported file was not found")));
+    };
+    let mut pieces = called.pieces;
     pieces.retain(|piece| *piece != own);
     let line = own.line + origin.before;
     pieces.insert(0, own);
     let captured = pointer.curry().iter().enumerate().map(|(i, value)| {
         let name = origin.params.get(i).map_or("a value", String::as_str);
-        to_data(types, value).map_err(|e| e.context(format!("its variable `{name}`")))
+        to_data(types, value).unwrap_or_else(|error| {
+            incomplete.get_or_insert(error.context(format!("its variable `{name}`")));
+            types.lift(value).map_or(Value::Unit, compared)
+        })
     });
-    let captured = captured.collect::<Result<Vec<_>>>()?;
+    let captured = captured.collect::<Vec<_>>();
     let names = origin.params.iter().take(captured.len()).cloned().map(Value::Str).collect();
     let function = match pointer.is_anonymous() {
         true => format!("the closure in line {line}"),
@@ -79,7 +93,69 @@ pub fn store(types: &Arc<Types>, engine: &Engine, sources: &Sources, pointer: &F
         ("names", Value::List(names)),
         ("captured", Value::List(captured)),
     ];
-    Ok(Value::Map(entries.into_iter().map(|(name, value)| (name.to_string(), value)).collect()))
+    let mut data: Map = entries.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
+    if !libraries.is_empty() {
+        data.insert("libraries".to_string(), Value::List(libraries));
+    }
+    if let Some(error) = incomplete {
+        data.insert(INCOMPLETE.to_string(), Value::Str(error.message()));
+        data.extend(error.hint_text().map(|hint| (ADVICE.to_string(), Value::Str(hint.to_string()))));
+    }
+    Ok(Value::Map(data))
+}
+
+/// Returns what a function of the file `home` calls in imported files, as code of each; `None` if a file is not known. Of a
+/// name that is no function there, the whole file counts.
+fn libraries(engine: &Engine, sources: &Sources, home: &str, outside: Vec<Outside>) -> Option<Vec<Value>> {
+    let mut open: Vec<(String, Outside)> = outside.into_iter().map(|o| (home.to_string(), o)).collect();
+    let mut seen = BTreeSet::new();
+    let mut found: BTreeMap<String, Vec<Piece>> = BTreeMap::new();
+    while let Some((home, outside)) = open.pop() {
+        // A script that is run counts as a cell.
+        let home = if sources.text_of(&home).is_some() { home.as_str() } else { SESSION };
+        let file = find(&sources.folder(home), &outside.path).ok()?.display().to_string();
+        if !seen.insert((file.clone(), outside.name.clone())) {
+            continue;
+        }
+        let content = sources.text_of(&file)?;
+        let text = Text::new(engine, &content);
+        let pieces = found.entry(file.clone()).or_default();
+        let called = match text.function(&outside.name) {
+            Some(_) => text.called(engine, &outside.name),
+            None => {
+                pieces.push(Piece { line: 1, text: content.clone() });
+                text.called(engine, &content)
+            }
+        };
+        open.extend(called.outside.into_iter().map(|outside| (file.clone(), outside)));
+        for piece in called.pieces {
+            if !pieces.contains(&piece) {
+                pieces.push(piece);
+            }
+        }
+        pieces.sort_by_key(|piece| piece.line);
+    }
+    let code = |(file, pieces): (String, Vec<Piece>)| {
+        let lines = pieces.iter().map(|piece| Value::Int(piece.line as i64)).collect();
+        let texts = pieces.into_iter().map(|piece| Value::Str(piece.text)).collect();
+        let entries =
+            [("file", Value::Str(file)), ("lines", Value::List(lines)), ("pieces", Value::List(texts))];
+        Value::Map(entries.into_iter().map(|(name, value)| (name.to_string(), value)).collect())
+    };
+    Some(found.into_iter().map(code).collect())
+}
+
+/// Converts a captured value to data that may hold handles, for comparisons.
+fn compared(value: Value) -> Value {
+    let tag = |name: &str, value: Value| Value::Map(Map::from([(name.to_string(), value)]));
+    match value {
+        Value::List(list) => Value::List(list.into_iter().map(compared).collect()),
+        Value::Map(map) => {
+            tag("map", Value::Map(map.into_iter().map(|(name, value)| (name, compared(value))).collect()))
+        }
+        Value::Function(function) => tag("code", function.to_compared().unwrap_or(Value::Unit)),
+        value => tagged(value.clone()).unwrap_or_else(|_| tag("handle", value)),
+    }
 }
 
 /// Rebuilds the function that [`store`] converted. Its text is compiled in a module of its own; nothing of it runs.
@@ -93,6 +169,9 @@ pub fn restore(
     let Value::Map(map) = data else { return Err(data.mismatch("stored code")) };
     fn field<T: FromValue>(map: &Map, name: &str) -> Result<T> {
         entry(map, "stored code", name)
+    }
+    if let Some(Value::Str(why)) = map.get(INCOMPLETE) {
+        return Err(Error::argument(format!("its code was not stored: {why}")));
     }
     let (name, file): (String, String) = (field(map, "function")?, field(map, "file")?);
     let named: bool = field(map, "named")?;

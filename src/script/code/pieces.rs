@@ -1,10 +1,9 @@
 //! Parts of a text that a function consists of: its own, and the functions of the file that it calls.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rhai::{Engine, Token};
 
-use crate::error::{Error, Result};
 use crate::script::rewrite::{At, closing, tokens};
 
 /// A part of a text.
@@ -14,6 +13,25 @@ pub struct Piece {
     pub line: usize,
     /// The part itself.
     pub text: String,
+}
+
+/// What a function calls.
+pub struct Called {
+    /// Functions of its own text, in the order of the text.
+    pub pieces: Vec<Piece>,
+    /// Names in imported files.
+    pub outside: Vec<Outside>,
+}
+
+/// A name in an imported file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outside {
+    /// The name of the import.
+    pub import: String,
+    /// The file as the import names it.
+    pub path: String,
+    /// The name in that file.
+    pub name: String,
 }
 
 /// A tokenized text, with the functions that it has.
@@ -188,12 +206,13 @@ impl<'a> Text<'a> {
         Some(self.of_function(&span))
     }
 
-    /// Returns the functions of this text that `start` calls, and those that they call, in the order of the text. Of
-    /// functions of one name it returns all, since the number of arguments decides only in a call which one runs.
-    pub fn called(&self, engine: &Engine, start: &str) -> Result<Vec<Piece>> {
+    /// Returns the functions that `start` calls, and those that they call. Of functions of one name it returns all, since
+    /// the number of arguments decides only in a call which one runs.
+    pub fn called(&self, engine: &Engine, start: &str) -> Called {
         let functions = self.functions();
         let imports = self.imports();
         let mut needed: BTreeSet<usize> = BTreeSet::new();
+        let mut outside: Vec<Outside> = Vec::new();
         let mut open = vec![start.to_string()];
         while let Some(text) = open.pop() {
             let tokens = tokens(engine, &text);
@@ -204,9 +223,15 @@ impl<'a> Text<'a> {
                     _ => continue,
                 };
                 let space = matches!(tokens.get(i + 1).map(|t| &t.token), Some(Token::DoubleColon));
-                if space && imports.contains(name) {
-                    return Err(Error::argument(format!("it calls functions of the imported `{name}`"))
-                        .hint("only code in the same file can be stored: move the function into this file"));
+                if let (true, Some(path)) = (space, imports.get(name)) {
+                    let of = match tokens.get(i + 2).map(|t| &t.token) {
+                        Some(Token::Identifier(of)) => of.to_string(),
+                        _ => String::new(),
+                    };
+                    let found = Outside { import: name.to_string(), path: path.clone(), name: of };
+                    if !outside.contains(&found) {
+                        outside.push(found);
+                    }
                 }
                 for (index, (_, span)) in functions.iter().enumerate().filter(|(_, (n, _))| n == name) {
                     if needed.insert(index) {
@@ -215,21 +240,26 @@ impl<'a> Text<'a> {
                 }
             }
         }
-        Ok(needed.into_iter().map(|i| self.of_function(&functions[i].1)).collect())
+        let pieces = needed.into_iter().map(|i| self.of_function(&functions[i].1)).collect();
+        Called { pieces, outside }
     }
 
-    /// Returns the names of imported files.
-    fn imports(&self) -> BTreeSet<String> {
-        let mut found = BTreeSet::new();
+    /// Returns the names of imports with the files as they name them; one that is computed has an empty name.
+    fn imports(&self) -> BTreeMap<String, String> {
+        let mut found = BTreeMap::new();
         for i in 0..self.tokens.len() {
             if !matches!(self.token(i), Some(Token::Import)) {
                 continue;
             }
+            let path = match (self.token(i + 1), self.token(i + 2)) {
+                (Some(Token::StringConstant(path)), Some(Token::As)) => path.to_string(),
+                _ => String::new(),
+            };
             let names =
                 (i..self.tokens.len()).take_while(|j| !matches!(self.token(*j), Some(Token::SemiColon)));
             for j in names {
                 if let (Some(Token::As), Some(name)) = (self.token(j), self.word(j + 1)) {
-                    found.insert(name.to_string());
+                    found.insert(name.to_string(), path.clone());
                 }
             }
         }
@@ -310,11 +340,11 @@ mod tests {
         let engine = Engine::new();
         let text = Text::new(&engine, FILE);
         let called: Vec<usize> =
-            text.called(&engine, "|r| twice(r)").unwrap().iter().map(|piece| piece.line).collect();
+            text.called(&engine, "|r| twice(r)").pieces.iter().map(|piece| piece.line).collect();
         assert_eq!(called, [2, 3]);
-        assert!(text.called(&engine, "|r| r + 1").unwrap().is_empty());
-        let error = text.called(&engine, "|x| other::f(x)").unwrap_err();
-        assert!(error.message().contains("imported `other`"), "{error}");
+        assert!(text.called(&engine, "|r| r + 1").pieces.is_empty());
+        let outside = text.called(&engine, "|x| other::f(x) + other::f(2)").outside;
+        assert_eq!(outside, [Outside { import: "other".into(), path: "other".into(), name: "f".into() }]);
     }
 
     #[test]
@@ -335,7 +365,7 @@ mod tests {
             {
                 let text = Text::new(&engine, &text);
                 assert_eq!(text.function("f").unwrap().text, own);
-                let called = text.called(&engine, "|r| r * f()").unwrap();
+                let called = text.called(&engine, "|r| r * f()").pieces;
                 assert_eq!(called.iter().filter(|piece| piece.text == own).count(), 1, "{own}");
                 assert_eq!(called.len(), 1, "{called:?}");
             }
@@ -350,7 +380,7 @@ mod tests {
         let text =
             Text::new(&engine, "fn f(x) { f(x, 2) }\nfn other() {}\nfn f(x, y) { g(x) * y }\nfn g(x) { x }");
         for start in ["|x| f(x)", "f"] {
-            let called = text.called(&engine, start).unwrap();
+            let called = text.called(&engine, start).pieces;
             assert_eq!(called.iter().map(|piece| piece.line).collect::<Vec<_>>(), [1, 3, 4], "{start}");
         }
     }

@@ -1,12 +1,14 @@
 //! Description of the first setting that differs between two runs.
 
-use crate::declare::{FromValue, Map, Value};
+use crate::declare::{ADVICE, FromValue, INCOMPLETE, Map, Value};
 use crate::spectral::filter::SAME_RADIUS as SAME;
+use crate::text::code::{PIECES, compared};
+use crate::text::tokens::{Kind, tokens};
 
 /// Returns a description of the first setting that both maps have and that differs: `lr was 0.1 and is 0.2`.
 ///
-/// Settings in `free` are ignored. Code is compared by its text, and the first line that differs is shown. Values
-/// without a stored form are not compared.
+/// Settings in `free` are ignored. Code is compared by its text without comments and layout, and the first line that
+/// differs is shown. Values without a stored form are not compared.
 pub fn difference(saved: &Map, here: &Map, free: &[&str]) -> Option<String> {
     let compared = saved.iter().filter(|(name, _)| !free.contains(&name.as_str()));
     compared.into_iter().find_map(|(name, old)| {
@@ -19,6 +21,37 @@ pub fn difference(saved: &Map, here: &Map, free: &[&str]) -> Option<String> {
 pub fn differs(name: &str, one: &Value, other: &Value) -> bool {
     let (one, other) = at_common_radii(one, other);
     changed(name, &one, &other).is_some()
+}
+
+/// Returns the saved settings with the code of those here, and a description of each change of code.
+pub fn with_code_of(saved: &Map, here: &Map) -> (Map, Vec<String>) {
+    let mut found = Vec::new();
+    let taken = saved.iter().map(|(name, old)| match here.get(name) {
+        Some(new) => (name.clone(), code_taken(name, old, new, &mut found)),
+        None => (name.clone(), old.clone()),
+    });
+    (taken.collect(), found)
+}
+
+fn code_taken(name: &str, old: &Value, new: &Value, found: &mut Vec<String>) -> Value {
+    match (old, new) {
+        (Value::Map(a), Value::Map(b)) if is_code(old) && is_code(new) => {
+            found.extend(code_changed(name, a, b));
+            new.clone()
+        }
+        (Value::Map(a), Value::Map(b)) => {
+            let taken = a.iter().map(|(key, old)| match b.get(key) {
+                Some(new) => (key.clone(), code_taken(&part(name, key), old, new, found)),
+                None => (key.clone(), old.clone()),
+            });
+            Value::Map(taken.collect())
+        }
+        (Value::List(a), Value::List(b)) if a.len() == b.len() => {
+            let taken = a.iter().zip(b).enumerate();
+            Value::List(taken.map(|(i, (a, b))| code_taken(&entry(name, i, a), a, b, found)).collect())
+        }
+        _ => old.clone(),
+    }
 }
 
 /// Returns two values with the responses of filters at the radii that both have been sampled at: every grid on which a
@@ -88,13 +121,18 @@ fn entry(list: &str, i: usize, value: &Value) -> String {
     }
 }
 
-/// Describes the first difference between two settings that are maps.
-fn parts_changed(name: &str, old: &Map, new: &Map) -> Option<String> {
-    // Options, code and function of a stored value are shown under the name of the value itself.
-    let part = |key: &str| match key {
+/// Returns the name of an entry of a map. Options, code and function of a stored value are shown under the name of the
+/// value itself.
+fn part(name: &str, key: &str) -> String {
+    match key {
         "options" | "code" | "function" => name.to_string(),
         _ => format!("{name}.{key}"),
-    };
+    }
+}
+
+/// Describes the first difference between two settings that are maps.
+fn parts_changed(name: &str, old: &Map, new: &Map) -> Option<String> {
+    let part = |key: &str| part(name, key);
     let mut names: Vec<&String> =
         old.keys().chain(new.keys().filter(|key| !old.contains_key(*key))).collect();
     // A different `kind` is reported first, since the other parts differ because of it.
@@ -112,33 +150,52 @@ fn code_changed(name: &str, old: &Map, new: &Map) -> Option<String> {
     if whole(old) == whole(new) {
         return None;
     }
-    let (a, b) = (lines(old), lines(new));
+    let (a, b) = (words(old), words(new));
+    let same = a.iter().map(|w| w.text).eq(b.iter().map(|w| w.text));
+    if let (true, Some(Value::List(a)), Some(Value::List(b))) = (same, old.get(LIBRARIES), new.get(LIBRARIES))
+        && let Some(found) = a.iter().zip(b).find_map(|pair| match pair {
+            (Value::Map(a), Value::Map(b)) => code_changed(name, a, b),
+            _ => None,
+        })
+    {
+        return Some(found);
+    }
     let Some(first) =
-        (0..a.len().max(b.len())).find(|i| a.get(*i).map(|l| &l.text) != b.get(*i).map(|l| &l.text))
+        (0..a.len().max(b.len())).find(|i| a.get(*i).map(|w| w.text) != b.get(*i).map(|w| w.text))
     else {
         return Some(format!("the code of `{name}` changed: its captured values differ"));
     };
-    let shown = |line: Option<&Line>| line.map_or("missing".to_string(), |l| format!("`{}`", cut(&l.text)));
+    // Where one text goes on in a line that ends in the other, both lines are shown.
+    let follows = |word: Option<&Word>| word.is_some_and(|w| !w.starts_line);
+    let at = |own: &'_ [Word<'_>], other: &[Word<'_>]| {
+        let before = follows(other.get(first)) && !follows(own.get(first));
+        if before { first.saturating_sub(1) } else { first }
+    };
+    let (was, is) = (a.get(at(&a, &b)), b.get(at(&b, &a)));
+    let shown = |word: Option<&Word>| word.map_or("missing".to_string(), |w| format!("`{}`", cut(w.line)));
     // Lines are numbered as in the current script.
-    let (number, map) = match (b.get(first), a.get(first)) {
-        (Some(line), _) => (line.number, new),
-        (None, line) => (line.map_or(0, |l| l.number), old),
+    let (number, map) = match (is, was) {
+        (Some(word), _) => (word.number, new),
+        (None, word) => (word.map_or(0, |w| w.number), old),
     };
     let file = match map.get("file") {
         Some(Value::Str(file)) => format!(" of {file}"),
         _ => String::new(),
     };
-    let (was, is) = (shown(a.get(first)), shown(b.get(first)));
+    let (was, is) = (shown(was), shown(is));
     Some(format!("the code of `{name}` changed: line {number}{file} was {was} and is {is}"))
 }
 
-/// A line of stored code and its number in the file.
-struct Line {
+/// A token of stored code, its line, and the number of that line in the file.
+struct Word<'a> {
     number: usize,
-    text: String,
+    line: &'a str,
+    starts_line: bool,
+    text: &'a str,
 }
 
-fn lines(code: &Map) -> Vec<Line> {
+/// Returns the tokens of stored code without its comments.
+fn words(code: &Map) -> Vec<Word<'_>> {
     let Some(Value::List(pieces)) = code.get(PIECES) else { return Vec::new() };
     let start = |piece: usize| match code.get("lines") {
         Some(Value::List(starts)) => match starts.get(piece) {
@@ -147,15 +204,20 @@ fn lines(code: &Map) -> Vec<Line> {
         },
         _ => 1,
     };
-    let of = |(piece, text): (usize, &Value)| match text {
-        Value::Str(text) => text
-            .lines()
-            .enumerate()
-            .map(|(i, text)| Line { number: start(piece).saturating_add(i), text: text.trim().to_string() })
-            .collect(),
-        _ => Vec::new(),
-    };
-    pieces.iter().enumerate().flat_map(of).collect()
+    let mut found = Vec::new();
+    for (piece, text) in pieces.iter().enumerate() {
+        let Value::Str(text) = text else { continue };
+        let (mut number, mut seen) = (start(piece), 0);
+        for token in tokens(text).into_iter().filter(|token| token.kind != Kind::Comment) {
+            number = number.saturating_add(text[seen..token.start].matches('\n').count());
+            seen = token.start;
+            let before = text[..seen].rfind('\n').map_or(0, |i| i + 1);
+            let line = text[before..].lines().next().unwrap_or_default().trim();
+            let starts_line = text[before..seen].trim().is_empty() && before > 0;
+            found.push(Word { number, line, starts_line, text: token.text });
+        }
+    }
+    found
 }
 
 /// Cuts a line of code, so that a message stays on one line.
@@ -167,22 +229,35 @@ fn cut(line: &str) -> String {
     }
 }
 
-/// Key of the source texts of stored code.
-const PIECES: &str = "pieces";
+/// Key of the code of imported files.
+const LIBRARIES: &str = "libraries";
 
 fn is_code(value: &Value) -> bool {
     matches!(value, Value::Map(map) if map.contains_key(PIECES))
 }
 
-/// Returns code without its position, so that lines added above it make no difference.
+/// Returns code without its position and layout, so that lines added above it and comments make no difference.
 fn identity(value: &Value) -> Value {
     match value {
         Value::Map(map) => {
-            let place = |name: &str| is_code(value) && ["file", "lines", "function"].contains(&name);
+            let place = |name: &str| {
+                is_code(value) && ["file", "lines", "function", INCOMPLETE, ADVICE].contains(&name)
+            };
             let kept = map.iter().filter(|(name, _)| !place(name));
-            Value::Map(kept.map(|(name, part)| (name.clone(), identity(part))).collect())
+            let part = |name: &str, part: &Value| match part {
+                Value::List(pieces) if name == PIECES => Value::List(pieces.iter().map(piece).collect()),
+                part => identity(part),
+            };
+            Value::Map(kept.map(|(name, value)| (name.clone(), part(name, value))).collect())
         }
         Value::List(list) => Value::List(list.iter().map(identity).collect()),
+        other => other.clone(),
+    }
+}
+
+fn piece(value: &Value) -> Value {
+    match value {
+        Value::Str(text) => Value::Str(compared(text)),
         other => other.clone(),
     }
 }
@@ -258,6 +333,42 @@ mod tests {
         assert_eq!(difference(&fewer, &list("x"), &[]).unwrap(), "`parts` had 1 entries and has 2");
         let long = of(&format!("fn f(z) {{\n{}", "z".repeat(300)));
         assert!(difference(&a, &long, &[]).unwrap().len() < 200);
+    }
+
+    #[test]
+    fn comments_and_layout_of_code_make_no_difference() {
+        let of = |text: &str| path(&[("noise", code(text))]);
+        let plain = of("fn f(z) { z * 2.0 + `a ${z}` }");
+        for same in [
+            "fn f( z ) {\n    z*2.0 // twice\n  +/* a */`a ${z}`\n}",
+            "fn f(z)\r\n{ z * 2.0 + `a ${z}`}\n// end",
+        ] {
+            assert_eq!(difference(&plain, &of(same), &[]), None, "{same}");
+        }
+        let found = difference(&plain, &of("// about\nfn f(z) {\n  z * 2.0\n  + `b ${z}`\n}"), &[]).unwrap();
+        let expected = "line 14 of own.rhai was `fn f(z) { z * 2.0 + `a ${z}` }` and is `+ `b ${z}``";
+        assert!(found.ends_with(expected), "{found}");
+        for (a, b) in
+            [("a | |b| c", "a || b | c"), ("\"a  b\"", "\"a b\""), ("`a\n// b`", "`a\n`"), ("x", "x y")]
+        {
+            assert!(difference(&of(a), &of(b), &[]).is_some(), "{a}");
+        }
+    }
+
+    #[test]
+    fn changed_code_can_be_taken_without_other_settings() {
+        let of = |lr: f64, text: &str| {
+            let own = path(&[("noise", code(text)), ("times", Value::Int(2))]);
+            own.into_iter().chain(map(&[("lr", Value::Float(lr))])).collect::<Map>()
+        };
+        let (taken, found) = with_code_of(&of(0.1, "z * 2"), &of(0.1, "2 * z"));
+        assert_eq!(difference(&taken, &of(0.1, "2 * z"), &[]), None);
+        assert_eq!(
+            found,
+            ["the code of `path.noise` changed: line 11 of own.rhai was `z * 2` and is `2 * z`"]
+        );
+        let (taken, _) = with_code_of(&of(0.1, "z * 2"), &of(0.2, "2 * z"));
+        assert_eq!(difference(&taken, &of(0.2, "2 * z"), &[]).unwrap(), "`lr` was 0.1 and is 0.2");
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::torch::io::{Loaded, load_safetensors, save_safetensors};
 use crate::torch::{DType, Device, Tensor, device, rng, uninterrupted};
 
 pub use api::space::*;
-pub(super) use difference::{difference, differs};
+pub(super) use difference::{difference, differs, with_code_of};
 pub use folder::Folder;
 pub use parts::{Others, PartsOptions};
 
