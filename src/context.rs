@@ -125,6 +125,8 @@ impl Bar for Late {
 pub struct Invocation {
     /// File of the script as the user wrote it; `None` at the REPL's prompt.
     pub script: Option<String>,
+    /// SHA-256 of its text.
+    pub sha256: Option<String>,
     /// Arguments after `--` on the command line.
     pub arguments: Vec<String>,
 }

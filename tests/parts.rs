@@ -64,7 +64,7 @@ fn functions_without_parameters_are_stored_alone() {
     };
     for helpers in [
         "fn scale() { 1.0 } fn other() { 2 } fn more() { other() }",
-        "private fn scale ( ) // here\n{ let f = || other(); f.call() }\n/* two */ private fn other(/**/)\n\n{ 2 }",
+        "private fn scale ( ) // here\n{ let f = || other(); f.call() }\n/* two */ private fn other(/* none */)\n\n{ 2 }",
         "fn scale(x) { x + scale() } fn scale() { other(1) } fn other(x) { `${ x }`.len() } fn other() { other(1) }",
     ] {
         good(folder.path(), "make.rhai", &text(helpers));
@@ -281,4 +281,67 @@ fn networks_of_ones_own_are_stored_traced_and_counted() {
         "let kept = []; let net = nn::model(#{ make: |b| { kept.push(b); |x, t, y| x } }); kept[0].linear(\"x\", 2, 2);",
     );
     assert!(error.contains("parameters can no longer be added"), "{error}");
+}
+
+#[test]
+fn code_that_is_not_stored_is_compared_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    std::fs::create_dir(path.join("lib")).unwrap();
+    let library = "import \"more\" as more;\nfn error(s) { more::power(s.v - s.target) }\nfn apart() { 1 }\n";
+    let more = "fn power(x) { x.square() }";
+    std::fs::write(path.join("lib/errors.rhai"), library).unwrap();
+    std::fs::write(path.join("lib/more.rhai"), more).unwrap();
+    let script = "import \"lib/errors\" as errors;
+        let shape = #{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 };
+        let net = model::dit(shape + #{ parts: nn::part(|b| |r, c| r * errors::apart()).at(\"mlp\") });
+        let frozen = model::dit(shape + #{ seed: 7 });
+        let big = tensor::full([70000], 0.5);
+        let images = data::from_tensors(tensor::zeros([8, 1, 4, 4]), tensor::zeros([8], #{ dtype: \"int64\" }));
+        let loss = |s| errors::error(s).mean() + 0.0 * frozen.forward(s.x_t, s.t, s.y).mean() + 0.0 * big[0];
+        let noise = |z, x1| z * big[0] + 0.0 * net.parameters().values()[0].mean().detach();
+        let run = train::fit(net, images, #{ steps: 4, batch: 4, lr: 1e-3, out: \"run\", loss: loss, path: flow::path(#{ noise: noise }) });
+        let again = train::fit(net, images, #{ steps: 5, batch: 4, lr: 1e-3, out: \"run\", loss: loss, path: flow::path(#{ noise: noise }) });";
+    let out = good(path, "train.rhai", script);
+    assert!(!out.contains("cannot tell"), "{out}");
+    std::fs::write(path.join("lib/errors.rhai"), library.replace("(s.v", "( s.v") + "fn unused() {}")
+        .unwrap();
+    let again = script.replace("steps: 4", "steps: 5");
+    good(path, "train.rhai", &again);
+    for (from, to, name) in [
+        ("errors::error(s).mean()", "errors::error(s).sum()", "loss"),
+        ("seed: 7", "seed: 8", "loss"),
+        ("z * big[0]", "big[0] * z", "path.noise"),
+        ("r * errors", "r + errors", "model.parts[0]"),
+        ("full([70000], 0.5)", "full([70000], 0.25)", "loss"),
+    ] {
+        assert!(again.contains(from));
+        let error = bad(path, "train.rhai", &again.replace(from, to));
+        assert!(error.contains(&format!("the code of `{name}` changed")), "{error}");
+    }
+    std::fs::write(path.join("lib/more.rhai"), "\nfn power(x) { x.abs() }").unwrap();
+    let error = bad(path, "train.rhai", &again);
+    assert!(error.contains("line 2 of lib/more.rhai was `fn power(x) { x.square() }`"), "{error}");
+    std::fs::write(path.join("lib/more.rhai"), more).unwrap();
+    good(path, "train.rhai", &again);
+}
+
+#[test]
+fn a_sweep_says_that_results_were_made_by_other_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let script = "let twice = |x| 2 * x;
+        let r = sweep::run([1, 2, 3], #{ out: \"s\", remake: false }, |p| #{ y: twice.call(p) });
+        print(r[\"y\"]); print(report::provenance());";
+    let first = good(path, "s.rhai", script);
+    assert!(first.contains("[2, 4, 6]") && first.contains("script_sha256"), "{first}");
+    let same = good(path, "s.rhai", &script.replace("2 * x", "2*x /* twice */"));
+    assert!(same.contains("finished before") && !same.contains("other code"), "{same}");
+    let changed = script.replace("2 * x", "3 * x");
+    let other = good(path, "s.rhai", &changed);
+    assert!(other.contains("3 of 3 results in s/journal.jsonl were made by other code"), "{other}");
+    assert!(other.contains("[2, 4, 6]"), "{other}");
+    let made = good(path, "s.rhai", &changed.replace("remake: false", "remake: true"));
+    assert!(made.contains("[3, 6, 9]") && !made.contains("finished before"), "{made}");
+    assert!(!good(path, "s.rhai", &changed).contains("other code"));
 }

@@ -16,6 +16,7 @@ fn run(script: &str, arguments: &[&str]) -> (String, Result<(), Diagnosis>) {
     let invocation = Invocation {
         script: Some("try.rhai".to_string()),
         arguments: arguments.iter().map(ToString::to_string).collect(),
+        ..Invocation::default()
     };
     let engine = EngineOptions {
         context: Context { invocation: Arc::new(invocation), ..Context::default() },

@@ -17,6 +17,7 @@ use crate::ranks::Launch;
 use crate::script::engine::EngineOptions;
 use crate::script::resolver::{read_input, read_script};
 use crate::session::{Options, Session};
+use crate::text;
 use crate::torch::{device, rng};
 
 /// A script to run.
@@ -107,7 +108,8 @@ pub fn run(options: Run, launch: Result<Option<Launch>>) -> u8 {
         let source = if file == Path::new("-") { read_input()? } else { read_script(&file)? };
         let name = file.display().to_string();
         let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
-        let invocation = Invocation { script: Some(name.clone()), arguments };
+        let sha256 = Some(text::sha256(&source));
+        let invocation = Invocation { script: Some(name.clone()), arguments, sha256 };
         let second = |_: usize| super::end(130);
         let Started { mut session, .. } =
             make_session(folder, invocation, Arc::new(|_| true), None, second, interrupt, ending.clone());

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::context::Context;
 use crate::declare::{Map, Value};
 use crate::error::Result;
-use crate::report::{CaptionOptions, Report, StartOptions};
+use crate::report::{CaptionOptions, Report, StartOptions, commit};
 use crate::table::Table;
 use crate::torch::{self, device};
 use crate::{functions, text};
@@ -31,6 +31,9 @@ fn facts(context: &Context) -> Result<Map> {
     if let Some(script) = &context.invocation.script {
         facts.push(("script", script.clone()));
     }
+    facts.extend(context.invocation.sha256.clone().map(|hash| ("script_sha256", hash)));
+    let here = std::env::current_dir().ok();
+    facts.extend(here.and_then(|folder| commit::of(&folder)).map(|commit| ("commit", commit)));
     Ok(facts.into_iter().map(|(name, fact)| (name.to_string(), Value::Str(fact))).collect())
 }
 
@@ -48,7 +51,9 @@ pub mod make {
         /// ```
         fn start(title: String, options: StartOptions) -> Report { Ok(Report::new(&title, &options)) }
 
-        /// Returns what results depend on besides their settings: program, libtorch, machine, script and date.
+        /// Returns what results depend on besides their settings: program, libtorch, machine, date, the script and the
+        /// SHA-256 of its text, and the commit of the git repository around the working directory, which may have changes that
+        /// are not committed.
         ///
         /// ```rhai
         /// assert_eq(report::provenance().libtorch.split(".").len(), 3);

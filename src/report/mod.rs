@@ -16,6 +16,7 @@ use crate::table::Table;
 use crate::text::{escape_html, significant};
 
 pub(crate) mod api;
+mod commit;
 
 pub use api::make::*;
 

@@ -353,7 +353,7 @@ mod tests {
 
     fn run(arguments: &[&str]) -> Result<Read> {
         let arguments = arguments.iter().map(ToString::to_string).collect();
-        read("Tries.", &sample(), &Invocation { script: Some("try.rhai".into()), arguments })
+        read("Tries.", &sample(), &Invocation { script: Some("try.rhai".into()), arguments, sha256: None })
     }
 
     fn values(arguments: &[&str]) -> Map {
@@ -412,7 +412,7 @@ mod tests {
             ("one_of", Value::List(words)),
         ];
         let specs = specs(&Value::List(vec![Value::Map(family.map(entry).into())])).unwrap();
-        let invocation = Invocation { script: None, arguments: vec!["--help".to_string()] };
+        let invocation = Invocation { arguments: vec!["--help".to_string()], ..Invocation::default() };
         let Read::Help(text) = read("Tries.", &specs, &invocation).unwrap() else { panic!("no help") };
         assert!(text.contains("[one of dit, sit]"), "{text}");
     }

@@ -1,9 +1,8 @@
 //! Namespace `text`: formatting of numbers, strings and data.
 
-use sha2::{Digest, Sha256};
-
-use crate::declare::Value;
+use crate::declare::{Function, Value};
 use crate::error::{Error, Result, Subject};
+use crate::text::code;
 use crate::{functions, text};
 
 crate::api! {
@@ -130,7 +129,18 @@ pub mod data {
         /// assert_eq(text::sha256("abc").sub_string(0, 8), "ba7816bf");
         /// ```
         fn sha256(content: String) -> String {
-            Ok(Sha256::digest(content.as_bytes()).iter().map(|b| format!("{b:02x}")).collect())
+            Ok(text::sha256(&content))
+        }
+
+        /// Returns a hash of the code that a function runs: its text and that of the functions that it calls, of its script
+        /// and of imported files, and of functions that it captured. Comments, layout and captured values do not count. The
+        /// hash of a function whose text is not known, as in a notebook, is empty.
+        ///
+        /// ```rhai
+        /// assert([0, 16].contains(text::code_hash(|x| x + 1).len()));   // 0 in a notebook
+        /// ```
+        fn code_hash(code: Function) -> String {
+            Ok(code.to_compared().map_or_else(|_| String::new(), |data| code::hash(&data)))
         }
     }
 }

@@ -12,8 +12,8 @@ use crate::torch::Tensor;
 /// Key of the model's code among the settings.
 const MODEL: &str = "model";
 
-/// Returns the options as data, with code that cannot be stored as its text. Of models and large tensors that it captured
-/// it has a hash.
+/// Returns the options as data, with code that cannot be stored as its text. Of models and large tensors that it
+/// captured it has a hash.
 pub(super) fn settings_of(model: &Model, options: &FitOptions) -> Result<Map> {
     let mut all = settings(options);
     let code = model.design().compared_only();
@@ -72,8 +72,8 @@ fn without_handles(value: &mut Value, trained: &Model) -> Result<()> {
     Ok(())
 }
 
-/// Largest number of elements of a tensor that are all read; of a larger one they are taken at equal distances, since this
-/// is done at each checkpoint.
+/// Largest number of elements of a tensor that are all read; of a larger one they are taken at equal distances, since
+/// this is done at each checkpoint.
 const READ: usize = 1 << 16;
 
 fn hash<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>) -> Result<String> {
