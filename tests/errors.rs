@@ -212,6 +212,31 @@ fn an_import_from_outside_is_refused() {
     let ran = spectral(&inner, &["run", "script.rhai"], "");
     assert_eq!(ran.code, Some(1));
     assert!(ran.err.contains("only from below the working directory"), "{}", ran.err);
+    assert!(ran.err.contains("an empty file `.spectral`"), "{}", ran.err);
+}
+
+#[test]
+fn an_import_from_the_project_or_through_a_link_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let (project, shared) = (folder.path().join("project"), folder.path().join("shared"));
+    let inner = project.join("notebooks");
+    std::fs::create_dir_all(&inner).unwrap();
+    std::fs::create_dir(&shared).unwrap();
+    std::fs::write(shared.join("far.rhai"), "import \"near\" as near;\nfn f() { near::f() + 1 }").unwrap();
+    std::fs::write(shared.join("near.rhai"), "fn f() { 1 }").unwrap();
+    std::fs::write(project.join("shapes.rhai"), "fn f() { 40 }").unwrap();
+    std::os::unix::fs::symlink(&shared, inner.join("lib")).unwrap();
+    let script = "import \"../shapes\" as s;\nimport \"lib/far\" as far;\nprint(s::f() + far::f());";
+    std::fs::write(inner.join("script.rhai"), script).unwrap();
+    let run = || spectral(&inner, &["run", "script.rhai"], "");
+    assert_eq!(run().code, Some(1));
+    std::fs::write(project.join(".spectral"), "").unwrap();
+    let ran = run();
+    assert_eq!((ran.code, ran.out.trim()), (Some(0), "42"), "{}", ran.err);
+    // What lies above the target of a link is not the user's own.
+    std::fs::write(folder.path().join("secret.rhai"), "fn f() { 1 }").unwrap();
+    std::fs::write(inner.join("script.rhai"), "import \"lib/../secret\" as s;").unwrap();
+    assert_eq!(run().code, Some(1));
 }
 
 #[test]

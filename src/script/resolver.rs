@@ -1,4 +1,4 @@
-//! `import "file"`: scripts next to the importing one, or below the working directory.
+//! `import "file"`: scripts next to the importing one, below the working directory, or in the same project.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -238,19 +238,49 @@ pub fn find(folder: &Path, path: &str) -> Result<PathBuf> {
             }
         });
     };
-    let allowed = [Path::new("."), folder]
-        .into_iter()
-        .map(|f| if f.as_os_str().is_empty() { Path::new(".") } else { f })
-        .filter_map(|f| f.canonicalize().ok())
-        .any(|f| full.starts_with(f));
-    match allowed {
+    let bases = [Path::new("."), folder].map(|f| if f.as_os_str().is_empty() { Path::new(".") } else { f });
+    let bases: Vec<PathBuf> = bases.iter().filter_map(|f| f.canonicalize().ok()).collect();
+    let projects = bases.iter().filter_map(|base| project(base));
+    let named = named(folder, path);
+    let below = |root: &Path| full.starts_with(root) || named.as_ref().is_some_and(|n| n.starts_with(root));
+    match bases.iter().map(PathBuf::as_path).chain(projects).any(below) {
         true => Ok(shortest(shown, &full)),
         false => Err(Error::file(
             shown,
-            "scripts are imported only from below the working directory or the importing script's folder",
+            "scripts are imported only from below the working directory, the importing script's folder or its project",
         )
-        .hint("copy the script here, or start spectral from a folder above it")),
+        .hint(format!(
+            "a project is the nearest folder above with `.git` or an empty file `{PROJECT}`: make one, or copy the script here"
+        ))),
     }
+}
+
+/// File that marks the folder of a project without a repository.
+const PROJECT: &str = ".spectral";
+
+/// Returns the project of a folder: the nearest one from it upwards that is a repository or is marked.
+fn project(folder: &Path) -> Option<&Path> {
+    folder.ancestors().find(|above| above.join(".git").exists() || above.join(PROJECT).exists())
+}
+
+/// Returns where a path from `folder` leads by its names, without following links: a link below a permitted folder is
+/// the user's own, so that what it leads to may be imported. There is no such place if `..` follows a link.
+fn named(folder: &Path, path: &str) -> Option<PathBuf> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let (mut place, mut linked) = (folder.canonicalize().ok()?, false);
+    for part in Path::new(path).components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if linked => return None,
+            Component::ParentDir => _ = place.pop(),
+            // An absolute path replaces the place.
+            other => {
+                place.push(other);
+                linked |= place.is_symlink();
+            }
+        }
+    }
+    Some(place)
 }
 
 /// Returns the path without `a/..`, so that a file has one name however its importers reach it. Where a folder is a
