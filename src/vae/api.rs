@@ -60,8 +60,9 @@ pub mod methods {
         /// Z is `config.latent_channels`, and h and w are H and W divided by `factor`, which must divide both. The
         /// latents are the encoder's means, or with `sample` draws from its normal distributions, minus
         /// `config.shift_factor`, times `config.scaling_factor`, or normalized by channel. Images are encoded a few at a
-        /// time, without gradients; Ctrl-C stops it. NaN is an error, and a note says if floats are far outside of
-        /// [-1, 1].
+        /// time; Ctrl-C stops it. NaN is an error, and a note says if floats are far outside of
+        /// [-1, 1]. Gradients flow to images that
+        /// record them.
         ///
         /// ```rhai
         /// let net = vae::random(#{ block_out_channels: [8, 16], norm_num_groups: 4, layers_per_block: 1 });
@@ -79,13 +80,16 @@ pub mod methods {
         /// Decodes latents [B, Z, h, w], scaled as from `encode` or from a model's samples, to images [B, C, H, W].
         ///
         /// The scale of `encode` is first reversed, and the images are clamped to [-1, 1] unless
-        /// `clamp` is false. Latents are decoded a few at a time, without gradients; Ctrl-C stops it.
+        /// `clamp` is false. Latents are decoded a few at a time; Ctrl-C stops it. Gradients flow to latents that record
+        /// them, as for a loss of the images; the activations of the whole batch are then kept.
         ///
         /// ```rhai
         /// let net = vae::random(#{ block_out_channels: [8, 16], norm_num_groups: 4, layers_per_block: 1 });
         /// let images = net.decode(tensor::randn([3, 4, 4, 4]));
         /// assert_eq(images.shape, [3, 3, 8, 8]);
         /// assert(images.abs().max().item() <= 1.0);
+        /// let z = tensor::zeros([1, 4, 4, 4], #{ requires_grad: true });
+        /// assert_eq(grad(net.decode(z).square().mean(), z).shape, [1, 4, 4, 4]);
         /// ```
         fn decode<cx>(vae: Vae, latents: Tensor, options: DecodeOptions) -> Tensor {
             vae.decode(&latents, &options, cx)
@@ -95,6 +99,7 @@ pub mod methods {
         /// `logvar`.
         ///
         /// Both are [B, Z, h, w]. `logvar` is the natural logarithm of the variance, clamped to between -30 and 20.
+        /// Gradients flow to images that record them.
         ///
         /// ```rhai
         /// let net = vae::random(#{ block_out_channels: [8, 16], norm_num_groups: 4, layers_per_block: 1 });

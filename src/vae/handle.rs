@@ -146,7 +146,7 @@ impl Vae {
     /// Returns the distributions of the latents of images [B, C, H, W] in [-1, 1] or uint8, in batches of `batch`
     /// images.
     ///
-    /// Computes without gradients, and stops between blocks on an interrupt.
+    /// Records gradients only if the images do, and stops between blocks on an interrupt.
     pub fn posterior(&self, images: &Tensor, batch: Option<usize>, cx: &Context) -> Result<Posterior> {
         let channels = self.options().in_channels;
         let [.., height, width] = four("images", images, channels)?;
@@ -205,7 +205,7 @@ impl Vae {
 
     /// Converts a tensor to the device and dtype of the weights.
     fn take(&self, x: &Tensor) -> Result<Tensor> {
-        x.detach()?.to_device(self.device())?.to_dtype(self.options().dtype)
+        x.to_device(self.device())?.to_dtype(self.options().dtype)
     }
 
     fn document(&self) -> Document {
@@ -256,7 +256,8 @@ fn four(what: &str, x: &Tensor, channels: i64) -> Result<[i64; 4]> {
     }
 }
 
-/// Applies `forward` to batches of images, without gradients, and concatenates the results.
+/// Applies `forward` to batches of images and concatenates the results. Gradients are recorded only if `x` records
+/// them; otherwise the activations of the network would be kept for nothing.
 fn in_batches(
     label: &str,
     x: &Tensor,
@@ -275,7 +276,8 @@ fn in_batches(
     for start in (0..count).step_by(batch as usize) {
         cx.check()?;
         let size = batch.min(count - start);
-        parts.push(no_grad(|| forward(&x.narrow(0, start, size)?))?);
+        let forward = || forward(&x.narrow(0, start, size)?);
+        parts.push(if x.requires_grad() { forward() } else { no_grad(forward) }?);
         if let Some(bar) = &mut bar {
             bar.update((start + size) as u64, "");
         }

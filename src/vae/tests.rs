@@ -115,6 +115,39 @@ fn batches_change_nothing_and_bytes_are_images_too() {
 }
 
 #[test]
+fn gradients_reach_latents_and_images_that_record_them() {
+    let (vae, cx) = (Vae::random(&toy()).unwrap(), Context::default());
+    let slope = |x: &Tensor, f: &dyn Fn(&Tensor) -> Tensor| {
+        let x = x.copy().unwrap().set_requires_grad(true).unwrap();
+        f(&x).square().unwrap().sum(&[], false).unwrap().backward(None, false).unwrap();
+        x.grad().unwrap()
+    };
+    let images = images(3);
+    let latents = vae.encode(&images, &EncodeOptions::default(), &cx).unwrap();
+    let decode = |batch: usize| {
+        let (vae, cx) = (&vae, &cx);
+        move |z: &Tensor| vae.decode(z, &DecodeOptions { batch: Some(batch), clamp: false }, cx).unwrap()
+    };
+    let (one, all) = (slope(&latents, &decode(1)), slope(&latents, &decode(3)));
+    assert!(all.abs().unwrap().amin(&[], false).unwrap().item().unwrap() > 0.0);
+    let largest = all.abs().unwrap().amax(&[], false).unwrap().item().unwrap();
+    close(&one.div_scalar(largest).unwrap(), &all.div_scalar(largest).unwrap());
+    // The slope along itself is the change of the sum of squares.
+    let value = |z: &Tensor| {
+        let squares = decode(3)(z).to_dtype(DType::Float64).unwrap().square().unwrap();
+        squares.sum(&[], false).unwrap().item().unwrap()
+    };
+    let step = |by: f64| value(&latents.add(&all.mul_scalar(by).unwrap()).unwrap());
+    let length = all.square().unwrap().sum(&[], false).unwrap().item().unwrap();
+    let small = 1e-2 / length.sqrt();
+    let found = (step(small) - step(-small)) / (2.0 * small);
+    assert!((found / length - 1.0).abs() < 2e-2, "{found} {length}");
+    let encode = |x: &Tensor| vae.posterior(x, Some(2), &cx).unwrap().mean;
+    assert!(slope(&images, &encode).abs().unwrap().amax(&[], false).unwrap().item().unwrap() > 0.0);
+    assert!(vae.parameters().iter().all(|(_, p)| p.grad().is_none()));
+}
+
+#[test]
 fn draws_have_the_mean_and_deviation_of_the_posterior() {
     let mean = Tensor::full(&[20_000], 3.0, DType::Float32, Device::Cpu).unwrap();
     let posterior =
