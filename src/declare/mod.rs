@@ -35,7 +35,7 @@ pub use code::Code;
 pub use convert::{Argument, FromValue, IntoValue, Named, Number, OneOrMany, entry, singular};
 pub use function::{Declaration, Form, Param};
 pub use lists::{count, joined};
-pub use options::{Allowed, Field, Options, Preset};
+pub use options::{Allowed, Field, Options, Preset, check_count};
 pub(crate) use record::record;
 #[doc(hidden)]
 pub use serde;

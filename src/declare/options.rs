@@ -87,17 +87,7 @@ impl Field {
     /// Fails if a function in this option takes a number of arguments that it is never given; `place` ends
     /// the message.
     pub fn check_count(&self, count: usize, place: &str) -> Result<()> {
-        let words = |list: &str| list.split(',').count();
-        if self.takes.is_empty() || self.takes.iter().any(|list| words(list) == count) {
-            return Ok(());
-        }
-        let forms: Vec<String> = self.takes.iter().map(|list| format!("`|{list}|`")).collect();
-        let values = if count == 1 { "value" } else { "values" };
-        let error = Error::argument(format!(
-            "expected a function {}, found one that takes {count} {values}{place}",
-            forms.join(" or ")
-        ));
-        Err(error.within(Subject::Option(self.name.to_string())))
+        check_count(self.takes, count, place).map_err(|e| e.within(Subject::Option(self.name.to_string())))
     }
 
     /// Checks how many arguments the function in an entry of an option map takes, if that is known.
@@ -109,6 +99,21 @@ impl Field {
             _ => Ok(()),
         }
     }
+}
+
+/// Fails if a function of `count` arguments is none of those in `takes`, `x, t`: one entry for each number of
+/// arguments; empty for any. `place` ends the message.
+pub fn check_count(takes: &[&str], count: usize, place: &str) -> Result<()> {
+    let words = |list: &str| list.split(',').count();
+    if takes.is_empty() || takes.iter().any(|list| words(list) == count) {
+        return Ok(());
+    }
+    let forms: Vec<String> = takes.iter().map(|list| format!("`|{list}|`")).collect();
+    let values = if count == 1 { "value" } else { "values" };
+    Err(Error::argument(format!(
+        "expected a function {}, found one that takes {count} {values}{place}",
+        forms.join(" or ")
+    )))
 }
 
 /// A struct whose fields are the keys of an option map; derived.

@@ -87,6 +87,9 @@ impl CustomNetwork {
     }
 }
 
+/// Arguments that the function of a network may take, one entry for each number of them.
+const FORMS: &[&str] = &["x, t, y", "x, t, y, c"];
+
 /// A user-defined network with its parameters.
 pub(super) struct Network {
     run: Function,
@@ -98,7 +101,7 @@ impl Network {
     pub fn new(builder: &mut Builder, custom: &CustomNetwork) -> Result<Self> {
         Ok(Self {
             run: SharedBuilder::lend(builder, custom.facts(), |shared| {
-                make(custom.make.function()?, shared)
+                make(custom.make.function()?, shared, FORMS)
             })?,
             null: custom.interface.num_classes,
         })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::call::{At, Seen};
 use super::{Body, Call, Part, Pass, Place};
-use crate::declare::{Function, IntoValue, Map, Value};
+use crate::declare::{Function, IntoValue, Map, Value, check_count};
 use crate::error::{Error, Result};
 use crate::model::Config;
 use crate::nn::attention::Usual;
@@ -112,7 +112,7 @@ impl Config {
         };
         let mut facts = self.facts();
         facts.extend(block.map(|block| ("block", block)));
-        let run = SharedBuilder::lend(builder, facts, |shared| make(code.function()?, shared))?;
+        let run = SharedBuilder::lend(builder, facts, |shared| make(code.function()?, shared, FORMS))?;
         Ok(Running { run, part: part.clone(), place, block })
     }
 }
@@ -130,10 +130,16 @@ pub(super) fn below<T>(
         .map_err(|e| e.context(format!("the {part}")))
 }
 
-/// Calls `code` with a builder and returns the function that it returns.
-pub(in crate::model) fn make(code: &Function, builder: &SharedBuilder) -> Result<Function> {
+/// Arguments that the function of a part at a place may take, one entry for each number of them.
+const FORMS: &[&str] = &["x", "x, c"];
+
+/// Calls `code` with a builder and returns the function that it returns, which takes one of `forms`; any if there are none.
+pub(in crate::model) fn make(code: &Function, builder: &SharedBuilder, forms: &[&str]) -> Result<Function> {
     match code.call(&[builder.clone().into_value()])? {
-        Value::Function(run) => Ok(run),
+        Value::Function(run) => {
+            run.takes().map_or(Ok(()), |count| check_count(forms, count, &run.written()))?;
+            Ok(run)
+        }
         other => Err(other.mismatch("the function that is called in every forward").hint(
             "a part is a function of a builder that gives a function: `|b| { let gate = b.linear(..); |x, c| .. }`",
         )),

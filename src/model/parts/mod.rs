@@ -191,10 +191,10 @@ impl Part {
     /// `facts` describe the model that it is used with.
     pub fn alone(&self, builder: &mut Builder, facts: &Facts) -> Result<Function> {
         match &self.0.body {
-            Body::Code(code) => {
-                SharedBuilder::lend(builder, facts.clone(), |shared| built::make(code.function()?, shared))
-                    .map_err(|e| e.context(format!("the {self}")))
-            }
+            Body::Code(code) => SharedBuilder::lend(builder, facts.clone(), |shared| {
+                built::make(code.function()?, shared, &[])
+            })
+            .map_err(|e| e.context(format!("the {self}"))),
             Body::Correction(_) => {
                 Err(Error::argument(format!("the {self} cannot be used outside of a model"))
                     .hint("`nn::part(|b| ..)` creates parts with their own parameters"))
