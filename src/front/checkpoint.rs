@@ -73,6 +73,9 @@ pub enum Command {
         /// Tensors of the file to leave out, such as `projectors.*`, without the prefix; may be given several times.
         #[arg(long, value_name = "GLOB")]
         ignore: Vec<String>,
+        /// Accept a file that lacks parameters of the model, which keep their initial values.
+        #[arg(long)]
+        partial: bool,
     },
 }
 
@@ -85,10 +88,11 @@ pub fn checkpoint(command: &Command) -> u8 {
         Command::Export { file, out, weights, average } => {
             export(file, out, weights, average.as_deref()).map(|()| 0)
         }
-        Command::Import { file, out, preset, options, prefix, ignore } => {
+        Command::Import { file, out, preset, options, prefix, ignore, partial } => {
             let load = LoadOptions {
                 prefix: prefix.clone(),
                 ignore: OneOrMany(ignore.clone()),
+                partial: *partial,
                 ..LoadOptions::default()
             };
             import(file, out, preset, options, &load).map(|()| 0)
@@ -377,8 +381,9 @@ fn import(file: &Path, out: &Path, preset: &str, options: &str, load: &LoadOptio
             *correction = restored.into_value();
         }
     }
-    let config = DitOptions::from_map(&map)?.config;
-    let model = model::Model::blank(config, Device::Cpu)?;
+    let DitOptions { config, seed, .. } = DitOptions::from_map(&map)?;
+    // What is not loaded has the initial values of a new model.
+    let model = model::Model::new(config, seed, Device::Cpu)?;
     model.load(file, load).map_err(for_a_shell)?.iter().for_each(|note| tell(note));
     model.save(out)
 }
@@ -387,6 +392,10 @@ fn import(file: &Path, out: &Path, preset: &str, options: &str, load: &LoadOptio
 fn for_a_shell(error: Error) -> Error {
     let Some((advice, map)) = error.hint_text().and_then(|hint| hint.split_once("#{ ")) else { return error };
     let Some((name, values)) = map.trim_end_matches(" }").split_once(": ") else { return error };
+    if name == "partial" {
+        let hint = format!("{advice}--partial");
+        return error.hint(hint);
+    }
     if !["prefix", "ignore"].contains(&name) {
         return error;
     }

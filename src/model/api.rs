@@ -6,7 +6,9 @@ use crate::declare::{Choice, IntoValue, Map, OneOrMany, Options, Value};
 use crate::error::Error;
 use crate::functions;
 use crate::model::accounting::Accounting;
-use crate::model::{self, DitOptions, LoadOptions, Model, OpenOptions, Part, Pass, custom, parts, presets};
+use crate::model::{
+    self, DitOptions, LoadOptions, Model, OpenOptions, Part, Pass, SaveOptions, custom, parts, presets,
+};
 use crate::nn::glob;
 use crate::torch::convert::Target;
 use crate::torch::{Device, Fields, Generator, Tensor, no_grad};
@@ -285,14 +287,18 @@ pub mod methods {
         /// the file.
         ///
         /// The file is written atomically. `model::open` rebuilds the model, including parts whose
-        /// code was written in a file; a note names parts that are not stored.
+        /// code was written in a file; a note names parts that are not stored. With `only`, some of the parameters are
+        /// written, such as those of adapters, for `load` with `partial`.
         ///
         /// ```rhai
-        /// model::dit(#{ depth: 1 }).save("net.safetensors");
+        /// let net = model::dit(#{ depth: 1 });
+        /// net.save("net.safetensors");
         /// assert(files::exists("net.safetensors"));
+        /// net.save("attention.safetensors", #{ only: "*.attn.*" });
+        /// model::dit(#{ depth: 1, seed: 1 }).load("attention.safetensors", #{ partial: true });
         /// ```
-        fn save<cx>(model: Model, path: String) -> () {
-            model.write(path)?;
+        fn save<cx>(model: Model, path: String, options: SaveOptions) -> () {
+            model.write(path, &options)?;
             model.design().not_stored().iter().for_each(|note| cx.note(note));
             Ok(())
         }
@@ -304,6 +310,9 @@ pub mod methods {
         /// as "ema.", only names that start with it are read; without one, it is detected, and `weights` selects
         /// between several. Tables that the model computes itself, such as the `pos_embed` of the family
         /// `spectraldit`, are ignored; a note says so if they differ.
+        ///
+        /// Tensors that `ignore` names are left out, such as `"y_embedder.*"` of a model with other classes, and with
+        /// `partial` the file may lack parameters. What is not loaded keeps its values, and a note says how many.
         ///
         /// ```rhai
         /// let trained = model::dit(#{ depth: 1, seed: 1 });

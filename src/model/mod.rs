@@ -43,7 +43,7 @@ pub use open::{OpenOptions, Weights};
 pub use options::DitOptions;
 pub use parts::{Kept, Part, Pass, Rows};
 pub use presets::Size;
-pub use weights::LoadOptions;
+pub use weights::{LoadOptions, SaveOptions};
 
 pub use crate::nn::embed::FeatureOrder;
 pub use crate::nn::{MlpKind, QkNorm, TokenNorm};

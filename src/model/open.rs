@@ -55,7 +55,8 @@ pub struct OpenOptions {
     pub time_scale: Option<f64>,
     /// Element type of the parameters; by default that of the file.
     pub dtype: Option<DType>,
-    /// Names, without the prefix, of tensors to leave out, such as "projectors.*": one glob or an array.
+    /// Names, without the prefix, of tensors of the file that the model lacks and that are left out, such as
+    /// "projectors.*": one glob or an array.
     #[option(default = OneOrMany(Vec::new()))]
     pub ignore: OneOrMany<String>,
 }
@@ -127,7 +128,7 @@ fn open_part(file: &mut TensorFile, design: Design, prefix: &str, options: &Open
     if design.calls_code() {
         // Code builds the network once only, so its parameters cannot be checked before they are read.
         let model = Model::blank(design, options.device)?;
-        let fit = Fit { prefix, any_dtype: options.dtype.is_some(), ignore: &options.ignore };
+        let fit = Fit { prefix, any_dtype: options.dtype.is_some(), ignore: &options.ignore, keeps: None };
         let names = fit.check(&model, &file.tensors)?;
         let loaded = file.load(|name| names.contains(name), Device::Cpu)?;
         model.assign(&model.converted(loaded.tensors, prefix)?, prefix)?;
@@ -145,7 +146,8 @@ fn read(
     any_dtype: bool,
 ) -> Result<Model> {
     let outline = Model::outline(design.clone())?;
-    let found = Fit { prefix, any_dtype, ignore: &options.ignore }.check(&outline, &file.tensors)?;
+    let found =
+        Fit { prefix, any_dtype, ignore: &options.ignore, keeps: None }.check(&outline, &file.tensors)?;
     let loaded = file.load(|name| found.contains(name), Device::Cpu)?;
     let named = loaded.tensors.into_iter();
     let named = named.filter_map(|(name, t)| Some((name.strip_prefix(prefix)?.to_string(), t)));

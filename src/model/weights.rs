@@ -28,9 +28,22 @@ pub struct LoadOptions {
     /// Weights to load from a file with several sets: `ema`, the averaged ones, or `model`, the trained ones. By default the
     /// `ema` if the file has it, otherwise the only set there is.
     pub weights: Option<Weights>,
-    /// Names, without the prefix, of tensors to leave out, such as "projectors.*": one glob or an array.
+    /// Names, without the prefix, of tensors of the file to leave out, such as "projectors.*": one glob or an array.
+    /// Parameters of the model with these names keep their values, whatever their shapes in the file.
     #[option(default = OneOrMany(Vec::new()))]
     pub ignore: OneOrMany<String>,
+    /// Whether the file may lack parameters of the model, which then keep their values. A note says how many.
+    #[option(default = false)]
+    pub partial: bool,
+}
+
+/// Options of `model.save`.
+#[derive(Debug, Clone, Options)]
+pub struct SaveOptions {
+    /// Names of the parameters to save, such as "*.parts.*": one glob or an array; by default all. A file of some is read
+    /// by `model.load` with `partial`.
+    #[option(default = OneOrMany(Vec::new()))]
+    pub only: OneOrMany<String>,
 }
 
 impl Model {
@@ -40,16 +53,22 @@ impl Model {
     /// names parts whose code is not stored, such as Rust closures: `model::open` cannot build such a model, but
     /// [`Model::load`] reads the weights into one that was built in code.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        self.write(path)?;
+        self.write(path, &SaveOptions::default())?;
         let context = crate::notebook::context();
         self.design().not_stored().iter().for_each(|note| context.note(note));
         Ok(())
     }
 
-    /// As [`Model::save`], without the notes.
-    pub(crate) fn write(&self, path: impl AsRef<Path>) -> Result<()> {
+    /// As [`Model::save`], without the notes, all parameters or some.
+    pub(crate) fn write(&self, path: impl AsRef<Path>, options: &SaveOptions) -> Result<()> {
         let mut tensors: BTreeMap<String, Tensor> = self.parameters().iter().cloned().collect();
         tensors.extend(self.stored_tables());
+        if !options.only.is_empty() {
+            let picked = glob::pick(&options.only, tensors.keys().map(String::as_str));
+            let picked = picked.map_err(|e| e.within(Subject::Option("only".to_string())))?;
+            let picked: BTreeSet<String> = picked.into_iter().map(str::to_string).collect();
+            tensors.retain(|name, _| picked.contains(name));
+        }
         let config = self.design().to_json()?.to_string();
         save_safetensors(path.as_ref(), &tensors, &BTreeMap::from([(CONFIG.to_string(), config)]))
     }
@@ -63,8 +82,8 @@ impl Model {
 
     /// Copies the weights of a safetensors or PyTorch file into this model's parameters.
     ///
-    /// Returns notes on what was skipped: objects that are not tensors, and buffers that differ from what the model
-    /// computes itself.
+    /// Returns notes on what was skipped: objects that are not tensors, buffers that differ from what the model
+    /// computes itself, and parameters that keep their values.
     pub fn load(&self, path: impl AsRef<Path>, options: &LoadOptions) -> Result<Vec<String>> {
         let path = path.as_ref();
         let mut file = TensorFile::open(path)?;
@@ -72,7 +91,8 @@ impl Model {
             "" => self.prefix_in(&file.tensors, options.weights)?.to_string(),
             given => given.to_string(),
         };
-        let fit = Fit { prefix: &prefix, any_dtype: true, ignore: &options.ignore };
+        let keeps = Some(Keeps { partial: options.partial });
+        let fit = Fit { prefix: &prefix, any_dtype: true, ignore: &options.ignore, keeps };
         let names = fit.check(self, &file.tensors).map_err(|e| e.context(path.display()))?;
         let loaded = file.load(|name| names.contains(name), Device::Cpu)?;
         let mut notes = loaded.notes;
@@ -82,7 +102,8 @@ impl Model {
             .map(Tensor::dtype)
             .find(|dtype| dtype.is_float() && *dtype != self.dtype());
         let tensors = self.converted(loaded.tensors, &prefix)?;
-        self.assign(&tensors, &prefix).map_err(|e| e.context(path.display()))?;
+        self.copy_in(&tensors, &prefix).map_err(|e| e.context(path.display()))?;
+        notes.extend(self.kept(&tensors, &prefix));
         notes.extend(other.map(|dtype| {
             let (theirs, ours) = (dtype.name(), self.dtype().name());
             format!("weights in {theirs} were converted to {ours}, the dtype of the model")
@@ -148,14 +169,31 @@ impl Model {
     /// Every name, shape and dtype is checked first. On an error nothing has changed.
     pub fn assign(&self, tensors: &BTreeMap<String, Tensor>, prefix: &str) -> Result<()> {
         self.check_weights(tensors, prefix)?;
+        self.copy_in(tensors, prefix)
+    }
+
+    /// Copies tensors that were checked; parameters without one keep their values.
+    fn copy_in(&self, tensors: &BTreeMap<String, Tensor>, prefix: &str) -> Result<()> {
         uninterrupted(|| {
             self.parameters().iter().try_for_each(|(name, parameter)| {
-                match tensors.get(&format!("{prefix}{name}")) {
-                    Some(tensor) => parameter.copy_(tensor),
-                    None if self.may_miss(name) => Ok(()),
-                    None => Err(Error::internal(format!("`{prefix}{name}` was there a moment ago"))),
-                }
+                tensors.get(&format!("{prefix}{name}")).map_or(Ok(()), |tensor| parameter.copy_(tensor))
             })
+        })
+    }
+
+    /// Describes which parameters have kept their values, since they are not among these tensors.
+    fn kept(&self, tensors: &BTreeMap<String, Tensor>, prefix: &str) -> Option<String> {
+        let names = self.parameters().iter().map(|(name, _)| name.as_str());
+        let absent = |name: &&str| !tensors.contains_key(&format!("{prefix}{name}")) && !self.may_miss(name);
+        let kept: Vec<&str> = names.filter(absent).collect();
+        let all = self.parameters().len();
+        (!kept.is_empty()).then(|| {
+            format!(
+                "loaded {} of {all} parameters, kept {}: {}",
+                all - kept.len(),
+                kept.len(),
+                some(&kept, &[])
+            )
         })
     }
 
@@ -169,7 +207,7 @@ impl Model {
     pub fn check_weights(&self, tensors: &BTreeMap<String, Tensor>, prefix: &str) -> Result<()> {
         let about = |t: &Tensor| About { shape: t.shape(), dtype: t.dtype() };
         let all = tensors.iter().map(|(name, tensor)| (name.clone(), about(tensor))).collect();
-        Fit { prefix, any_dtype: false, ignore: &[] }.check(self, &all).map(drop)
+        Fit { prefix, any_dtype: false, ignore: &[], keeps: None }.check(self, &all).map(drop)
     }
 }
 
@@ -179,16 +217,27 @@ pub(super) struct Fit<'a> {
     pub prefix: &'a str,
     /// Whether the file may have another dtype than the model.
     pub any_dtype: bool,
-    /// Patterns of the names of other tensors, which are left out.
+    /// Patterns of the names of tensors to leave out.
     pub ignore: &'a [String],
+    /// How parameters may keep their values, if the model has any to keep.
+    pub keeps: Option<Keeps>,
+}
+
+/// How parameters of a model may keep their values.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Keeps {
+    /// Whether the file may lack them.
+    pub partial: bool,
 }
 
 impl Fit<'_> {
     /// Returns the names in the file of the model's parameters, or an error if a name, shape or dtype does not fit.
     pub fn check(&self, model: &Model, all: &BTreeMap<String, About>) -> Result<BTreeSet<String>> {
         let prefix = self.prefix;
-        let found = super::open::below(all, prefix);
-        self.check_names(model, &found, all)?;
+        let mut found = super::open::below(all, prefix);
+        let left_out = self.left_out(model, &found)?;
+        found.retain(|name, _| !left_out.contains(name));
+        self.check_names(model, &found, &left_out, all)?;
         let mut names = BTreeSet::new();
         for (name, parameter) in model.parameters() {
             let Some(about) = found.get(name.as_str()) else { continue };
@@ -201,7 +250,13 @@ impl Fit<'_> {
                     parameter.shape()
                 ))
                 .hint(hint.unwrap_or_else(|| {
-                    "the weights are those of a model of another size; compare its configuration".to_string()
+                    let size = "the weights are those of a model of another size; compare its configuration";
+                    match self.keeps {
+                        Some(_) => {
+                            format!("{size}, or keep the model's values with #{{ ignore: \"{name}\" }}")
+                        }
+                        None => size.to_string(),
+                    }
                 })));
             }
             let fits = match self.any_dtype {
@@ -219,21 +274,39 @@ impl Fit<'_> {
         Ok(names)
     }
 
+    /// Returns the names of the tensors to leave out. A model without own values can leave out only what it lacks.
+    fn left_out<'n>(&self, model: &Model, found: &BTreeMap<&'n str, &About>) -> Result<BTreeSet<&'n str>> {
+        let picked = glob::pick(self.ignore, found.keys().copied())
+            .map_err(|e| e.within(Subject::Option("ignore".to_string())))?;
+        let own = |name: &&&str| model.parameters().iter().any(|(own, _)| own == **name);
+        match picked.iter().find(own) {
+            Some(name) if self.keeps.is_none() => Err(Error::argument(format!(
+                "`ignore` leaves out `{name}`, a parameter of the model, for which there is no other value"
+            ))
+            .hint("make the model, then `.load(path, #{ ignore })`: it keeps its own values")),
+            _ => Ok(picked.into_iter().collect()),
+        }
+    }
+
     fn check_names(
         &self,
         model: &Model,
         found: &BTreeMap<&str, &About>,
+        left_out: &BTreeSet<&str>,
         all: &BTreeMap<String, About>,
     ) -> Result<()> {
         let ours: Vec<&str> = model.parameters().iter().map(|(name, _)| name.as_str()).collect();
-        let absent = |name: &&str| !found.contains_key(name) && !model.may_miss(name);
-        let missing: Vec<&str> = ours.iter().copied().filter(absent).collect();
+        let partial = self.keeps.is_some_and(|keeps| keeps.partial);
+        let may_miss = |name: &str| model.may_miss(name) || left_out.contains(name);
+        let absent = |name: &&str| !found.contains_key(name) && !may_miss(name);
+        let mut missing: Vec<&str> = ours.iter().copied().filter(absent).collect();
+        let none = missing.len() == ours.len();
+        if partial && !none {
+            missing.clear();
+        }
         let computed: Vec<&str> = model.computed().into_iter().map(|(name, _)| name).collect();
         let known: BTreeSet<&str> = ours.iter().chain(&computed).copied().collect();
-        let mut unexpected: Vec<&str> = found.keys().copied().filter(|name| !known.contains(name)).collect();
-        let left_out = glob::pick(self.ignore, unexpected.iter().copied())
-            .map_err(|e| e.within(Subject::Option("ignore".to_string())))?;
-        unexpected.retain(|name| !left_out.contains(name));
+        let unexpected: Vec<&str> = found.keys().copied().filter(|name| !known.contains(name)).collect();
         if missing.is_empty() && unexpected.is_empty() {
             return Ok(());
         }
@@ -248,8 +321,18 @@ impl Fit<'_> {
         let other = other_prefix(&ours, all).filter(|other| *other != self.prefix);
         let hint =
             other.map(|other| format!("its names start with \"{other}\": pass #{{ prefix: \"{other}\" }}"));
+        let keeping = || match self.keeps {
+            Some(_) => "to keep the model's values of them: #{ partial: true }".to_string(),
+            None => "make the model, then `.load(path, #{ partial: true })`: it keeps its own values of them"
+                .to_string(),
+        };
+        let some = unexpected.is_empty() && !none && !partial;
+        // A file of a few parameters is not that of another model.
+        let few = some && 2 * missing.len() > ours.len();
+        let hint = hint.or_else(|| few.then(keeping));
         let hint = hint.or_else(|| advice(model.config()?, found));
         let hint = hint.or_else(|| missing.is_empty().then(|| ignoring(&unexpected)));
+        let hint = hint.or_else(|| some.then(keeping));
         Err(error.hint(hint.unwrap_or_else(|| {
             "the file may be for a model of another depth or with other corrections".to_string()
         })))
@@ -385,6 +468,53 @@ mod tests {
             panic!("one note")
         };
         assert!(note.contains("`pos_embed` of shape [1, 4, 16] was skipped"), "{note}");
+    }
+
+    #[test]
+    fn ignored_and_missing_parameters_keep_their_values() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("net.safetensors");
+        let from = Model::new(Config { num_classes: 5, ..small() }, 3, Device::Cpu).unwrap();
+        from.save(&path).unwrap();
+        let to = Model::new(Config { num_classes: 4, ..small() }, 4, Device::Cpu).unwrap();
+        let value = |model: &Model, name: &str| {
+            let found = model.parameters().iter().find(|(own, _)| own == name);
+            found.map(|(_, p)| p.to_f64().unwrap()).unwrap()
+        };
+        let labels = from.parameters().iter().find(|(name, _)| name.contains("label")).unwrap().0.clone();
+        let (before, all) = (value(&to, &labels), to.parameters().len());
+        assert!(to.load(&path, &LoadOptions::default()).is_err());
+        let ignore = OneOrMany(vec![labels.clone()]);
+        let options = LoadOptions { ignore: ignore.clone(), ..Default::default() };
+        let [note] = &to.load(&path, &options).unwrap()[..] else { panic!("one note") };
+        assert!(
+            note.contains(&format!("loaded {} of {all} parameters, kept 1: `{labels}`", all - 1)),
+            "{note}"
+        );
+        assert_eq!(value(&to, &labels), before);
+        let other = "blocks.0.attn.qkv.weight";
+        assert_eq!(value(&to, other), value(&from, other));
+        let error = open(&path, &OpenOptions { ignore, ..Default::default() }, &Context::default());
+        assert!(error.unwrap_err().message().contains("there is no other value"));
+
+        let only = SaveOptions { only: OneOrMany(vec!["*.freq_gate*".to_string()]) };
+        from.write(&path, &only).unwrap();
+        let to = Model::new(Config { num_classes: 4, ..small() }, 5, Device::Cpu).unwrap();
+        let before = value(&to, other);
+        let error = to.load(&path, &LoadOptions::default()).unwrap_err();
+        assert!(error.hint_text().unwrap().contains("partial: true"), "{error}");
+        let partial = LoadOptions { partial: true, ..Default::default() };
+        let [note] = &to.load(&path, &partial).unwrap()[..] else { panic!("one note") };
+        assert!(note.contains(&format!(" of {all} parameters, kept ")), "{note}");
+        let gate = "blocks.0.freq_gate.0.weight";
+        assert_eq!((value(&to, gate), value(&to, other)), (value(&from, gate), before));
+        save_safetensors(
+            &path,
+            &BTreeMap::from([("w".to_string(), from.parameters()[0].1.clone())]),
+            &BTreeMap::new(),
+        )
+        .unwrap();
+        assert!(to.load(&path, &partial).is_err());
     }
 
     #[test]

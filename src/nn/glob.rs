@@ -60,6 +60,7 @@ fn nothing_matches(what: &str, pattern: &str, names: &[&str]) -> Error {
     let most = names.iter().map(|name| near(&name)).max().unwrap_or(0);
     let best: Vec<&str> = names.iter().filter(|name| near(name) == most).take(SHOWN).copied().collect();
     match most {
+        _ if names.is_empty() => error.hint("there are no names to match"),
         0 => error.hint(format!("names are {}; `*` matches any characters", list(&best))),
         _ => error.hint(format!("similar names: {}; `*` matches any characters", list(&best))),
     }

@@ -13,7 +13,7 @@ use super::training::{Training, mean};
 use crate::context::Context;
 use crate::declare::{FromValue, Function, IntoValue, Map, Value};
 use crate::error::{Error, Kind, Result, list};
-use crate::model::{Design, Model};
+use crate::model::{Design, Model, SaveOptions};
 use crate::torch::{Tensor, rng};
 
 /// Key of the model among what code has changed.
@@ -275,9 +275,10 @@ impl Training<'_> {
             _ => {}
         }
         let Some(folder) = &self.folder else { return Ok(()) };
-        self.model.write(folder.weights())?;
+        self.model.write(folder.weights(), &SaveOptions::default())?;
         self.averages.iter().enumerate().try_for_each(|(i, average)| {
-            average.model().write(folder.average((i > 0).then(|| average.name())))
+            let path = folder.average((i > 0).then(|| average.name()));
+            average.model().write(path, &SaveOptions::default())
         })
     }
 
