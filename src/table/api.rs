@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::declare::{Function, Map, OneOrMany, Value};
 use crate::error::Result;
 use crate::functions;
-use crate::table::{FromRowsOptions, GroupOptions, ReadCsvOptions, SortOptions, Table};
+use crate::table::{FromRowsOptions, GroupOptions, LatexOptions, ReadCsvOptions, SortOptions, Table};
 
 crate::api! {
     types: [Table],
@@ -275,5 +275,17 @@ pub mod write {
         /// assert_eq(table::from_rows([#{ x: 1 }]).to_markdown(), "| x |\n| ---: |\n| 1 |\n");
         /// ```
         fn to_markdown(table: Table) -> String { Ok(table.to_markdown()) }
+
+        /// Returns the table as LaTeX, a `tabular` with the rules of the package booktabs; with `caption` or `label` it is a
+        /// float.
+        ///
+        /// Columns `x_mean` and `x_std` become one column `x` of mean and deviation, as of `plus_minus`. Text is escaped.
+        ///
+        /// ```rhai
+        /// let t = table::from_rows([#{ name: "plain", fid_mean: 11.0, fid_std: 1.41 }]);
+        /// let text = t.rename(#{ name: "Model" }).to_latex(#{ caption: "FID of five seeds.", label: "tab:fid" });
+        /// assert(text.contains("plain & $11.0 \\pm 1.4$"), text);
+        /// ```
+        fn to_latex(table: Table, options: LatexOptions) -> String { table.to_latex(&options) }
     }
 }

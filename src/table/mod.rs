@@ -2,6 +2,7 @@
 //!
 //! - [`group`]: mean, standard deviation and count per group
 //! - [`show`]: text fitted to the terminal, HTML, Markdown
+//! - [`latex`]: LaTeX
 //! - [`csv`]: CSV files
 
 use std::collections::BTreeMap;
@@ -14,11 +15,13 @@ use crate::error::{Error, Result};
 pub(crate) mod api;
 pub mod csv;
 pub mod group;
+pub mod latex;
 pub mod show;
 
 pub use api::make::*;
 pub use csv::{Decimal, ReadCsvOptions};
 pub use group::GroupOptions;
+pub use latex::LatexOptions;
 
 /// Options of [`Table::from_rows`].
 #[derive(Debug, Clone, Options)]

@@ -14,10 +14,10 @@ const NARROW: usize = 12;
 const GAP: usize = 4;
 
 /// A column prepared for display.
-struct Column {
-    name: String,
-    right: bool,
-    cells: Vec<String>,
+pub(super) struct Column {
+    pub name: String,
+    pub right: bool,
+    pub cells: Vec<String>,
 }
 
 impl Table {
@@ -163,7 +163,7 @@ impl Column {
     }
 }
 
-fn columns(data: &Data) -> Vec<Column> {
+pub(super) fn columns(data: &Data) -> Vec<Column> {
     let column = |(i, name): (usize, &String)| {
         let values: Vec<&Value> = data.rows.iter().map(|row| &row[i]).collect();
         let (cells, right) = texts(&values);
