@@ -43,6 +43,17 @@ pub mod native {
             Ok(spec)
         }
 
+        /// Returns an environment variable, as text or in the type of its default.
+        ///
+        /// Without a default it is an error if the variable is not set. A variable that is set to nothing counts as not set.
+        ///
+        /// ```rhai
+        /// let task = cli::env("SLURM_ARRAY_TASK_ID", 0);
+        /// assert_eq(type_of(task), "i64");
+        /// assert_eq(cli::env("NO_SUCH_FOLDER", "runs"), "runs");
+        /// ```
+        fn env(name: String, default: Option<Value>) -> Value { variable(&name, default, std::env::var(&name).ok()) }
+
         /// Parses the command line and returns a map with `values`, or with the
         /// help as `help` if it was requested.
         ///
@@ -269,6 +280,31 @@ impl Spec {
     }
 }
 
+/// Returns the value of an environment variable, `found` if it is set.
+fn variable(name: &str, default: Option<Value>, found: Option<String>) -> Result<Value> {
+    match (found.filter(|text| !text.is_empty()), default) {
+        (None, Some(default)) => Ok(default),
+        (None, None) => Err(Error::argument(format!("the environment variable `{name}` is not set"))
+            .hint(format!("give a default: `cli::env(\"{name}\", ..)`"))),
+        (Some(text), None | Some(Value::Unit)) => Ok(Value::Str(text)),
+        (Some(text), Some(default)) => {
+            let (name, help, limits) = (name.to_string(), String::new(), LimitsOptions::default());
+            let spec = Spec { name, default, help, limits };
+            match spec.kind() {
+                Some(kind @ (Kind::Int | Kind::Float | Kind::Text)) => {
+                    spec.one(kind, &text).map_err(|expected| {
+                        let name = &spec.name;
+                        Error::argument(format!(
+                            "the environment variable `{name}` is \"{text}\", {expected}"
+                        ))
+                    })
+                }
+                _ => Err(spec.default.mismatch("a default that is a number or text")),
+            }
+        }
+    }
+}
+
 fn long(name: &str) -> String {
     name.replace('_', "-")
 }
@@ -361,6 +397,17 @@ mod tests {
             Read::Values(values) => values,
             Read::Help(text) => panic!("{text}"),
         }
+    }
+
+    #[test]
+    fn environment_variables_have_the_type_of_their_default() {
+        let read = |default: Option<Value>, found: &str| variable("X", default, Some(found.to_string()));
+        assert!(matches!(read(Some(Value::Int(0)), "7").unwrap(), Value::Int(7)));
+        assert!(matches!(read(Some(Value::Float(0.5)), "2").unwrap(), Value::Float(2.0)));
+        assert!(matches!(read(None, "7").unwrap(), Value::Str(text) if text == "7"));
+        assert!(matches!(read(Some(Value::Int(3)), "").unwrap(), Value::Int(3)));
+        assert!(read(Some(Value::Int(0)), "x").unwrap_err().message().contains("`X` is \"x\""));
+        assert!(read(None, "").unwrap_err().message().contains("not set"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::{Around, Instead, grammar, write};
 use crate::error::{Error, Problem, Subject};
 
 /// Python functions and what replaces them.
-const BUILTINS: [(&str, &str); 25] = [
+const BUILTINS: [(&str, &str); 27] = [
     ("str", "write `x.to_string()`, or `${x}` in a text between backquotes"),
     ("repr", "write `x.to_debug()`"),
     ("int", "write `x.to_int()` for a number, `x.parse_int()` for a text"),
@@ -25,6 +25,8 @@ const BUILTINS: [(&str, &str); 25] = [
     ("getattr", "write `m[name]`"),
     ("hasattr", "write `name in m`"),
     ("any", "write `xs.some(|x| ..)`"),
+    ("env", "write `cli::env(\"NAME\")`, or `cli::env(\"NAME\", default)`"),
+    ("getenv", "write `cli::env(\"NAME\")`, or `cli::env(\"NAME\", default)`"),
     ("open", "write `files::read_text(path)` or `files::write_text(path, text)`"),
     ("append", "write `xs.push(x)`, which adds one entry, or `xs.append(ys)`, which adds all"),
     ("cuda", "write `x.to(\"cuda\")`"),
