@@ -2,6 +2,7 @@
 
 use super::checkpoint::{Folder, difference, with_code_of};
 use super::compared::compared;
+use super::from;
 use super::schedule::Schedule;
 use super::training::Training;
 use super::{Averages, Groups, Method, PosthocOptions, Run, received};
@@ -116,6 +117,11 @@ pub struct FitOptions {
     /// `checkpoint_every` steps. A resumed run with another `score` forgets the best checkpoint so far.
     #[option(changeable, receives = received::SCORE, takes = ["s"])]
     pub score: Option<Function>,
+    /// Run to begin from: its folder, for its newest checkpoint, or one of its checkpoints; empty for none. This run takes
+    /// over its weights, its averages and the moments and counts of its optimizer, whatever the model's weights, but none
+    /// of its options, and counts its own `steps` from 0. An average goes on from the one of its name, or else from
+    /// the main one. Give it another `seed`, unless images and noise shall come in the same order again.
+    pub from: String,
     /// Whether to resume the run in `out`; `false` removes its checkpoints, snapshots and weights, and starts over.
     #[option(default = true, changeable)]
     pub resume: bool,
@@ -225,6 +231,7 @@ pub fn fit(model: &Model, dataset: &Dataset, options: &FitOptions, context: &Con
             options.steps
         );
     }
+    from::check(options)?;
     let ranks = Ranks::of(context);
     ensure!(
         options.batch >= ranks.size(),

@@ -6,7 +6,8 @@
 //!   [`posthoc`]: averages of any length after training
 //! - [`fit`](mod@fit): the loop, with its steps in `training` and its loss in `objective`; [`run`]: its result;
 //!   [`log`]: its CSV file; `bins`: errors by time
-//! - [`checkpoint`]: the whole state of a run in one file; `saved`: saving and resuming a run
+//! - [`checkpoint`]: the whole state of a run in one file; `saved`: saving and resuming a run; `from`: a run that
+//!   begins from another one
 //! - `recorded`: loss and gradients by a CUDA graph
 
 mod also;
@@ -18,6 +19,7 @@ pub mod clip;
 mod compared;
 pub mod ema;
 pub mod fit;
+mod from;
 pub mod groups;
 pub mod log;
 mod masters;

@@ -20,8 +20,8 @@ use crate::torch::{Tensor, rng};
 const MODEL: &str = "model";
 
 impl Training<'_> {
-    /// Resumes from the newest checkpoint in the folder, if there is one. Rank 0 reads it for all.
-    pub(super) fn resume(&mut self, context: &Context) -> Result<()> {
+    /// Resumes from the newest checkpoint in the folder and returns whether there is one. Rank 0 reads it for all.
+    pub(super) fn resume(&mut self, context: &Context) -> Result<bool> {
         let found = self.folder.as_ref().map(|folder| {
             if !self.options.resume {
                 folder.clear()?;
@@ -37,7 +37,7 @@ impl Training<'_> {
         let steps = self.ranks.agree(found.transpose())?.unwrap_or_default();
         self.origin = hash(self.model)?;
         let newest = self.ranks.broadcast_text(&steps.last().map_or_else(String::new, usize::to_string))?;
-        let Ok(newest) = newest.parse::<usize>() else { return Ok(()) };
+        let Ok(newest) = newest.parse::<usize>() else { return Ok(false) };
         let path = self.folder.as_ref().map(|folder| folder.of_step(newest));
         let mut saved =
             Checkpoint::read_shared(path, &self.ranks).map_err(|error| match (&steps[..], &self.folder) {
@@ -53,14 +53,15 @@ impl Training<'_> {
                 "start over with `resume: false`, which removes its checkpoints and weights, or choose another `out`",
             ),
         })?;
-        let Some(folder) = &self.folder else { return Ok(()) };
+        let Some(folder) = &self.folder else { return Ok(true) };
         // If the run was killed between writing the checkpoint and linking it, the best one is missing.
         if let Some((step, _)) = self.best
             && step == newest
         {
             folder.mark_best(step)?;
         }
-        posthoc::clear_after(folder.path(), newest)
+        posthoc::clear_after(folder.path(), newest)?;
+        Ok(true)
     }
 
     /// Checks everything, then restores the state.
@@ -68,8 +69,9 @@ impl Training<'_> {
         let values = saved.values();
         self.check_start(saved, &values, context)?;
         let origin: String = get(&values, "origin")?;
-        // The weights are those at the start, or those an interrupted cell left in the model.
-        if self.origin != origin && self.origin != weights_hash(&saved.of("model"))? {
+        // The weights are those at the start, or those an interrupted cell left in the model; with `from` they do not matter.
+        let begun = self.options.from.is_empty();
+        if begun && self.origin != origin && self.origin != weights_hash(&saved.of("model"))? {
             return Err(Error::argument(format!(
                 "{} holds a run that started from other weights",
                 self.options.out
@@ -127,6 +129,7 @@ impl Training<'_> {
         // Older checkpoints do not say it.
         self.scored = values.get("scored").map_or(Ok(true), bool::from_value)?;
         (self.written, self.losses, self.origin) = (losses.len(), losses, origin);
+        self.from = values.get("from").cloned().unwrap_or(Value::Unit);
         Ok(())
     }
 
@@ -325,6 +328,7 @@ impl Training<'_> {
             ("scored_by".to_string(), self.scored_by()),
             ("best".to_string(), best),
             ("origin".to_string(), self.origin.clone().into_value()),
+            ("from".to_string(), self.from.clone()),
             ("settings".to_string(), Value::Map(self.settings.clone())),
             ("changed".to_string(), Value::Map(self.changed()?)),
         ]);

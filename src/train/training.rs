@@ -68,6 +68,8 @@ pub(super) struct Training<'a> {
     pub(super) written: usize,
     /// Hash of the weights at the start.
     pub(super) origin: String,
+    /// Path and step of the checkpoint from which the run began, if it did.
+    pub(super) from: Value,
     /// Options at the start, as data. Code may change the values that it captured.
     pub(super) settings: Map,
     /// Design of the model at the start, likewise.
@@ -174,6 +176,7 @@ impl<'a> Training<'a> {
             best: None,
             written: 0,
             origin: String::new(),
+            from: Value::Unit,
             settings,
             design,
             accepted: Vec::new(),
@@ -192,8 +195,11 @@ impl<'a> Training<'a> {
         if training.saves() {
             // The data is that of the start, even if a file breaks before the first checkpoint.
             training.loader.state()?;
-            uninterrupted(|| training.resume(context))?;
         }
+        uninterrupted(|| match training.saves() && training.resume(context)? {
+            true => Ok(()),
+            false => training.begin(context),
+        })?;
         if let Some(folder) = &training.folder {
             training.log = Some(Log::create(folder.path(), &training.history, options.loss_bins)?);
         }

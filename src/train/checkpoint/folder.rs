@@ -32,7 +32,7 @@ impl Folder {
 
     /// Returns the path of the checkpoint after `step` steps.
     pub fn of_step(&self, step: usize) -> PathBuf {
-        self.checkpoints.join(format!("step-{step:08}.safetensors"))
+        of_step(&self.checkpoints, step)
     }
 
     /// Returns the path of the best checkpoint.
@@ -42,13 +42,7 @@ impl Folder {
 
     /// Returns the steps that have a checkpoint, in ascending order.
     pub fn steps(&self) -> Result<Vec<usize>> {
-        if !self.checkpoints.is_dir() {
-            return Ok(Vec::new());
-        }
-        let step = |name: &String| name.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok();
-        let mut steps: Vec<usize> = files::list(&self.checkpoints)?.iter().filter_map(step).collect();
-        steps.sort_unstable();
-        Ok(steps)
+        steps(&self.checkpoints)
     }
 
     /// Marks the checkpoint of a step as the best one, which is kept when older checkpoints are removed.
@@ -86,6 +80,26 @@ impl Folder {
         let named = |name: &&String| name.starts_with("ema-") && name.ends_with(".safetensors");
         files::list(&self.path)?.iter().filter(named).try_for_each(|name| files::remove(self.path.join(name)))
     }
+}
+
+fn of_step(checkpoints: &Path, step: usize) -> PathBuf {
+    checkpoints.join(format!("step-{step:08}.safetensors"))
+}
+
+fn steps(checkpoints: &Path) -> Result<Vec<usize>> {
+    if !checkpoints.is_dir() {
+        return Ok(Vec::new());
+    }
+    let step = |name: &String| name.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok();
+    let mut steps: Vec<usize> = files::list(checkpoints)?.iter().filter_map(step).collect();
+    steps.sort_unstable();
+    Ok(steps)
+}
+
+/// Returns the newest checkpoint of a run's folder, which may be another run's that is still going on.
+pub fn newest(run: &Path) -> Result<Option<PathBuf>> {
+    let checkpoints = run.join("checkpoints");
+    Ok(steps(&checkpoints)?.last().map(|step| of_step(&checkpoints, *step)))
 }
 
 #[cfg(test)]

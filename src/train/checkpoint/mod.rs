@@ -455,6 +455,19 @@ impl Checkpoint {
         }
     }
 
+    /// Returns the averages, the main one first: the name of each, the parts of its tensors and of its float32 weights, and
+    /// its number of updates.
+    pub(super) fn average_states(&self) -> Vec<(String, [String; 2], u64)> {
+        let name =
+            |about: &Map| about.get("name").and_then(|n| String::from_value(n).ok()).unwrap_or_default();
+        let main = self.map("ema");
+        let first = (name(&main), ["ema", MASTERS].map(str::to_string), count(&main, "updates"));
+        let has_main = self.parts().iter().any(|part| part == "ema");
+        let further = self.averages().into_iter().enumerate();
+        let further = further.map(|(i, about)| (name(&about), of_average(i), count(&about, "updates")));
+        has_main.then_some(first).into_iter().chain(further).collect()
+    }
+
     /// Returns the settings of the averages after the first one.
     fn averages(&self) -> Vec<Map> {
         match self.state.get(AVERAGES) {
