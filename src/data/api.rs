@@ -6,6 +6,7 @@ use crate::data::cifar::{Cifar10Options, Cifar100Options};
 use crate::data::fashion_mnist::FashionMnistOptions;
 use crate::data::folder::ImageFolderOptions;
 use crate::data::image::ImageOptions;
+use crate::data::indices::Indices;
 use crate::data::latents::LatentsOptions;
 use crate::data::mnist::MnistOptions;
 use crate::data::npz::NpzOptions;
@@ -293,13 +294,14 @@ pub mod methods {
 
         /// Returns the images at the given indices, in this order, as a data set.
         ///
-        /// Indices are an array or a range of integers from 0; an index may occur more than once.
+        /// Indices are an array, a range or a tensor [N] of integers from 0; an index may occur more than once.
         ///
         /// ```rhai
         /// assert_eq(data::fashion_mnist().subset([7, 7, 0]).len, 3);
         /// assert_eq(data::fashion_mnist().subset(100..200).len, 100);
+        /// assert_eq(data::fashion_mnist().subset(tensor([7, 0])).len, 2);
         /// ```
-        fn subset(set: Dataset, indices: OneOrMany<i64>) -> Dataset { set.subset(&indices.0) }
+        fn subset(set: Dataset, indices: Indices) -> Dataset { set.subset(&indices.0) }
 
         /// Returns the images of some classes as a data set, with labels renumbered from 0 in the given order.
         ///

@@ -22,6 +22,7 @@ pub mod fashion_mnist;
 pub mod folder;
 pub mod idx;
 pub mod image;
+mod indices;
 pub(crate) mod labels;
 pub mod latents;
 pub mod loader;
