@@ -240,6 +240,27 @@ fn an_import_from_the_project_or_through_a_link_is_found() {
 }
 
 #[test]
+fn an_option_in_an_array_of_maps_is_marked_in_its_own_map() {
+    let text = message(
+        "plot::line([1, 2], [#{ name: \"plain\", y: [3.0, 2.0], errors: [1.0, 2.0] },\n    \
+         #{ name: \"ours\", y: [2.0, 1.0], errors: [[1.0], [2.0]] }]);",
+    );
+    assert!(text.contains("entry 1 (`ours`)") && text.contains("script.rhai:2:36"), "{text}");
+}
+
+#[test]
+fn functions_of_networks_and_parts_are_refused_when_they_are_made() {
+    let text =
+        message("nn::model(#{ image_shape: [1, 4, 4], num_classes: 2, make: |b| |x, t, r, y, e| x });");
+    let expected = "expected a function `|x, t, y|` or `|x, t, y, c|`, found one that takes 5 values, line 1";
+    assert!(text.contains(expected), "{text}");
+    let text = message(
+        "let p = nn::part(|b| |x, c, d| x, #{ name: \"mine\" }).at(\"tokens\");\nmodel::dit(#{ depth: 1, parts: p });",
+    );
+    assert!(text.contains("`mine`") && text.contains("expected a function `|x|` or `|x, c|`"), "{text}");
+}
+
+#[test]
 fn an_error_in_a_callback_of_a_native_function() {
     let script = "let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });\n\
         let images = data::from_tensors(tensor::zeros([8, 1, 4, 4]), tensor::zeros([8], #{ dtype: \"int64\" }));\n\

@@ -281,6 +281,22 @@ impl Error {
         })
     }
 
+    /// Returns the index of the entry of an array whose map has the option that the error is about.
+    pub fn entry_with_option(&self) -> Option<usize> {
+        let within = &self.0.within;
+        let place = match &self.0.about {
+            Some(Subject::Option(_)) => within.len(),
+            _ => within
+                .iter()
+                .rposition(|subject| matches!(subject, Subject::Option(_)))
+                .unwrap_or(within.len()),
+        };
+        match within.get(place.checked_sub(1)?)? {
+            Subject::Entry(index) | Subject::Named(index, _) => Some(*index),
+            _ => None,
+        }
+    }
+
     /// Returns the index of the argument that the error is about, in the call that failed.
     pub fn argument_index(&self) -> Option<usize> {
         match (self.0.within.as_slice(), &self.0.about) {

@@ -21,6 +21,8 @@ pub enum Subject {
     Option(String),
     /// The entry of an array with this index.
     Entry(usize),
+    /// The entry of an array with this index, which has a name.
+    Named(usize, String),
     /// A file.
     File(PathBuf),
     /// Anything else, in words.
@@ -42,6 +44,7 @@ impl fmt::Display for Subject {
             Subject::Argument { name, .. } => write!(f, "argument `{name}`"),
             Subject::Option(name) => write!(f, "option `{name}`"),
             Subject::Entry(index) => write!(f, "entry {index}"),
+            Subject::Named(index, name) => write!(f, "entry {index} (`{name}`)"),
             Subject::File(path) => write!(f, "{}", path.display()),
             Subject::Other(text) => f.write_str(text),
         }

@@ -10,8 +10,8 @@ use super::rewrite::{At, tokens};
 pub enum Part<'a> {
     /// The argument with this index, from 0.
     Argument(usize),
-    /// The key of an option map.
-    Option(&'a str),
+    /// The key of an option map; with an index, that of the map which is this entry of an array.
+    Option(&'a str, Option<usize>),
 }
 
 /// Returns line and column, from 1, of a part of the call whose name starts at a location.
@@ -23,6 +23,8 @@ pub fn find(text: &str, line: usize, column: usize, part: Part) -> Option<(usize
     tokens.retain(|at| !matches!(at.token, Token::Comment(_)));
     let place = |at: &At| (line + at.line - 1, if at.line == 1 { column + at.column - 1 } else { at.column });
     let (mut depth, mut argument, mut i) = (0usize, 0, 0);
+    // For each open bracket, the number of the entry in it if it is an array.
+    let mut entries: Vec<Option<usize>> = Vec::new();
     // The next token starts this argument.
     let mut pending = false;
     while let Some(at) = tokens.get(i) {
@@ -36,10 +38,20 @@ pub fn find(text: &str, line: usize, column: usize, part: Part) -> Option<(usize
             token if opens(token) => {
                 pending = depth == 0;
                 depth += 1;
+                let array = matches!(token, Token::LeftBracket) && i > 0 && !tokens[i - 1].ends_value();
+                entries.push(array.then_some(0));
             }
             token if closes(token) && depth <= 1 => return None,
-            token if closes(token) => depth -= 1,
+            token if closes(token) => {
+                depth -= 1;
+                entries.pop();
+            }
             Token::Comma if depth == 1 => (argument, pending) = (argument + 1, true),
+            Token::Comma => {
+                if let Some(Some(entry)) = entries.last_mut() {
+                    *entry += 1;
+                }
+            }
             // The parameters of a closure have commas of their own.
             Token::Pipe if i > 0 && !tokens[i - 1].ends_value() => {
                 i += tokens[i + 1..].iter().position(|at| matches!(at.token, Token::Pipe))? + 1;
@@ -48,7 +60,9 @@ pub fn find(text: &str, line: usize, column: usize, part: Part) -> Option<(usize
             Token::Unit | Token::SemiColon if depth == 0 => return None,
             Token::Identifier(name) if depth > 0 => {
                 let key = matches!(tokens.get(i + 1).map(|next| &next.token), Some(Token::Colon));
-                if key && part == Part::Option(name) {
+                let within = entries.len().checked_sub(2).and_then(|i| entries[i]);
+                let wanted = |entry: Option<usize>| entry.is_none() || entry == within;
+                if key && matches!(part, Part::Option(own, entry) if own == name.as_str() && wanted(entry)) {
                     return Some(place(at));
                 }
             }
@@ -67,8 +81,19 @@ mod tests {
 
     #[test]
     fn an_option_is_found_in_its_own_call_only() {
-        assert_eq!(find(TEXT, 1, 3, Part::Option("b")), Some((2, 3)));
-        assert_eq!(find(TEXT, 1, 3, Part::Option("c")), None);
+        assert_eq!(find(TEXT, 1, 3, Part::Option("b", None)), Some((2, 3)));
+        assert_eq!(find(TEXT, 1, 3, Part::Option("c", None)), None);
+    }
+
+    #[test]
+    fn an_option_of_an_entry_is_that_of_its_map() {
+        let text = "f([#{ a: [1, 2], b: 1 }, #{ b: x[0, 1] }, #{ b: 3 }], #{ c: 1 })";
+        let column = |n: usize| text.match_indices("b:").nth(n).map(|(at, _)| (1, at + 1));
+        for n in 0..3 {
+            assert_eq!(find(text, 1, 1, Part::Option("b", Some(n))), column(n));
+        }
+        assert_eq!(find(text, 1, 1, Part::Option("b", Some(3))), None);
+        assert_eq!(find(text, 1, 1, Part::Option("b", None)), column(0));
     }
 
     #[test]

@@ -79,8 +79,14 @@ pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Di
             return place;
         }
         let option = error.option();
-        let part = option.as_deref().map(Part::Option).or_else(|| error.argument_index().map(Part::Argument));
-        part.and_then(|part| language.sources.part(&chain.source, &place, part)).unwrap_or(place)
+        let find = |part: Part| language.sources.part(&chain.source, &place, part);
+        let in_entry = |name: &str| error.entry_with_option().and_then(|i| find(Part::Option(name, Some(i))));
+        // The array may have been made elsewhere.
+        let part = match &option {
+            Some(name) => in_entry(name).or_else(|| find(Part::Option(name, None))),
+            None => error.argument_index().and_then(|index| find(Part::Argument(index))),
+        };
+        part.unwrap_or(place)
     });
     // A wrong command line is not the fault of any line of the script.
     let place = place.filter(|_| end != End::Usage);

@@ -75,7 +75,7 @@ impl FromValue for Matrices {
             },
             (other, _) => return Err(other.mismatch(EXPECTED)),
         };
-        let one = |(i, v): (usize, &Value)| panel(v).map_err(|e| e.context(called(i, "")));
+        let one = |(i, v): (usize, &Value)| panel(v).map_err(|e| e.within(called(i, "")));
         panels.iter().enumerate().map(one).collect::<Result<_>>().map(Matrices)
     }
 }

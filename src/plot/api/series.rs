@@ -2,7 +2,7 @@
 
 use super::numbers::{Data, Numbers, depth, number, real};
 use crate::declare::{Choice, FromValue, Map, Options, Value};
-use crate::error::{Error, Result, list};
+use crate::error::{Error, Result, Subject, list};
 use crate::plot::{self, Color, Dash, Marker};
 use crate::torch::Tensor;
 
@@ -39,7 +39,7 @@ impl<S: Entry> FromValue for Many<S> {
             plain if S::is_plain(plain) => Data::from_value(plain).map(Many::Plain),
             Value::List(list) => {
                 let entry =
-                    |(i, v): (usize, &Value)| one::<S>(v).map_err(|e| e.context(called(i, name_in(v))));
+                    |(i, v): (usize, &Value)| one::<S>(v).map_err(|e| e.within(called(i, name_in(v))));
                 list.iter().enumerate().map(entry).collect::<Result<_>>().map(Many::Entries)
             }
             other => one::<S>(other).map(|entry| Many::Entries(vec![entry])),
@@ -75,13 +75,13 @@ fn name_in(value: &Value) -> &str {
 }
 
 /// Returns how messages refer to a series: its index, and its name if it has one.
-pub fn called(index: usize, name: &str) -> String {
-    if name.is_empty() { format!("entry {index}") } else { format!("entry {index} (`{name}`)") }
+pub fn called(index: usize, name: &str) -> Subject {
+    if name.is_empty() { Subject::Entry(index) } else { Subject::Named(index, name.to_string()) }
 }
 
 /// Converts entries to native ones; errors name the entry.
 pub fn each<S: Entry, T>(entries: Vec<S>, make: impl Fn(&S) -> Result<T>) -> Result<Vec<T>> {
-    let one = |(i, s): (usize, &S)| make(s).map_err(|e| e.context(called(i, s.name())));
+    let one = |(i, s): (usize, &S)| make(s).map_err(|e| e.within(called(i, s.name())));
     entries.iter().enumerate().map(one).collect()
 }
 
