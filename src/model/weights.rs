@@ -276,7 +276,7 @@ impl Fit<'_> {
 
     /// Returns the names of the tensors to leave out. A model without own values can leave out only what it lacks.
     fn left_out<'n>(&self, model: &Model, found: &BTreeMap<&'n str, &About>) -> Result<BTreeSet<&'n str>> {
-        let picked = glob::pick(self.ignore, found.keys().copied())
+        let picked = glob::pick_of("tensor of the file", self.ignore, found.keys().copied())
             .map_err(|e| e.within(Subject::Option("ignore".to_string())))?;
         let own = |name: &&&str| model.parameters().iter().any(|(own, _)| own == **name);
         match picked.iter().find(own) {
