@@ -111,7 +111,7 @@ impl Changed {
         let outputs = weight.size(0)?;
         facts.extend([("outputs", outputs), ("inputs", weight.count() as i64 / outputs.max(1))]);
         facts.extend(block_of(name).map(|block| ("block", block)));
-        let run = SharedBuilder::lend(builder, facts, |shared| make(code.function()?, shared))?;
+        let run = SharedBuilder::lend(builder, facts, |shared| make(code.function()?, shared, &[]))?;
         if let Some(count) = run.takes().filter(|count| *count != 1) {
             return Err(takes_one(count));
         }
