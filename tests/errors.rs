@@ -245,7 +245,7 @@ fn an_option_in_an_array_of_maps_is_marked_in_its_own_map() {
         "plot::line([1, 2], [#{ name: \"plain\", y: [3.0, 2.0], errors: [1.0, 2.0] },\n    \
          #{ name: \"ours\", y: [2.0, 1.0], errors: [[1.0], [2.0]] }]);",
     );
-    assert!(text.contains("entry 1 (`ours`)") && text.contains("script.rhai:2:36"), "{text}");
+    assert!(text.contains("entry 1 (`ours`)") && text.contains("script.rhai:2:37"), "{text}");
 }
 
 #[test]
