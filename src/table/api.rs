@@ -284,7 +284,7 @@ pub mod write {
         /// ```rhai
         /// let t = table::from_rows([#{ name: "plain", fid_mean: 11.0, fid_std: 1.41 }]);
         /// let text = t.rename(#{ name: "Model" }).to_latex(#{ caption: "FID of five seeds.", label: "tab:fid" });
-        /// assert(text.contains("plain & $11.0 \\pm 1.4$"), text);
+        /// assert(text.contains("$11.0 \\pm 1.4$ & plain"), text);
         /// ```
         fn to_latex(table: Table, options: LatexOptions) -> String { table.to_latex(&options) }
     }
