@@ -390,7 +390,9 @@ fn import(file: &Path, out: &Path, preset: &str, options: &str, load: &LoadOptio
 
 /// Writes the options of `model.load` in a hint as those of the command line.
 fn for_a_shell(error: Error) -> Error {
-    let Some((advice, map)) = error.hint_text().and_then(|hint| hint.split_once("#{ ")) else { return error };
+    let Some((advice, map)) = error.hint_text().and_then(|hint| hint.rsplit_once("#{ ")) else {
+        return error;
+    };
     let Some((name, values)) = map.trim_end_matches(" }").split_once(": ") else { return error };
     if name == "partial" {
         let hint = format!("{advice}--partial");

@@ -249,15 +249,16 @@ impl Fit<'_> {
                     about.shape,
                     parameter.shape()
                 ))
-                .hint(hint.unwrap_or_else(|| {
+                .hint({
                     let size = "the weights are those of a model of another size; compare its configuration";
+                    let hint = hint.unwrap_or_else(|| size.to_string());
                     match self.keeps {
                         Some(_) => {
-                            format!("{size}, or keep the model's values with #{{ ignore: \"{name}\" }}")
+                            format!("{hint}, or keep the model's values with #{{ ignore: \"{name}\" }}")
                         }
-                        None => size.to_string(),
+                        None => hint,
                     }
-                })));
+                }));
             }
             let fits = match self.any_dtype {
                 true => about.dtype.is_float() || about.dtype == parameter.dtype(),
