@@ -99,6 +99,8 @@ impl Vae {
         let encoder = Encoder::new(&mut builder, options)?;
         let decoder = Decoder::new(&mut builder, options)?;
         let parameters = builder.finish_given()?;
+        // The weights are fixed; gradients flow through them to images and latents.
+        parameters.iter().try_for_each(|(_, weight)| weight.set_requires_grad(false).map(drop))?;
         let hash = OnceLock::new();
         Ok(Self(Arc::new(Inner { options: options.clone(), encoder, decoder, parameters, hash })))
     }
