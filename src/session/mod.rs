@@ -16,11 +16,11 @@ pub mod highlight;
 mod record;
 mod stale;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
-use rhai::{AST, Caches, Dynamic, Engine, GlobalRuntimeState, ImmutableString, Scope};
+use rhai::{AST, ASTFlags, Caches, Dynamic, Engine, GlobalRuntimeState, ImmutableString, Scope, Stmt};
 
 use crate::declare::{Display, Value};
 use crate::document::Document;
@@ -88,15 +88,22 @@ pub struct Session {
     options: Options,
     scope: Scope<'static>,
     global: GlobalRuntimeState,
+    /// Named functions. A closure carries its own code, so it belongs to its cell alone.
     functions: AST,
+    closures: stale::Closures,
+    /// Constants of earlier cells; `None` if they have changed since they were listed.
+    constants: Option<Constants>,
     record: record::Record,
 }
+
+/// Constants as rhai shares them with functions.
+type Constants = Arc<RwLock<BTreeMap<ImmutableString, Dynamic>>>;
 
 impl Session {
     /// Starts a session. It may move to another thread.
     ///
     /// A script that recurses deeper than the stack of its thread allows ends with an error. `spectral run` has a
-    /// stack of 256 MiB, enough for all 256 levels that scripts may use; the main thread of a program has 8 MiB and
+    /// stack of 256 MiB, enough for all 1000 levels that scripts may use; the main thread of a program has 8 MiB and
     /// other threads of Rust 2 MiB, unless [`stack_size`](std::thread::Builder::stack_size) says otherwise.
     pub fn new(options: Options) -> Self {
         crate::torch::start();
@@ -110,6 +117,8 @@ impl Session {
             scope: Scope::new(),
             global,
             functions: AST::empty(),
+            closures: stale::Closures::default(),
+            constants: None,
             record: record::Record::default(),
         }
     }
@@ -143,29 +152,50 @@ impl Session {
             .compile_cell(&self.language.engine, name, source, line)
             .map_err(|error| self.report(&error.into()))?;
         if ast.has_functions() {
-            for note in stale::notes(&self.scope, &self.functions, &ast) {
+            for note in self.closures.notes(&self.scope, &self.functions, &ast) {
                 self.options.engine.context.note(&note);
             }
-            self.functions.combine(ast.clone_functions_only());
-            self.functions.set_source(crate::script::source::SESSION);
+            let named = |name: &str| !name.starts_with("anon$");
+            if ast.iter_functions().any(|f| named(f.name)) {
+                let mut own = ast.clone_functions_only();
+                own.retain_functions(|_, _, name, _| named(name));
+                self.functions.combine(own);
+                self.functions.set_source(crate::script::source::SESSION);
+            }
         }
         Ok(ast)
     }
 
     fn run_compiled(&mut self, ast: &AST) -> Result<Outcome, Diagnosis> {
-        self.global.lib.clear();
-        self.global.lib.push(self.functions.shared_lib().clone());
-        self.global.constants = Some(Arc::new(RwLock::new(self.constants())));
+        // A closure that runs adds the libraries that it saw, so there should be one where possible.
+        let (all, own) = (self.functions.shared_lib(), ast.shared_lib());
+        let named = own.iter_script_fn_info().filter(|(.., f)| !f.name.starts_with("anon$")).count();
+        if named < all.iter_script_fn_info().count() {
+            self.global.lib.push(all.clone());
+        }
+        if self.global.lib.is_empty() || named < own.iter_script_fn_info().count() {
+            self.global.lib.push(own.clone());
+        }
+        // rhai adds the constants that a cell declares to the list, which closures of earlier cells must not see.
+        let declares = ast.statements().iter().any(
+            |statement| matches!(statement, Stmt::Var(_, flags, _) if flags.intersects(ASTFlags::CONSTANT)),
+        );
+        let known = self.constants.take().filter(|_| !declares);
+        let constants = known.unwrap_or_else(|| Arc::new(RwLock::new(self.list_constants())));
+        self.global.constants = Some(Arc::clone(&constants));
         let before = self.scope.len();
         let result = self.evaluate(ast);
         self.global.constants = None;
+        // The next function could not be added in place while the library has another owner.
+        self.global.lib.clear();
         // A cell that ended early leaves its nesting depth behind; variables and imports remain.
         (self.global.level, self.global.scope_level) = (0, 0);
         // A variable that was shadowed by `let` would keep its tensor alive without being accessible.
-        if self.shadows(before) {
-            // Each clone reverses the order, and compares all pairs of names.
-            self.scope = self.scope.clone_visible().clone_visible();
+        let shadows = self.shadows(before);
+        if shadows {
+            self.drop_shadowed();
         }
+        self.constants = Some(constants).filter(|_| !declares && !shadows);
         let result = result?;
         let value = match result.is_unit() {
             true => None,
@@ -176,24 +206,29 @@ impl Session {
 
     /// Returns the constants of earlier cells, which functions read as `global::NAME`. rhai itself records only those
     /// that are declared when there is a function already.
-    fn constants(&self) -> BTreeMap<ImmutableString, Dynamic> {
-        // The latest variable comes first, and hides earlier ones of its name.
-        let mut found = BTreeMap::new();
-        let mut hidden = BTreeSet::new();
-        for (name, constant, value) in self.scope.iter_raw() {
-            if hidden.insert(name) && constant {
-                found.insert(name.into(), value.clone());
-            }
+    fn list_constants(&self) -> BTreeMap<ImmutableString, Dynamic> {
+        let constants = visible(&self.scope).into_iter().filter(|(_, constant, _)| *constant);
+        constants.map(|(name, _, value)| (name.into(), value.clone())).collect()
+    }
+
+    /// Removes variables that are hidden by later ones of their name.
+    fn drop_shadowed(&mut self) {
+        let mut scope = Scope::new();
+        for (name, constant, value) in visible(&self.scope).into_iter().rev() {
+            match constant {
+                true => scope.push_constant_dynamic(name, value.clone()),
+                false => scope.push_dynamic(name, value.clone()),
+            };
         }
-        found
+        self.scope = scope;
     }
 
     /// Returns whether a variable after the first `before` ones has the name of an earlier one.
     fn shadows(&self, before: usize) -> bool {
+        let new = self.scope.len().saturating_sub(before);
         // The latest variable comes first.
-        let names: Vec<&str> = self.scope.iter_raw().map(|(name, ..)| name).collect();
-        let new = names.len().saturating_sub(before);
-        (0..new).any(|i| names[i + 1..].contains(&names[i]))
+        let names = || self.scope.iter_raw().map(|(name, ..)| name);
+        names().take(new).enumerate().any(|(i, name)| names().skip(i + 1).any(|other| other == name))
     }
 
     fn evaluate(&mut self, ast: &AST) -> Result<Dynamic, Diagnosis> {
@@ -233,7 +268,8 @@ impl Session {
         let value = self.language.types.lower(value.into())?;
         self.scope.push_dynamic(name, value);
         // A shadowed variable would keep its tensors alive.
-        self.scope = self.scope.clone_visible().clone_visible();
+        self.drop_shadowed();
+        self.constants = None;
         Ok(())
     }
 
@@ -258,5 +294,63 @@ impl Session {
     /// Returns whether the text is a complete cell; if not, more lines must follow.
     pub fn is_complete(&self, source: &str) -> bool {
         crate::script::syntax::is_complete(&self.language.engine, source)
+    }
+}
+
+/// Returns the variables that no later one of their name hides, the latest first.
+fn visible<'a>(scope: &'a Scope) -> Vec<(&'a str, bool, &'a Dynamic)> {
+    let mut names = HashSet::with_capacity(scope.len());
+    scope.iter_raw().filter(|(name, ..)| names.insert(*name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(session: &mut Session, cells: &[&str]) {
+        for (i, cell) in cells.iter().enumerate() {
+            session.run_cell(cell, &format!("cell {i}")).unwrap_or_else(|e| panic!("{cell}: {}", e.message));
+        }
+    }
+
+    #[test]
+    fn closures_do_not_add_to_the_functions_of_a_session() {
+        let mut session = Session::new(Options::default());
+        run(&mut session, &["fn f(x) { |y| x + y }", "let a = |x| x;"]);
+        let library = session.functions.shared_lib().clone();
+        for i in 0..20 {
+            run(&mut session, &[&format!("let v{i} = |x| f(x).call({i}); v{i}.call(1)")]);
+        }
+        assert_eq!(session.functions.iter_functions().count(), 1);
+        // Each closure holds the library itself, not a copy.
+        assert!(Arc::ptr_eq(&library, session.functions.shared_lib()));
+        run(&mut session, &["assert_eq(v3.call(1) + v19.call(2), 25); assert_eq([1, 2].map(a), [1, 2]);"]);
+    }
+
+    #[test]
+    fn constants_are_those_of_the_cells_before() {
+        let mut session = Session::new(Options::default());
+        run(
+            &mut session,
+            &[
+                "const N = 3; let f = || global::N; assert_eq(f.call(), 3);",
+                "fn n() { global::N }",
+                "assert_eq(n(), 3);",
+                "const N = 4; assert_eq(n(), 4);",
+                "assert_eq([n(), f.call()], [4, 3]);",
+                "let N = 5;",
+                "try { n(); throw \"found\" } catch (e) { assert(e.message != \"found\", e.message); }",
+                "const M = 1; fn m() { global::M } assert_eq(m(), 1);",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_variable_declared_again_replaces_the_earlier_one_in_order() {
+        let mut session = Session::new(Options::default());
+        run(&mut session, &["let a = 1; const B = 2; let c = 3;", "let a = 4;", "let d = 5; let d = 6;"]);
+        assert_eq!(session.variables(), ["B", "c", "a", "d"]);
+        assert!(session.run_cell("B = 1", "cell").is_err());
+        run(&mut session, &["assert_eq([a, B, c, d], [4, 2, 3, 6]);"]);
     }
 }

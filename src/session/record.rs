@@ -167,7 +167,6 @@ impl Session {
         let mut functions: Vec<Defined> = self
             .functions
             .iter_functions()
-            .filter(|f| !f.name.starts_with("anon$"))
             .map(|f| Defined {
                 space: String::new(),
                 name: f.name.to_string(),
@@ -213,6 +212,7 @@ impl Session {
             let _ = self.scope.remove::<Dynamic>(LATEST);
             return Ok(());
         }
+        self.constants = None;
         let known = self.variables();
         if known.iter().any(|n| n == name) && self.scope.remove::<Dynamic>(name).is_some() {
             return Ok(());
@@ -228,6 +228,8 @@ impl Session {
     pub fn reset(&mut self) {
         self.scope = rhai::Scope::new();
         self.functions = rhai::AST::empty();
+        self.closures = super::stale::Closures::default();
+        self.constants = None;
         self.global = self.language.engine.new_global_runtime_state();
         self.record.results.clear();
         self.record.files.clear();
