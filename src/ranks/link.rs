@@ -22,8 +22,16 @@ pub const RESTART: u8 = 75;
 /// Time in which ranks that fail for the same reason report it, before one of them is chosen to show it.
 const TOGETHER: Duration = Duration::from_secs(2);
 
+/// Why a collective does not end that all ranks have started.
+const DIFFERENT: &str = "the ranks wait for each other in different collectives; every rank calls the same functions of \
+     `ranks`, `train::fit` and `flow::sample` in the same order";
+
 /// Time in which a rank that is alive answers where it is.
-const ANSWER: Duration = Duration::from_secs(3);
+pub const ANSWER: Duration = Duration::from_secs(3);
+
+/// Time after which another signal means that the user does not wait for the end of a step. Launchers may send
+/// several at once.
+const HURRY: Duration = Duration::from_secs(2);
 
 /// What a rank must do because of another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +109,9 @@ struct State {
     show: Option<bool>,
     /// Whether a signal has reached any rank.
     signaled: bool,
+    /// When the first signal arrived at this rank, and whether another one has followed.
+    signal: Option<Instant>,
+    hurried: bool,
     /// Whether rank 0 has confirmed that this rank has ended.
     dismissed: bool,
 }
@@ -304,9 +315,19 @@ impl Link {
         self.shared.state().signaled
     }
 
+    /// Returns whether this rank got another signal after the first one, so that it no longer waits for others.
+    pub fn is_hurried(&self) -> bool {
+        self.shared.state().hurried
+    }
+
     /// Tells all ranks of a signal that arrived here.
     pub fn signal(&self, signal: i32) {
-        self.shared.state().signaled = true;
+        {
+            let mut state = self.shared.state();
+            state.signaled = true;
+            let first = *state.signal.get_or_insert_with(Instant::now);
+            state.hurried |= first.elapsed() >= HURRY;
+        }
         self.send(ToServer::Signal(signal));
     }
 
@@ -458,6 +479,8 @@ struct Server {
     /// When to choose who shows the failure, if a rank has failed.
     choose: Option<Instant>,
     stuck: Option<Stuck>,
+    /// The collective that a rank was waiting for although all had come.
+    doubted: Option<u64>,
 }
 
 /// A question where all ranks are.
@@ -471,7 +494,7 @@ struct Stuck {
 impl Server {
     fn new(shared: Arc<Shared>, writers: Vec<Option<TcpStream>>, members: Vec<Member>) -> Self {
         let status = vec![Status::Alive; members.len()];
-        Self { shared, writers, members, status, ended: false, choose: None, stuck: None }
+        Self { shared, writers, members, status, ended: false, choose: None, stuck: None, doubted: None }
     }
 
     fn run(&mut self, receiver: &Receiver<(usize, ToServer)>) {
@@ -591,11 +614,18 @@ impl Server {
         self.end(code, None);
     }
 
-    /// Ends the run because of ranks that have not started a collective.
+    /// Ends the run because of ranks that have not started a collective, or because all have and it does not end.
     fn judge(&mut self) {
-        let Some(Stuck { seconds, behind, .. }) = self.stuck.take() else { return };
+        let Some(Stuck { at, seconds, behind, .. }) = self.stuck.take() else { return };
+        if self.ended {
+            return;
+        }
         let behind: Vec<String> = behind.iter().map(|rank| name(&self.members, *rank)).collect();
-        if behind.is_empty() || self.ended {
+        if behind.is_empty() {
+            // The last rank may just have come, and the collective be under way.
+            if self.doubted.replace(at) == Some(at) {
+                self.end(1, Some(&format!("{DIFFERENT}: they have waited {seconds} s")));
+            }
             return;
         }
         let verb = if behind.len() == 1 { "hangs" } else { "hang" };

@@ -46,7 +46,7 @@ pub use api::space::*;
 pub use launch::Launch;
 pub use link::{Notice, Notify, RESTART};
 
-use link::{Link, Member};
+use link::{ANSWER, Link, Member};
 
 /// Largest number of bytes of several tensors that are summed as one.
 const BUCKET: u64 = 32 << 20;
@@ -62,6 +62,12 @@ const LATE: Duration = Duration::from_secs(5);
 
 /// Time in which the death of a rank is noticed, and rank 0 decides what it means.
 const VERDICT: Duration = Duration::from_secs(5);
+
+/// Time after which a rank asks again why a collective does not end.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// What a rank that was interrupted tells the others instead of a message.
+const INTERRUPTED: &str = "\n";
 
 /// Time for which a rank waits for one that does not come to a collective, by default.
 pub const TIMEOUT: Duration = Duration::from_secs(600);
@@ -262,13 +268,18 @@ impl Ranks {
         if !self.are_several() {
             return result;
         }
+        if !self.any(result.is_err())? {
+            return result;
+        }
         let mine = match &result {
             Ok(_) => String::new(),
+            Err(error) if error.kind() == Kind::Interrupted => INTERRUPTED.to_string(),
             Err(error) => format!("{}\n{}", error.message(), error.hint_text().unwrap_or_default()),
         };
         let all = self.gather_texts(&mine)?;
         let failed = all.iter().enumerate().find(|(_, text)| !text.is_empty());
         match (result, failed) {
+            (Ok(_), Some((_, text))) if text == INTERRUPTED => Err(Error::interrupted()),
             (Ok(_), Some((rank, text))) => {
                 let (message, hint) = text.split_once('\n').unwrap_or((text, ""));
                 let error = Error::argument(format!("{}: {message}", self.name(rank)));
@@ -365,7 +376,8 @@ impl Inner {
     fn finish(&self, start: impl FnOnce() -> Result<Work>) -> Result<()> {
         let (number, began) = (self.link.start(), Instant::now());
         let work = start().map_err(|e| self.explain(e))?;
-        let mut told = false;
+        // When to ask why the others do not come.
+        let mut ask = self.timeout;
         while !work.wait(LOOK).map_err(|e| self.explain(e))? {
             if self.link.has_ended() {
                 return Err(Error::interrupted());
@@ -373,9 +385,12 @@ impl Inner {
             if let Some(rank) = self.link.left(LATE) {
                 return Err(self.left(rank));
             }
-            if !told && began.elapsed() >= self.timeout {
-                self.link.stuck(number, self.timeout);
-                told = true;
+            if self.link.is_hurried() && began.elapsed() >= LATE {
+                return Err(Error::interrupted());
+            }
+            if began.elapsed() >= ask {
+                self.link.stuck(number, began.elapsed());
+                ask = began.elapsed() + self.timeout.min(AGAIN).max(ANSWER * 2);
             }
         }
         Ok(())

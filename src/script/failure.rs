@@ -119,6 +119,8 @@ pub fn native(error: Box<EvalAltResult>) -> Error {
         EvalAltResult::ErrorTerminated(token, _) if token.is::<TooDeep>() => too_deep(),
         EvalAltResult::ErrorTerminated(..) => Error::interrupted(),
         EvalAltResult::ErrorRuntime(value, _) if value.is::<Failure>() => value.clone_cast::<Failure>().error,
+        // What a script throws is its message; rhai adds a place in the compiled text.
+        EvalAltResult::ErrorRuntime(value, _) if value.is_string() => Error::argument(value.to_string()),
         other => Error::argument(other.to_string()),
     };
     let carried: Carried = Mutex::new(Some(error));

@@ -262,14 +262,14 @@ impl Training<'_> {
         match failure {
             None if self.written < self.done() => {
                 if let Err(error) = self.checkpoint(true) {
-                    if stopped(&error) {
+                    if stopped(&error) || self.failed_elsewhere {
                         self.end(Some(&error))?;
                     }
                     return Err(error);
                 }
             }
             // After an error in a script function, an interrupt or an unreadable image, all steps so far are good.
-            Some(error) if stopped(error) || self.unread => {
+            Some(error) if stopped(error) || self.unread || self.failed_elsewhere => {
                 self.flush_losses()?;
                 if self.written < self.done() {
                     self.checkpoint(false)?;
@@ -357,6 +357,14 @@ impl Training<'_> {
         Ok(())
     }
 
+    /// Makes an error of a script function on one rank an error of all, which would wait for it in the next step.
+    pub(super) fn agree<T>(&mut self, given: Result<T>) -> Result<T> {
+        let well = given.is_ok();
+        let agreed = self.ranks.agree(given);
+        self.failed_elsewhere |= well && agreed.is_err();
+        agreed
+    }
+
     /// Returns what computes the scores, as data: scores of another function cannot be compared.
     fn scored_by(&self) -> Value {
         let text = |what: &str| Value::Str(what.to_string());
@@ -366,12 +374,13 @@ impl Training<'_> {
 
     /// Returns the score of a checkpoint; the lowest is the best. It depends only on the step, not on where the run
     /// was stopped.
-    fn score(&self, step: usize) -> Result<f64> {
+    fn score(&mut self, step: usize) -> Result<f64> {
         // As many steps at the end of the run as between checkpoints: the mean of fewer losses is noisier, and the
         // lowest of all would often be one of these.
         let since = step.saturating_sub(self.options.checkpoint_every);
         let loss = mean(&self.losses[since..]);
-        let Some(score) = &self.options.score else { return Ok(loss) };
+        let options = self.options;
+        let Some(score) = &options.score else { return Ok(loss) };
         let averages = self.averages.iter().map(|a| (a.name().to_string(), a.model().into_value()));
         let averages: Vec<(String, Value)> = averages.collect();
         let about = Map::from([
@@ -381,8 +390,9 @@ impl Training<'_> {
             ("ema".to_string(), averages.first().map_or(Value::Unit, |(_, model)| model.clone())),
             ("averages".to_string(), Value::Map(averages.into_iter().collect())),
         ]);
-        let given = score.call_as("`score`", &[Value::Map(about)])?;
-        let given = f64::from_value(&given).map_err(|e| e.context("`score`"))?;
+        let given = score.call_as("`score`", &[Value::Map(about)]);
+        let given = given.and_then(|given| f64::from_value(&given).map_err(|e| e.context("`score`")));
+        let given = self.agree(given)?;
         let counts = Tensor::from_f64(&[given], &[1])?;
         self.ranks.broadcast(&counts, 0)?;
         counts.item()

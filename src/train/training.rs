@@ -78,6 +78,8 @@ pub(super) struct Training<'a> {
     pub(super) accepted: Vec<String>,
     /// Whether the last batch could not be read.
     pub(super) unread: bool,
+    /// Whether a script function failed on another rank.
+    pub(super) failed_elsewhere: bool,
 }
 
 pub(super) struct Pending {
@@ -181,6 +183,7 @@ impl<'a> Training<'a> {
             design,
             accepted: Vec::new(),
             unread: false,
+            failed_elsewhere: false,
             log: None,
             recorded: recorded(model, options, &optimizer),
             model,
@@ -642,15 +645,16 @@ impl<'a> Training<'a> {
     }
 
     /// Calls `on_step` with a row of the last step, and returns whether it ends the run.
-    pub(super) fn ends_after(&self, row: Row, indices: Tensor) -> Result<bool> {
-        let Some(on_step) = &self.options.on_step else { return Ok(false) };
+    pub(super) fn ends_after(&mut self, row: Row, indices: Tensor) -> Result<bool> {
+        let options = self.options;
+        let Some(on_step) = &options.on_step else { return Ok(false) };
         let own = Row { loss: self.losses[row.step - 1], ..row };
         let Value::Map(mut about) = own.into_value() else {
             return Err(Error::internal("a row is a map"));
         };
         about.insert("indices".to_string(), indices.into_value());
-        let ended = matches!(on_step.call_as("`on_step`", &[Value::Map(about)])?, Value::Bool(false));
-        self.ranks.any(ended)
+        let given = self.agree(on_step.call_as("`on_step`", &[Value::Map(about)]))?;
+        self.ranks.any(matches!(given, Value::Bool(false)))
     }
 
     fn note(&mut self, mut row: Row) -> Result<()> {

@@ -326,6 +326,27 @@ fn a_rank_that_fails_hangs_or_leaves_early_is_told_once() {
     told("if ranks::rank() == 1 { exit(9); }\nranks::barrier();", 9, &[]);
 }
 
+#[test]
+fn an_error_of_on_step_or_score_on_one_rank_ends_the_run_of_all_and_the_sweep_goes_on() {
+    let script = r#"
+let net = model::dit(#{ preset: "fashion_tiny", image_size: 4, patch_size: 2, depth: 1, hidden_size: 16, num_heads: 2 });
+let set = data::from_tensors(tensor::zeros([8, 1, 4, 4]), tensor::arange(8) % 2);
+let fails = |point, step, at| if point == at && step == 3 && ranks::rank() == 1 { throw "only here" };
+sweep::run((0..3).map(|i| #{ i: i }), #{ out: "sweep" }, |p| {
+    let run = train::fit(net, set, #{ steps: 4, batch: 4, checkpoint_every: 3, out: `runs/${p.i}`,
+        on_step: |row| { fails.call(p.i, row.step, 1); }, score: |about| { fails.call(p.i, about.step, 2); about.loss } });
+    #{ loss: run.loss }
+});
+"#;
+    let (place, ran) = run_script(script, 2);
+    assert!(ran.out.contains("2 of 3 points failed: i 1; i 2"), "{}{}", ran.out, ran.err);
+    let journal = std::fs::read_to_string(place.path().join("sweep/journal.jsonl")).unwrap();
+    assert_eq!(journal.matches(": only here").count(), 2, "{journal}");
+    assert!(journal.contains("rank 1 on "), "{journal}");
+    // All steps before the error are kept.
+    assert!(place.path().join("runs/1/checkpoints/step-00000003.safetensors").exists(), "{}", ran.err);
+}
+
 /// Samples seven images in groups of two, and measures images: with more groups than ranks, and fewer.
 const MEASURED: &str = r#"
 let net = model::dit(#{ preset: "fashion_tiny", depth: 1 });
