@@ -16,7 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("declare", &["notebook"]),
     ("text", &["declare"]),
     ("files", &["text"]),
-    ("table", &["files"]),
+    ("table", &["torch"]),
     ("torch", &["files"]),
     ("report", &["table", "torch"]),
     ("plot", &["torch"]),

@@ -12,6 +12,7 @@ use super::source::Sources;
 use super::{bridge, code, failure};
 use crate::declare::{Function, IntoValue, Map, Object, Scripted, Value};
 use crate::error::Result;
+use crate::torch::interrupt::check;
 
 /// Conversions of one native type that scripts can hold.
 struct Handle {
@@ -109,10 +110,13 @@ impl Types {
             // A captured variable is shared, and its text would say so.
             return Ok(Value::Str(value.flatten_clone().to_string()));
         }
+        // Large values are converted part by part, and the user may have requested a stop.
         if let Some(array) = value.read_lock::<Array>() {
+            check()?;
             return array.iter().map(|v| self.lift(v)).collect::<Result<_>>().map(Value::List);
         }
         if let Some(map) = value.read_lock::<rhai::Map>() {
+            check()?;
             let entries = map.iter().map(|(k, v)| Ok((k.to_string(), self.lift(v)?)));
             return entries.collect::<Result<Map>>().map(Value::Map);
         }
@@ -143,8 +147,12 @@ impl Types {
             Value::Int(i) => i.into(),
             Value::Float(x) => x.into(),
             Value::Str(s) => s.into(),
-            Value::List(list) => list.into_iter().map(|v| self.lower(v)).collect::<Result<Array>>()?.into(),
+            Value::List(list) => {
+                check()?;
+                list.into_iter().map(|v| self.lower(v)).collect::<Result<Array>>()?.into()
+            }
             Value::Map(map) => {
+                check()?;
                 let entries = map.into_iter().map(|(k, v)| Ok((k.into(), self.lower(v)?)));
                 entries.collect::<Result<rhai::Map>>()?.into()
             }
@@ -209,8 +217,10 @@ impl Types {
                 return Err(crate::error::Error::internal("the engine that made this function is gone"));
             };
             if types.depth.load(Ordering::Relaxed) >= CALLBACKS {
-                return Err(crate::error::Error::argument("recursion through callbacks is too deep")
-                    .hint("a recursive function needs a base case"));
+                return Err(crate::error::Error::argument(format!(
+                    "functions given to functions, as to `map`, call each other more than {CALLBACKS} deep"
+                ))
+                .hint("a recursive function needs a base case; deeper recursion is written as a loop"));
             }
             let arguments = arguments.iter().map(|v| types.lower(v.clone())).collect::<Result<Array>>()?;
             // A closure of rhai 1.25 carries its own definition and surroundings.

@@ -113,7 +113,7 @@ pub mod rows {
         /// ```rhai
         /// for row in table::from_rows([#{ x: 1 }]).rows() { assert_eq(row.x, 1); }
         /// ```
-        fn rows(table: Table) -> Vec<Map> { Ok(table.rows()) }
+        fn rows(table: Table) -> Vec<Map> { table.all_rows() }
 
         /// Returns the values of one column.
         ///
@@ -267,14 +267,14 @@ pub mod write {
         /// ```rhai
         /// assert(table::from_rows([#{ x: "<" }]).to_html().contains("&lt;"), "text is escaped");
         /// ```
-        fn to_html(table: Table) -> String { Ok(table.to_html()) }
+        fn to_html(table: Table) -> String { table.html() }
 
         /// Returns the table as Markdown.
         ///
         /// ```rhai
         /// assert_eq(table::from_rows([#{ x: 1 }]).to_markdown(), "| x |\n| ---: |\n| 1 |\n");
         /// ```
-        fn to_markdown(table: Table) -> String { Ok(table.to_markdown()) }
+        fn to_markdown(table: Table) -> String { table.markdown() }
 
         /// Returns the table as LaTeX, a `tabular` with the rules of the package booktabs; with `caption` or `label` it is a
         /// float.

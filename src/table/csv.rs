@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use super::watched::watched;
 use super::{Data, Table, show};
 use crate::declare::{Choice, Options, Value};
 use crate::error::{Error, Result};
@@ -68,8 +69,8 @@ impl Table {
         let texts_alone =
             |column: usize| data.rows.iter().all(|row| matches!(row[column], Value::Str(_) | Value::Unit));
         let texts_alone: Vec<bool> = (0..data.columns.len()).map(texts_alone).collect();
-        for (number, row) in data.rows.iter().enumerate() {
-            let cells = row.iter().zip(&texts_alone).map(|(value, texts_alone)| match value {
+        for (number, row) in watched(&data.rows).enumerate() {
+            let cells = row?.iter().zip(&texts_alone).map(|(value, texts_alone)| match value {
                 Value::Str(text) => {
                     Ok(quoted(text, !texts_alone || text.is_empty() || parse(text).is_some()))
                 }
@@ -102,7 +103,7 @@ impl Table {
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let (named, text) = named_separator(text);
         let separator = named.unwrap_or_else(|| separator(text, decimal));
-        let mut records = records(text, separator).map_err(failed)?.into_iter();
+        let mut records = records(text, separator, failed)?.into_iter();
         let Some((_, header)) = records.next() else {
             return Err(match files::recognize(text.as_bytes()) {
                 Some(files::Kind::Empty) | None => {
@@ -143,11 +144,11 @@ impl Table {
                 cell.quoted &= !(all_quoted || cell.text.is_empty());
             }
         }
-        let kept: Vec<bool> =
-            (0..width).map(|column| is_text(cells.iter().map(|row| &row[column]), decimal)).collect();
+        let kept = (0..width).map(|column| is_text(watched(&cells).map(|row| Ok(&row?[column])), decimal));
+        let kept: Vec<bool> = kept.collect::<Result<_>>()?;
         let value = |(cell, text): (Cell, &bool)| cell.value(*text, decimal);
-        let rows = cells.into_iter().map(|row| row.into_iter().zip(&kept).map(value));
-        Ok(Table::from_data(Data { columns: table.columns(), rows: rows.map(Iterator::collect).collect() }))
+        let rows = watched(cells).map(|row| Ok(row?.into_iter().zip(&kept).map(value).collect()));
+        Ok(Table::from_data(Data { columns: table.columns(), rows: rows.collect::<Result<_>>()? }))
     }
 }
 
@@ -197,19 +198,20 @@ impl Cell {
 }
 
 /// Returns whether the cells of a column are text if unquoted.
-fn is_text<'a>(cells: impl Iterator<Item = &'a Cell>, decimal: Decimal) -> bool {
+fn is_text<'a>(cells: impl Iterator<Item = Result<&'a Cell>>, decimal: Decimal) -> Result<bool> {
     let (mut missing, mut others) = (false, false);
     for cell in cells {
+        let cell = cell?;
         match cell.parse(decimal) {
             _ if cell.quoted => others = true,
             _ if cell.text.is_empty() => {}
-            None => return true,
+            None => return Ok(true),
             Some(Value::Unit) => missing = true,
             Some(_) => others = true,
         }
     }
     // Words for missing values count as missing only next to other values.
-    missing && !others
+    Ok(missing && !others)
 }
 
 /// Returns the value of an unquoted cell, or `None` if it is text. Spaces around a value are no part of it.
@@ -328,11 +330,12 @@ fn separator(text: &str, decimal: Decimal) -> char {
 
 /// Returns the line numbers, from 1, and cells of all lines; empty lines are skipped. If a space follows every
 /// separator of the first line, spaces before a cell are no part of it.
-fn records(text: &str, separator: char) -> std::result::Result<Vec<(usize, Vec<Cell>)>, String> {
+fn records(text: &str, separator: char, failed: impl Fn(String) -> Error) -> Result<Vec<(usize, Vec<Cell>)>> {
     let first =
         Lines::new(text, separator).next().and_then(|line| line.ok()).map_or(Vec::new(), |(_, cells)| cells);
     let spaced = first.len() > 1 && first[1..].iter().all(|cell| cell.text.starts_with(' ') && !cell.quoted);
-    Lines { spaced, ..Lines::new(text, separator) }.collect()
+    let lines = Lines { spaced, ..Lines::new(text, separator) };
+    watched(lines).map(|line| line?.map_err(&failed)).collect()
 }
 
 /// Iterator over the lines of a file.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::watched::watched;
 use super::{Data, Table, key, number};
 use crate::declare::{Options, Value};
 use crate::ensure;
@@ -44,14 +45,16 @@ impl Table {
 
         let mut groups: Vec<Vec<&Vec<Value>>> = Vec::new();
         let mut places: HashMap<Vec<String>, usize> = HashMap::new();
-        for row in &data.rows {
+        for row in watched(&data.rows) {
+            let row = row?;
             let place = places.entry(by.iter().map(|&i| key(&row[i])).collect()).or_insert(groups.len());
             if *place == groups.len() {
                 groups.push(Vec::new());
             }
             groups[*place].push(row);
         }
-        for rows in groups {
+        for rows in watched(groups) {
+            let rows = rows?;
             let mut cells: Vec<Value> = by.iter().map(|&i| rows[0][i].clone()).collect();
             cells.push(Value::Int(rows.len() as i64));
             for &i in &averaged {

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::declare::{Display, Map, Options, Value};
 use crate::ensure;
 use crate::error::{Error, Result};
+use crate::torch::{interrupt, uninterrupted};
 
 pub(crate) mod api;
 pub mod csv;
@@ -18,10 +19,14 @@ pub mod group;
 pub mod latex;
 pub mod show;
 
+mod watched;
+
 pub use api::make::*;
 pub use csv::{Decimal, ReadCsvOptions};
 pub use group::GroupOptions;
 pub use latex::LatexOptions;
+
+use watched::watched;
 
 /// Options of [`Table::from_rows`].
 #[derive(Debug, Clone, Options)]
@@ -104,15 +109,15 @@ impl Table {
     /// Creates a table with a column for every key of a row; missing cells become `()`.
     pub fn from_rows(rows: Vec<Map>, options: &FromRowsOptions) -> Result<Self> {
         let mut columns = options.columns.clone();
-        for row in &rows {
-            for name in row.keys() {
+        for row in watched(&rows) {
+            for name in row?.keys() {
                 if !columns.contains(name) {
                     columns.push(name.clone());
                 }
             }
         }
         let table = Self::new(columns)?;
-        rows.into_iter().try_for_each(|row| table.push(row))?;
+        watched(rows).try_for_each(|row| table.push(row?))?;
         Ok(table)
     }
 
@@ -185,8 +190,13 @@ impl Table {
 
     /// Returns all rows as maps.
     pub fn rows(&self) -> Vec<Map> {
+        uninterrupted(|| self.all_rows()).unwrap_or_default()
+    }
+
+    /// As [`Table::rows`]; fails if the user requested a stop.
+    fn all_rows(&self) -> Result<Vec<Map>> {
         let data = self.lock();
-        (0..data.rows.len()).map(|i| data.row(i)).collect()
+        watched(0..data.rows.len()).map(|i| Ok(data.row(i?))).collect()
     }
 
     /// Returns the values of one column.
@@ -239,6 +249,7 @@ impl Table {
             (true, true) => order(&a[at], &b[at]),
             (a, b) => b.cmp(&a),
         });
+        interrupt::check()?;
         Ok(Self::from_data(data))
     }
 
@@ -247,8 +258,8 @@ impl Table {
         let data = self.data();
         let at: Vec<usize> = columns.iter().map(|c| data.index(c.as_ref())).collect::<Result<_>>()?;
         let table = Self::new(columns.iter().map(|c| c.as_ref().to_string()).collect())?;
-        table.lock().rows =
-            data.rows.iter().map(|row| at.iter().map(|&i| row[i].clone()).collect()).collect();
+        let rows = watched(&data.rows).map(|row| row.map(|row| at.iter().map(|&i| row[i].clone()).collect()));
+        table.lock().rows = rows.collect::<Result<_>>()?;
         Ok(table)
     }
 
@@ -290,11 +301,13 @@ impl Table {
         }
         let key = |row: &[Value], at: &[usize]| at.iter().map(|&i| key(&row[i])).collect::<Vec<_>>();
         let mut others: BTreeMap<Vec<String>, Vec<&Vec<Value>>> = BTreeMap::new();
-        for row in &right.rows {
+        for row in watched(&right.rows) {
+            let row = row?;
             others.entry(key(row, &right_keys)).or_default().push(row);
         }
         let mut rows = Vec::with_capacity(left.rows.len());
-        for row in left.rows {
+        for row in watched(left.rows) {
+            let row = row?;
             let matching = others.get(&key(&row, &left_keys)).map_or(&[][..], Vec::as_slice);
             if matching.len() > 1 {
                 let cells = on.iter().zip(&left_keys);
@@ -313,8 +326,8 @@ impl Table {
 
     /// Returns the rows of both tables, with the columns of either.
     pub fn append(&self, other: &Table) -> Result<Self> {
-        let mut rows = self.rows();
-        rows.extend(other.rows());
+        let mut rows = self.all_rows()?;
+        rows.extend(other.all_rows()?);
         Self::from_rows(rows, &FromRowsOptions { columns: self.columns() })
     }
 }

@@ -1,9 +1,12 @@
 //! Tables as text, HTML and Markdown.
 
+use super::watched::watched;
 use super::{Data, Table, number};
 use crate::declare::Value;
 use crate::document::{self, Block, Cell, Document, Line, Look, Role};
+use crate::error::Result;
 use crate::text::{fixed, grouped, shortened, significant, width};
+use crate::torch::{interrupt, uninterrupted};
 
 /// Maximum number of rows in printed tables; longer ones are shortened.
 const SHOWN: usize = 60;
@@ -75,24 +78,42 @@ impl Table {
 
     /// Formats the table as an HTML `<table>` without a style sheet.
     pub fn to_html(&self) -> String {
-        let columns = columns(&self.data());
-        let rows = (0..self.len()).map(|i| row(&columns, i)).collect();
-        laid_out(&columns, rows).to_html()
+        uninterrupted(|| self.html()).unwrap_or_default()
+    }
+
+    /// As [`Table::to_html`]; fails if the user requested a stop.
+    pub(super) fn html(&self) -> Result<String> {
+        let (columns, count) = self.watched_columns()?;
+        let rows = watched(0..count).map(|i| Ok(row(&columns, i?))).collect::<Result<_>>()?;
+        Ok(laid_out(&columns, rows).to_html())
     }
 
     /// Formats the table as Markdown.
     pub fn to_markdown(&self) -> String {
-        let columns = columns(&self.data());
+        uninterrupted(|| self.markdown()).unwrap_or_default()
+    }
+
+    /// As [`Table::to_markdown`]; fails if the user requested a stop.
+    pub(super) fn markdown(&self) -> Result<String> {
+        let (columns, count) = self.watched_columns()?;
         let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
         let escape = |s: &str| s.replace('|', "\\|").replace('\n', " ");
         let mut out = line(columns.iter().map(|c| escape(&c.name)).collect());
         out.push_str(&line(
             columns.iter().map(|c| if c.right { "---:" } else { "---" }.to_string()).collect(),
         ));
-        for i in 0..self.len() {
+        for i in watched(0..count) {
+            let i = i?;
             out.push_str(&line(columns.iter().map(|c| escape(&c.cells[i])).collect()));
         }
-        out
+        Ok(out)
+    }
+
+    /// Returns the columns and the number of rows; fails if the user requested a stop.
+    fn watched_columns(&self) -> Result<(Vec<Column>, usize)> {
+        let data = self.data();
+        let columns = (0..data.columns.len()).map(|i| interrupt::check().map(|()| column(&data, i)));
+        Ok((columns.collect::<Result<_>>()?, data.rows.len()))
     }
 }
 
@@ -164,12 +185,13 @@ impl Column {
 }
 
 pub(super) fn columns(data: &Data) -> Vec<Column> {
-    let column = |(i, name): (usize, &String)| {
-        let values: Vec<&Value> = data.rows.iter().map(|row| &row[i]).collect();
-        let (cells, right) = texts(&values);
-        Column { name: name.clone(), right, cells }
-    };
-    data.columns.iter().enumerate().map(column).collect()
+    (0..data.columns.len()).map(|i| column(data, i)).collect()
+}
+
+fn column(data: &Data, i: usize) -> Column {
+    let values: Vec<&Value> = data.rows.iter().map(|row| &row[i]).collect();
+    let (cells, right) = texts(&values);
+    Column { name: data.columns[i].clone(), right, cells }
 }
 
 /// Returns the cells of a column as text, and whether they are numbers.
