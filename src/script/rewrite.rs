@@ -76,6 +76,8 @@ pub(super) struct At {
     pub token: Token,
     pub line: usize,
     pub column: usize,
+    /// The token that closes the bracket which this one opens.
+    close: Option<usize>,
 }
 
 impl At {
@@ -135,9 +137,10 @@ pub(super) fn tokens(engine: &Engine, text: &str) -> Vec<At> {
             _ => {}
         }
         if let (Some(line), Some(column)) = (position.line(), position.position()) {
-            found.push(At { token, line, column });
+            found.push(At { token, line, column, close: None });
         }
     }
+    pair(&mut found);
     found
 }
 
@@ -247,26 +250,29 @@ fn body(tokens: &[At], start: usize) -> Option<usize> {
     None
 }
 
-/// Returns the token that closes the bracket at a token, or the last one.
-pub(super) fn closing(tokens: &[At], open: usize) -> usize {
-    let mut depth = 0usize;
-    for (i, at) in tokens.iter().enumerate().skip(open) {
-        match &at.token {
+/// Notes at each opening bracket where it closes, in one pass: texts of deep brackets would take long otherwise.
+fn pair(tokens: &mut [At]) {
+    let mut open = Vec::new();
+    for i in 0..tokens.len() {
+        match &tokens[i].token {
             Token::LeftBrace
             | Token::MapStart
             | Token::LeftParen
             | Token::LeftBracket
-            | Token::QuestionBracket => depth += 1,
+            | Token::QuestionBracket => open.push(i),
             Token::RightBrace | Token::RightParen | Token::RightBracket => {
-                depth = depth.saturating_sub(1);
-                if depth == 0 {
-                    return i;
+                if let Some(first) = open.pop() {
+                    tokens[first].close = Some(i);
                 }
             }
             _ => {}
         }
     }
-    tokens.len().saturating_sub(1)
+}
+
+/// Returns the token that closes the bracket at a token, or the last one.
+pub(super) fn closing(tokens: &[At], open: usize) -> usize {
+    tokens.get(open).and_then(|at| at.close).unwrap_or(tokens.len().saturating_sub(1))
 }
 
 /// Returns the additions that make `x[i, j]` one index, and those that close ranges with an open end.
@@ -336,6 +342,14 @@ mod tests {
         }
         let nested = "let s = `v: ${ try { 1 } catch (e) { 2 } } end`; try {} catch (x) {}";
         assert_eq!(prepare(&engine, nested).0.matches(CAUGHT).count(), 2);
+    }
+
+    #[test]
+    fn deep_brackets_are_rewritten_in_one_pass() {
+        let deep = |open: &str, close: &str| format!("{}1{}", open.repeat(30_000), close.repeat(30_000));
+        for text in [deep("[", "]"), deep("x[", "]"), deep("(", ")"), "x[".repeat(30_000)] {
+            assert_eq!(form(&text), text);
+        }
     }
 
     #[test]

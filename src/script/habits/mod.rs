@@ -46,6 +46,9 @@ pub struct Around<'a> {
 pub fn explained(error: Error, syntax: bool, spot: &Spot, around: &Around) -> (Error, Option<usize>) {
     let lines: Vec<&str> = spot.text.lines().collect();
     let Some(at) = spot.line.checked_sub(1).filter(|at| *at < lines.len()) else { return (error, None) };
+    if lines[at].len() > LONGEST {
+        return (error, None);
+    }
     let here = Line::new(lines[at]);
     // A statement without its end is reported at the next line that has code, or at the end of the text.
     let first = lines[at].chars().take(spot.column.saturating_sub(1)).all(char::is_whitespace);
@@ -61,7 +64,8 @@ pub fn explained(error: Error, syntax: bool, spot: &Spot, around: &Around) -> (E
             Some(found) => (Some(found), None),
             None if first => {
                 let before = before();
-                let found = before.and_then(|i| grammar::instead(&Line::new(lines[i]), around.names));
+                let short = before.filter(|i| lines[*i].len() <= LONGEST);
+                let found = short.and_then(|i| grammar::instead(&Line::new(lines[i]), around.names));
                 (found, before.map(|i| i + 1))
             }
             None => (None, None),
@@ -74,6 +78,10 @@ pub fn explained(error: Error, syntax: bool, spot: &Spot, around: &Around) -> (E
         None => (error, None),
     }
 }
+
+/// Length in bytes of the longest line that is explained: the time grows with the square of its brackets, and nobody
+/// writes a longer one by hand.
+const LONGEST: usize = 4000;
 
 /// A message, if another than the present one is better, and its hint.
 type Instead = Option<(Option<String>, String)>;
