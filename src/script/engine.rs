@@ -17,6 +17,9 @@ use crate::context::{Compile, Context, Print};
 use crate::declare::{Declaration, IntoValue, Scripted, TypeRegistry, Value};
 use crate::error::{Error, Result};
 
+/// Number of script functions that may run inside each other. `stack` ends a script earlier if its thread is small.
+pub const CALLS: usize = 1000;
+
 /// Options of an engine.
 #[derive(Clone)]
 pub struct EngineOptions {
@@ -148,7 +151,7 @@ pub fn set_dialect(engine: &mut Engine) {
     engine.set_fast_operators(false);
     // rhai's own limits are too small for real experiments.
     engine.set_max_expr_depths(128, 64);
-    engine.set_max_call_levels(256);
+    engine.set_max_call_levels(CALLS);
     super::indexing::add_operators(engine);
 }
 

@@ -15,7 +15,7 @@ pub struct TooDeep;
 /// Returns the error of a script that was stopped for this reason.
 pub fn too_deep() -> Error {
     Error::argument("recursion is too deep for the stack of this thread").hint(
-        "a recursive function needs a base case; a Rust program may run the session on a \
+        "a recursive function needs a base case, and deep recursion a loop; a Rust program may run the session on a \
          thread with a larger stack",
     )
 }

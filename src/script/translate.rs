@@ -2,6 +2,7 @@
 
 use rhai::{Engine, EvalAltResult, Position};
 
+use super::engine::CALLS;
 use super::failure::Failure;
 use super::names::{self, Names, word};
 use super::source::Sources;
@@ -81,7 +82,8 @@ pub fn translate(error: &EvalAltResult, around: &Surroundings) -> (Error, &'stat
             )
         }
         E::ErrorStackOverflow(_) => (
-            plain("recursion is too deep".to_string()).hint("a recursive function needs a base case"),
+            plain(format!("recursion is more than {CALLS} calls deep"))
+                .hint("a recursive function needs a base case; deeper recursion is written as a loop"),
             "depth",
         ),
         E::ErrorTerminated(token, _) if token.is::<TooDeep>() => (too_deep(), "depth"),
