@@ -298,6 +298,7 @@ fn owner(file: &mut fs::File) -> std::io::Result<Option<u32>> {
 pub fn append_line(path: impl AsRef<Path>, line: &str) -> Result<()> {
     let path = path.as_ref();
     make_dir(parent(path))?;
+    let new = !path.exists();
     let save = || -> std::io::Result<()> {
         let mut file = fs::OpenOptions::new().create(true).append(true).read(true).open(path)?;
         let mut bytes = Vec::with_capacity(line.len() + 2);
@@ -314,7 +315,13 @@ pub fn append_line(path: impl AsRef<Path>, line: &str) -> Result<()> {
         file.write_all(&bytes)?;
         file.sync_data()
     };
-    save().map_err(|e| failed(path, &e))
+    save().map_err(|e| {
+        // A full disk has room for the name of a file, but not for the line.
+        if new && fs::metadata(path).is_ok_and(|file| file.len() == 0) {
+            let _ = fs::remove_file(path);
+        }
+        failed(path, &e)
+    })
 }
 
 /// Creates a folder and its parents, if they do not exist.

@@ -14,7 +14,12 @@ pub fn on_terminal(interrupt: Interrupt, input: Input) -> Ask {
         // Reads the answer even if the question cannot be shown.
         let _ = out.write_all(prompt.as_bytes()).and_then(|()| out.flush());
         drop(out);
-        input.next(&interrupt)?.ok_or_else(|| {
+        let answer = input.next(&interrupt);
+        // Without an answer nothing else ends the line of the question.
+        if !prompt.is_empty() && !matches!(answer, Ok(Some(_))) {
+            let _ = std::io::stdout().lock().write_all(b"\n");
+        }
+        answer?.ok_or_else(|| {
             Error::new(Kind::File, "standard input ended before an answer was read")
                 .hint("pass the value as a script argument")
         })
