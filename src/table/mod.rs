@@ -2,7 +2,7 @@
 //!
 //! - [`group`]: mean, standard deviation and count per group
 //! - [`show`]: text fitted to the terminal, HTML, Markdown
-//! - [`latex`]: LaTeX
+//! - `latex`: a table as LaTeX
 //! - [`csv`]: CSV files
 
 use std::collections::BTreeMap;

@@ -271,7 +271,7 @@ fn the_loss_of_a_diffusion_and_its_gradient_are_those_of_the_public_code() {
     let options = DiffusionLossOptions {
         steps: Some(of("steps").clone()),
         noise: Some(of("noise").clone()),
-        generator: None,
+        ..DiffusionLossOptions::default()
     };
     let found = diffusion_loss(&samples.model, of("images"), &vec![0, 1, 2, 3].into(), &options).unwrap();
     close("mse", &found.mse, of("mse"), 1e-5);
