@@ -164,7 +164,7 @@ impl Histogram {
 
 /// Returns edge `i` of `bins` bins of equal width.
 fn edge(lo: f64, hi: f64, bins: usize, i: usize) -> f64 {
-    if i == bins { hi } else { lo + (hi - lo) * (i as f64 / bins as f64) }
+    if i == bins { hi } else { lo + (hi - lo) * i as f64 / bins as f64 }
 }
 
 /// Counts the values in each bin; the last bin includes its upper edge.

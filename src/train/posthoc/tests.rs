@@ -191,9 +191,7 @@ fn snapshots_without_an_update_between_them_count_once() {
     let average = || posthoc_average(folder.path(), &PosthocAverageOptions::default(), &Context::default());
     let before = weights(&average().unwrap());
     let snapshots = folder_of(folder.path());
-    let copy = |from: &str, to: &str| {
-        std::fs::copy(snapshots.join(from), snapshots.join(to)).unwrap();
-    };
+    let copy = |from: &str, to: &str| files::link(snapshots.join(from), snapshots.join(to)).unwrap();
     copy("posthoc_0.05-00000030.safetensors", "posthoc_0.05-00000040.safetensors");
     copy("posthoc_0.1-00000030.safetensors", "posthoc_0.1-00000040.safetensors");
     assert_eq!(weights(&average().unwrap()), before);
