@@ -225,20 +225,6 @@ fn a_rank_that_hangs_is_named_by_rank_0() {
 }
 
 #[test]
-fn ranks_in_different_collectives_are_told() {
-    let found = on_ranks_within(2, Duration::from_secs(1), |seen| {
-        let error = match seen.ranks.rank() {
-            0 => seen.ranks.any(false).map(drop),
-            _ => seen.ranks.gather_texts("").map(drop),
-        };
-        (seen.notice(), error.unwrap_err().kind())
-    });
-    let (Notice::End(1, Some(message)), Kind::Interrupted) = &found[0] else { panic!("{:?}", found[0]) };
-    assert!(message.starts_with("the ranks wait for each other in different collectives"), "{message}");
-    assert_eq!(found[1], (Notice::End(1, None), Kind::Interrupted));
-}
-
-#[test]
 fn a_second_signal_ends_a_wait_and_an_interrupt_of_one_rank_is_one_of_all() {
     let ended = std::sync::Barrier::new(2);
     let found = on_ranks_within(2, TIMEOUT, |seen| {

@@ -3,7 +3,7 @@
 use rhai::{Engine, Token};
 
 use super::code::pieces::{closes, opens};
-use super::rewrite::{At, tokens};
+use super::rewrite::{At, tokens_of_code};
 
 /// A part of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,8 +19,7 @@ pub fn find(text: &str, line: usize, column: usize, part: Part) -> Option<(usize
     let start = text.split_inclusive('\n').take(line - 1).map(str::len).sum::<usize>();
     let rest = text.get(start..)?;
     let start = rest.char_indices().nth(column - 1)?.0;
-    let mut tokens = tokens(&Engine::new_raw(), &rest[start..]);
-    tokens.retain(|at| !matches!(at.token, Token::Comment(_)));
+    let tokens = tokens_of_code(&Engine::new_raw(), &rest[start..]);
     let place = |at: &At| (line + at.line - 1, if at.line == 1 { column + at.column - 1 } else { at.column });
     let (mut depth, mut argument, mut i) = (0usize, 0, 0);
     // For each open bracket, the number of the entry in it if it is an array.

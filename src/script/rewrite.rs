@@ -110,9 +110,20 @@ impl At {
     }
 }
 
-/// Returns all tokens up to the end. In a text with `${..}` the parser tells the lexer where the code ends; here
-/// braces are counted instead.
+/// Returns all tokens up to the end, with the comments of the documentation, which may stand anywhere.
 pub(super) fn tokens(engine: &Engine, text: &str) -> Vec<At> {
+    paired(lexed(engine, text))
+}
+
+/// Returns all tokens up to the end that are no comments.
+pub(super) fn tokens_of_code(engine: &Engine, text: &str) -> Vec<At> {
+    let mut found = lexed(engine, text);
+    found.retain(|at| !matches!(at.token, Token::Comment(_)));
+    paired(found)
+}
+
+/// In a text with `${..}` the parser tells the lexer where the code ends; here braces are counted instead.
+fn lexed(engine: &Engine, text: &str) -> Vec<At> {
     let mut found = Vec::new();
     let texts = [text];
     let (tokens, control) = engine.lex(&texts);
@@ -140,7 +151,6 @@ pub(super) fn tokens(engine: &Engine, text: &str) -> Vec<At> {
             found.push(At { token, line, column, close: None });
         }
     }
-    pair(&mut found);
     found
 }
 
@@ -251,7 +261,7 @@ fn body(tokens: &[At], start: usize) -> Option<usize> {
 }
 
 /// Notes at each opening bracket where it closes, in one pass: texts of deep brackets would take long otherwise.
-fn pair(tokens: &mut [At]) {
+fn paired(mut tokens: Vec<At>) -> Vec<At> {
     let mut open = Vec::new();
     for i in 0..tokens.len() {
         match &tokens[i].token {
@@ -268,6 +278,7 @@ fn pair(tokens: &mut [At]) {
             _ => {}
         }
     }
+    tokens
 }
 
 /// Returns the token that closes the bracket at a token, or the last one.

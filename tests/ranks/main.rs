@@ -301,8 +301,8 @@ fn ranks_that_would_make_different_runs_are_refused_by_what_differs() {
 fn a_rank_that_fails_hangs_or_leaves_early_is_told_once() {
     let told = |source: &str, code: i32, parts: &[&str]| {
         let place = folder(source);
-        // Shorter than the time after which a rank that has ended is missed, but only `hangs` waits so long.
-        let timeout = if source.contains("sleep") { "1" } else { "60" };
+        // Shorter than the time after which a rank that has ended is missed, but only `hangs` and `differ` wait so long.
+        let timeout = if ["sleep", "gather"].iter().any(|word| source.contains(word)) { "1" } else { "60" };
         let command = program(&["run", "--ranks", "2", "--rank-timeout", timeout, "train.rhai"]);
         let ran = shared::finish(command, place.path(), "");
         assert_eq!(ran.code, Some(code), "{}{}", ran.out, ran.err);
@@ -315,6 +315,8 @@ fn a_rank_that_fails_hangs_or_leaves_early_is_told_once() {
     told(alone, 1, &["rank 1 on ", "error: only here", "train.rhai:1"]);
     let hangs = "if ranks::rank() == 1 { sleep(100); }\nranks::barrier();";
     told(hangs, 75, &["error: rank 1 on ", "hangs: the other ranks have waited 1 s"]);
+    let differ = "if ranks::rank() == 1 { ranks::gather(1); } else { ranks::barrier(); }";
+    told(differ, 1, &["error: the ranks wait for each other in different collectives"]);
     told(leaves, 1, &["barrier: rank 1 on ", "has ended its script, while rank 0 on ", "train.rhai:1"]);
     // Rank 0 stays until all have ended, so that nothing breaks the connection.
     let first = "if ranks::rank() == 1 { ranks::barrier(); }";

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rhai::{Engine, Token};
 
-use crate::script::rewrite::{At, closing, tokens};
+use crate::script::rewrite::{At, closing, tokens, tokens_of_code};
 
 /// A part of a text.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,10 +55,7 @@ impl<'a> Text<'a> {
     /// Tokenizes a text.
     pub fn new(engine: &Engine, text: &'a str) -> Self {
         let starts = text.match_indices('\n').map(|(i, _)| i + 1);
-        let mut tokens = tokens(engine, text);
-        // rhai hands on comments of the documentation, which may stand anywhere.
-        tokens.retain(|at| !matches!(at.token, Token::Comment(_)));
-        Self { text, tokens, lines: std::iter::once(0).chain(starts).collect() }
+        Self { text, tokens: tokens_of_code(engine, text), lines: std::iter::once(0).chain(starts).collect() }
     }
 
     fn token(&self, i: usize) -> Option<&Token> {
