@@ -95,8 +95,31 @@ pub(crate) struct Curve {
     pub width: f64,
     pub dash: Dash,
     pub marker: Option<Marker>,
-    /// Shift to the right in pixels, so that error bars at the same x do not overlap.
-    pub shift: f64,
+    pub dodge: Option<Dodge>,
+}
+
+/// Place of the error bars and markers of a series beside those of other series at the same x.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Dodge {
+    pub index: usize,
+    pub count: usize,
+    /// The two x values with the smallest distance.
+    pub nearest: Option<(f64, f64)>,
+}
+
+impl Dodge {
+    /// Returns the shifts to the right of this series and of the last one, in pixels; `place` gives the pixel of an x
+    /// value.
+    ///
+    /// All series together take at most a part of the distance of neighbors, so that every bar stays at its point.
+    pub fn shift(&self, place: impl Fn(f64) -> Option<f64>) -> (f64, f64) {
+        const STEP: f64 = 5.0;
+        const SHARE: f64 = 0.3;
+        let last = self.count as f64 - 1.0;
+        let room = self.nearest.and_then(|(a, b)| Some(SHARE * (place(b)? - place(a)?).abs()));
+        let most = (STEP * last).min(room.unwrap_or(f64::INFINITY)) / 2.0;
+        if last > 0.0 { (most * (2.0 * self.index as f64 / last - 1.0), most) } else { (0.0, 0.0) }
+    }
 }
 
 /// Marks by which a layer shows its data.
@@ -196,6 +219,21 @@ impl Frame {
         Some(((self.x_or_below(interval.low)?, y), (self.x_or_below(interval.high)?, y)))
     }
 
+    /// Returns where the marker and the error bar of a point of a curve are drawn, in pixels.
+    fn beside(&self, x: f64, curve: &Curve) -> f64 {
+        // They may reach over an end of the plot up to the labels of ticks.
+        const OVER: f64 = 4.0;
+        let Some(dodge) = curve.dodge else { return x };
+        let (shift, most) = dodge.shift(|x| self.x(x));
+        let room = if shift < 0.0 { x - self.plot.left } else { self.plot.right - x };
+        x + shift * ((room.max(0.0) + OVER) / most.max(OVER)).min(1.0)
+    }
+
+    /// Returns whether a pixel lies between the left and the right end of the plot.
+    fn shows_x(&self, x: f64) -> bool {
+        (self.plot.left - 0.5..=self.plot.right + 0.5).contains(&x)
+    }
+
     fn point(&self, (x, y): Point) -> Option<Point> {
         Some((self.x(x)?, self.y(y)?))
     }
@@ -283,15 +321,14 @@ impl Frame {
             self.spread(scene, color, curve, spread);
         }
         let stroke = Stroke::new(color, curve.width).dashed(curve.dash);
-        for mut run in self.runs(&curve.points) {
-            run.iter_mut().for_each(|p| p.0 += curve.shift);
+        for run in self.runs(&curve.points) {
             scene.line(&thinned(&run), stroke, Some(&self.plot));
             // A single point between gaps has no line that would show it.
             let lone = (run.len() == 1 && curve.marker.is_none()).then_some(Marker::Circle);
             if let Some(marker) = curve.marker.or(lone) {
                 let radius = if lone.is_some() { curve.width * 0.9 } else { 3.4 };
                 for at in run.iter().filter(|p| self.plot.grown(0.5).contains(**p)) {
-                    scene.marker(marker, *at, radius, color, 0.9);
+                    scene.marker(marker, (self.beside(at.0, curve), at.1), radius, color, 0.9);
                 }
             }
         }
@@ -304,7 +341,7 @@ impl Frame {
             .zip(spread.low.iter().zip(&spread.high))
             .map(|(p, (low, high))| {
                 self.point(*p)?;
-                Some((self.x(p.0)? + curve.shift, self.y_or_below(*low)?, self.y_or_below(*high)?))
+                Some((self.x(p.0)?, self.y_or_below(*low)?, self.y_or_below(*high)?))
             })
             .collect();
         if spread.band {
@@ -316,8 +353,8 @@ impl Frame {
             }
             return;
         }
-        for (x, low, high) in edges.into_iter().flatten() {
-            self.error_bar(scene, color, x, low, high);
+        for (x, low, high) in edges.into_iter().flatten().filter(|e| self.shows_x(e.0)) {
+            self.error_bar(scene, color, self.beside(x, curve), low, high);
         }
     }
 
@@ -339,9 +376,12 @@ impl Frame {
 
     fn error_bar(&self, scene: &mut Scene, color: Color, x: f64, low: f64, high: f64) {
         let stroke = Stroke::new(color, 1.2);
-        scene.line(&[(x, low), (x, high)], stroke, Some(&self.plot));
+        // A bar at the edge keeps its whole cap.
+        let area =
+            Rect { left: self.plot.left.min(x - 3.0), right: self.plot.right.max(x + 3.0), ..self.plot };
+        scene.line(&[(x, low), (x, high)], stroke, Some(&area));
         for y in [low, high] {
-            scene.line(&[(x - 3.0, y), (x + 3.0, y)], stroke, Some(&self.plot));
+            scene.line(&[(x - 3.0, y), (x + 3.0, y)], stroke, Some(&area));
         }
     }
 

@@ -3,11 +3,11 @@
 use crate::declare::Choice;
 use crate::ensure;
 use crate::error::Result;
-use crate::plot::axis::Axis;
+use crate::plot::axis::{Axis, Scale};
 use crate::plot::chart::{Chart, Parts};
 use crate::plot::color::{Color, OKABE_ITO, Palette};
 use crate::plot::figure::Figure;
-use crate::plot::layer::{Curve, Layer, Reference, Shape, Spread};
+use crate::plot::layer::{Curve, Dodge, Layer, Reference, Shape, Spread};
 use crate::plot::legend::Legend;
 use crate::plot::style::{Dash, Marker};
 
@@ -234,11 +234,11 @@ impl Line {
                     width: series.width,
                     dash: series.dash.unwrap_or(dash),
                     marker: series.marker.unwrap_or(marker),
-                    shift: 0.0,
+                    dodge: None,
                 }),
             });
         }
-        dodge(&mut layers);
+        dodge(&mut layers, self.x.scale);
         Ok(Figure::new(Chart::new(Parts {
             noun: "line",
             title: self.title,
@@ -259,9 +259,8 @@ fn dash_of(index: usize) -> Dash {
     Dash::ALL[(index + index / OKABE_ITO.len()) % Dash::ALL.len()]
 }
 
-/// Shifts series with error bars by a few pixels, so that bars at the same x do not hide each other.
-fn dodge(layers: &mut [Layer]) {
-    const STEP: f64 = 5.0;
+/// Gives series with error bars places beside each other, so that bars at the same x do not hide each other.
+fn dodge(layers: &mut [Layer], scale: Scale) {
     let mut barred: Vec<&mut Curve> = layers
         .iter_mut()
         .filter_map(|layer| match &mut layer.shape {
@@ -269,10 +268,23 @@ fn dodge(layers: &mut [Layer]) {
             _ => None,
         })
         .collect();
-    let middle = (barred.len() as f64 - 1.0) / 2.0;
-    for (i, curve) in barred.iter_mut().enumerate() {
-        curve.shift = STEP * (i as f64 - middle);
+    let nearest = nearest(barred.iter().flat_map(|curve| curve.points.iter().map(|p| p.0)), scale);
+    let count = barred.len();
+    for (index, curve) in barred.iter_mut().enumerate() {
+        curve.dodge = Some(Dodge { index, count, nearest });
     }
+}
+
+/// Returns the two neighboring x values with the smallest distance on the axis, if there are two.
+fn nearest(xs: impl Iterator<Item = f64>, scale: Scale) -> Option<(f64, f64)> {
+    let place = |x: f64| if scale == Scale::Log { x.ln() } else { x };
+    let mut xs: Vec<f64> = xs.filter(|x| place(*x).is_finite()).collect();
+    xs.sort_unstable_by(f64::total_cmp);
+    let far = place(*xs.last()?) - place(*xs.first()?);
+    let gap = |w: &&[f64]| place(w[1]) - place(w[0]);
+    // Values that differ by rounding alone count as one.
+    let apart = xs.windows(2).filter(|w| gap(w) > 1e-9 * far);
+    apart.min_by(|a, b| gap(a).total_cmp(&gap(b))).map(|w| (w[0], w[1]))
 }
 
 #[cfg(test)]
@@ -301,6 +313,39 @@ mod tests {
         let figure = figure(series).unwrap();
         assert!(figure.to_png(400, 300).is_ok());
         assert!(!figure.to_svg(400, 300).unwrap().contains("NaN"));
+    }
+
+    #[test]
+    fn bars_stand_beside_each_other_within_the_distance_of_their_points() {
+        let shapes = |x: &[f64], count: usize, axis: Axis| {
+            let mut line = Line::new(axis, Axis::new("y"));
+            for i in 0..count {
+                let y: Vec<f64> = x.iter().map(|_| i as f64).collect();
+                let series = Series::new("", x, y).marker(Some(Marker::Square));
+                line = line.series(series.errors(vec![0.3; x.len()]));
+            }
+            line.figure().unwrap().to_svg(600, 400).unwrap()
+        };
+        let x: Vec<f64> = (0..6).map(f64::from).collect();
+        let marks = |svg: &str| (svg.matches("<polygon").count(), svg.matches("<polyline").count());
+        let all = marks(&shapes(&x, 2, Axis::new("x")));
+        assert_eq!(marks(&shapes(&x, 2, Axis::new("x").limits(0.0, 5.0))), all, "points at the limits");
+        assert!(
+            marks(&shapes(&x, 10, Axis::new("x").limits(0.1, 4.9))).0
+                < marks(&shapes(&x, 10, Axis::new("x"))).0
+        );
+        let first = Dodge { index: 0, count: 10, nearest: Some((1.0, 2.0)) };
+        assert!((first.shift(|x| Some(4.0 * x)).0 + 0.6).abs() < 1e-12, "0.3 of 4 pixels for all");
+        assert_eq!(first.shift(|x| Some(400.0 * x)), (-22.5, 22.5), "9 steps of 5 pixels for all");
+    }
+
+    #[test]
+    fn the_nearest_values_follow_the_scale() {
+        let x = [10.0, 1.0, 3.0, f64::NAN, 100.0, 100.0, 0.0];
+        assert_eq!(nearest(x.into_iter(), Scale::Linear), Some((0.0, 1.0)));
+        assert_eq!(nearest(x.into_iter(), Scale::Log), Some((1.0, 3.0)));
+        assert_eq!(nearest([2.0, 2.0].into_iter(), Scale::Linear), None);
+        assert_eq!(nearest([1.0, 1.0 + 1e-15, 2.0].into_iter(), Scale::Linear), Some((1.0 + 1e-15, 2.0)));
     }
 
     #[test]

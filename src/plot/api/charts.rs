@@ -306,8 +306,8 @@ pub(crate) mod pairs {
         /// bars; `band`, half heights of a shaded band, or its edges `low` and `high`; `color`, `#rrggbb` or one of
         /// `blue`, `vermillion`, `green`, `purple`, `orange`, `sky`, `yellow`, `black`, `gray`; `width` in pixels;
         /// `dash`, one of `solid`, `dashed`, `dash_dot`, `dotted`; `marker`, one of `none`, `circle`, `square`,
-        /// `triangle`, `diamond`, `down`, `plus`, `cross`. Series with error bars are shifted a few pixels apart, so
-        /// that bars do not hide each other. A figure is 600 x 400 layout pixels by default.
+        /// `triangle`, `diamond`, `down`, `plus`, `cross`. Error bars and markers of several series at one x
+        /// stand a few pixels beside each other; the lines stay in place. A figure is 600 x 400 layout pixels by default.
         ///
         /// ```rhai
         /// let cutoffs = [0.25, 0.5, 0.75];
