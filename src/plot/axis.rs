@@ -133,14 +133,12 @@ impl Axis {
     /// Returns the ticks of this axis over a span, with at most `most` labels unless the ticks were given.
     pub(crate) fn place(&self, span: &Span, most: usize) -> Ticks {
         match &self.ticks {
-            Some(values) => Ticks {
-                list: values
-                    .iter()
-                    .filter(|v| span.holds(**v))
-                    .map(|v| Tick { value: *v, label: ticks::minus(&ticks::brief(*v)) })
-                    .collect(),
-                exponent: 0,
-            },
+            Some(values) => {
+                let shown: Vec<f64> = values.iter().copied().filter(|v| span.holds(*v)).collect();
+                let labels = ticks::told_apart(&shown).into_iter().map(|text| ticks::minus(&text));
+                let list = shown.iter().zip(labels).map(|(v, label)| Tick { value: *v, label }).collect();
+                Ticks { list, exponent: 0 }
+            }
             None if span.log => ticks::logarithmic(span.lo, span.hi, most),
             None => ticks::linear(span.lo, span.hi, most),
         }
@@ -148,7 +146,7 @@ impl Axis {
 
     /// Describes the range in one line, such as `0 to 20 (ring)`.
     pub(crate) fn describe(&self, span: &Span) -> String {
-        let range = format!("{} to {}", ticks::brief(span.lo), ticks::brief(span.hi));
+        let range = ticks::told_apart(&[span.lo, span.hi]).join(" to ");
         if self.label.is_empty() { range } else { format!("{range} ({})", self.label) }
     }
 }
@@ -224,5 +222,9 @@ mod tests {
         let axis = Axis::new("").ticks([0.0, 0.125, 0.5, 9.0]);
         let ticks = axis.place(&Span { lo: 0.1, hi: 1.0, log: false }, 5);
         assert_eq!(ticks.list.iter().map(|t| t.label.as_str()).collect::<Vec<_>>(), ["0.125", "0.5"]);
+        let axis = Axis::new("").ticks([1e6, 1_001_000.0, 1_002_500.0]);
+        let span = Span { lo: 1e6, hi: 1_004_000.0, log: false };
+        assert_eq!(axis.place(&span, 5).list[2].label, "1002500");
+        assert_eq!(axis.describe(&span), "1000000 to 1004000");
     }
 }

@@ -56,7 +56,9 @@ impl Labels {
         match self {
             Self::Index => (0..count).map(|i| i.to_string()).collect(),
             Self::Names(names) => names.clone(),
-            Self::Numbers(numbers) => numbers.iter().map(|v| ticks::minus(&ticks::brief(*v))).collect(),
+            Self::Numbers(numbers) => {
+                ticks::told_apart(numbers).iter().map(|text| ticks::minus(text)).collect()
+            }
         }
     }
 

@@ -161,16 +161,58 @@ pub(crate) fn brief(value: f64) -> String {
     let exponent = value.abs().log10().floor() as i32;
     if (-4..6).contains(&exponent) {
         let decimals = (3 - exponent).max(0) as usize;
-        let text = format!("{value:.decimals$}");
-        if text.contains('.') {
-            return text.trim_end_matches('0').trim_end_matches('.').to_owned();
-        }
-        return text;
+        return trimmed(&format!("{value:.decimals$}")).to_owned();
     }
     let text = format!("{value:.2e}");
     let (head, tail) = text.split_once('e').unwrap_or((&text, "0"));
-    let head = if head.contains('.') { head.trim_end_matches('0').trim_end_matches('.') } else { head };
-    format!("{head}e{tail}")
+    format!("{}e{tail}", trimmed(head))
+}
+
+/// Formats numbers that label places: in brief, unless this hides where they lie between each other; then all with
+/// as many digits as they need.
+pub(crate) fn told_apart(values: &[f64]) -> Vec<String> {
+    // Each may be off by a hundredth of the distance to its neighbor; differences by rounding do not count.
+    let mut sorted: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let rounding = |v: f64| 1e-12 * v.abs();
+    sorted.dedup_by(|b, a| *b - *a <= rounding(*b));
+    let near = |v: f64| {
+        let at = sorted.partition_point(|other| *other < v - rounding(v));
+        let below = at.checked_sub(1).map_or(f64::INFINITY, |i| v - sorted[i]);
+        let above =
+            sorted[at..].iter().find(|other| **other > v + rounding(v)).map_or(f64::INFINITY, |a| a - v);
+        0.01 * below.min(above)
+    };
+    let tells = |v: f64, text: &str| {
+        text.parse().is_ok_and(|shown: f64| !v.is_finite() || (shown - v).abs() <= near(v))
+    };
+    let texts: Vec<String> = values.iter().map(|v| brief(*v)).collect();
+    if values.iter().zip(&texts).all(|(v, text)| tells(*v, text)) {
+        return texts;
+    }
+    // Written out where this is not longer than with an exponent.
+    let plain = sorted.iter().all(|v| *v == 0.0 || (1e-4..1e15).contains(&v.abs()));
+    let exact = |v: f64| {
+        let digits = (3..=14).find(|digits| tells(v, &format!("{v:.digits$e}"))).unwrap_or(15);
+        match plain && v.is_finite() && v != 0.0 {
+            true => {
+                let decimals = (digits as i32 - v.abs().log10().floor() as i32).max(0) as usize;
+                trimmed(&format!("{v:.decimals$}")).to_owned()
+            }
+            false if v.is_finite() && v != 0.0 => {
+                let text = format!("{v:.digits$e}");
+                let (head, tail) = text.split_once('e').unwrap_or((&text, "0"));
+                format!("{}e{tail}", trimmed(head))
+            }
+            false => brief(v),
+        }
+    };
+    values.iter().map(|v| exact(*v)).collect()
+}
+
+/// Returns the number without zeros at the end of its decimals.
+fn trimmed(text: &str) -> &str {
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }
 }
 
 /// Replaces the sign by a typographic minus, as wide as a digit; a rounded zero loses its sign.
@@ -250,6 +292,23 @@ mod tests {
                 let (count, most) = (linear(lo, hi, most).list.len(), most.max(least));
                 assert!(count <= most && count > 1, "{lo}..{hi}: {count} ticks where {most} were asked for");
             }
+        }
+    }
+
+    #[test]
+    fn labels_tell_their_values_apart() {
+        let cases: [(&[f64], &[&str]); 8] = [
+            (&[1e6, 1_001_000.0, 1_002_500.0], &["1000000", "1001000", "1002500"]),
+            (&[10_001_000.0, 10_002_000.0], &["10001000", "10002000"]),
+            (&[0.0, 0.125, 1.0 / 3.0, f64::NAN], &["0", "0.125", "0.3333", "NaN"]),
+            (&[0.99991, 0.99992, 1.0], &["0.99991", "0.99992", "1"]),
+            (&[-1.000001e-7, -1e-7], &["-1.000001e-7", "-1e-7"]),
+            (&[1e-6, 1.0, 1e6, 2e6], &["1e-6", "1", "1e6", "2e6"]),
+            (&[0.3, 0.1 + 0.2, 0.3], &["0.3", "0.3", "0.3"]),
+            (&[], &[]),
+        ];
+        for (values, texts) in cases {
+            assert_eq!(told_apart(values), texts);
         }
     }
 
