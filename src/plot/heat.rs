@@ -42,7 +42,9 @@ impl Heat {
     }
 
     /// Draws the cells of one panel, as rectangles with their values, or as an image if there are many.
-    fn cells(&self, scene: &mut Scene, matrix: &Matrix, plot: Rect) {
+    ///
+    /// Values are divided by the power of ten that the color bar names.
+    fn cells(&self, scene: &mut Scene, matrix: &Matrix, plot: Rect, exponent: i32) {
         let (wide, high) = (plot.width() / self.columns as f64, plot.height() / self.rows as f64);
         if self.rows * self.columns > 2500 || wide < 3.0 || high < 3.0 {
             let bytes = |v: &f64| {
@@ -56,7 +58,7 @@ impl Heat {
         let gap = if wide.min(high) >= 12.0 { 1.0 } else { 0.0 };
         // Edges on half pixels of layout lie on whole pixels of the PNG, so cells are sharp.
         let half = |v: f64| (v * 2.0).round() / 2.0;
-        let texts = self.texts(&scene.face, matrix, wide - gap, high - gap);
+        let texts = self.texts(&scene.face, matrix, (wide - gap, high - gap), exponent);
         for (i, value) in matrix.values.iter().enumerate() {
             let (row, column) = ((i / self.columns) as f64, (i % self.columns) as f64);
             let rect = Rect {
@@ -74,16 +76,32 @@ impl Heat {
     }
 
     /// Returns the cell values as text and the font size, if they are wanted and fit.
-    fn texts(&self, face: &Face, matrix: &Matrix, wide: f64, high: f64) -> Option<(Vec<String>, f64)> {
-        let wanted = self.map.values.unwrap_or(self.rows * self.columns <= 150);
-        let step = (self.span.hi - self.span.lo) / 100.0;
-        let decimals = (-step.log10()).ceil().clamp(0.0, 4.0) as usize;
-        let text =
-            |v: &f64| if v.is_finite() { ticks::minus(&format!("{v:.decimals$}")) } else { String::new() };
-        let texts: Vec<String> = matrix.values.iter().map(text).collect();
-        let widest = texts.iter().map(|t| face.width(t, 1.0)).fold(0.0, f64::max);
-        let size = ((wide - 4.0) / widest).min(high * 0.6).min(10.5);
-        (wanted && size >= 7.0).then_some((texts, size))
+    fn texts(
+        &self,
+        face: &Face,
+        matrix: &Matrix,
+        (wide, high): (f64, f64),
+        exponent: i32,
+    ) -> Option<(Vec<String>, f64)> {
+        if !self.map.values.unwrap_or(self.rows * self.columns <= 150) {
+            return None;
+        }
+        let unit = 10f64.powi(exponent);
+        let decimals = |parts: f64| {
+            let step = (self.span.hi - self.span.lo) / unit / parts;
+            (-step.log10()).ceil().clamp(0.0, 12.0) as usize
+        };
+        // Narrow cells show a digit less.
+        [decimals(100.0), decimals(10.0)].into_iter().find_map(|decimals| {
+            let text = |v: &f64| match v.is_finite() {
+                true => ticks::minus(&format!("{:.decimals$}", v / unit)),
+                false => String::new(),
+            };
+            let texts: Vec<String> = matrix.values.iter().map(text).collect();
+            let widest = texts.iter().map(|t| face.width(t, 1.0)).fold(0.0, f64::max);
+            let size = ((wide - 4.0) / widest).min(high * 0.6).min(10.5);
+            (size >= 7.0).then_some((texts, size))
+        })
     }
 
     fn bar(&self, scene: &mut Scene, bar: Rect, ticks: &ticks::Ticks) {
@@ -288,7 +306,7 @@ impl Drawing for Heat {
     fn draw(&self, scene: &mut Scene, area: Rect, _floor: Margins) -> Result<()> {
         let plan = self.plan(&scene.face, area)?;
         for (i, (matrix, plot)) in self.map.panels.iter().zip(&plan.plots).enumerate() {
-            self.cells(scene, matrix, *plot);
+            self.cells(scene, matrix, *plot, plan.bar_ticks.exponent);
             let title = std::slice::from_ref(&matrix.title);
             scene.lines(title, plot.center().0, plot.top - plan.heading, LABEL_SIZE, TEXT);
             if i % self.across == 0 {
@@ -324,6 +342,24 @@ impl Drawing for Heat {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cells_show_their_values_in_the_unit_of_the_color_bar() {
+        let svg = |values: [f64; 4]| {
+            let figure = Heatmap::new(Matrix::new("", 2, 2, values).unwrap()).figure().unwrap();
+            figure.to_svg(400, 300).unwrap()
+        };
+        let shows = |svg: &str, texts: &[&str]| {
+            for text in texts {
+                let line = format!("\n{text}\n");
+                assert!(svg.contains(&line), "{text} is missing");
+            }
+        };
+        shows(&svg([1e-6, 2e-6, 3e-6, 4e-6]), &["1.00", "2.00", "3.00", "4.00", "×10⁻⁶"]);
+        shows(&svg([1.25e8, 2e8, 3e8, 4e8]), &["1.25", "2.00", "×10⁸"]);
+        shows(&svg([1.2e-4, 1.4e-4, 1.5e-4, 2e-4]), &["0.0001200", "0.0001400"]);
+        shows(&svg([0.0, 0.25, 0.5, 1.0]), &["0.00", "0.25"]);
+    }
 
     #[test]
     fn labels_without_room_give_way_to_round_numbers() {
