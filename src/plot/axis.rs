@@ -15,6 +15,13 @@ pub enum Scale {
     Log,
 }
 
+impl Scale {
+    /// Returns whether the value has a place on such an axis.
+    pub(crate) fn shows(self, value: f64) -> bool {
+        value.is_finite() && (self == Scale::Linear || value > 0.0)
+    }
+}
+
 /// Axis of a figure: its label and, if the data should not decide, its scale, range and ticks.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Axis {
@@ -96,7 +103,7 @@ impl Axis {
         let (mut lo, mut hi, mut seen) = (f64::INFINITY, f64::NEG_INFINITY, false);
         for value in values.chain(self.include.iter().copied()).filter(|v| v.is_finite()) {
             seen = true;
-            if !log || value > 0.0 {
+            if self.scale.shows(value) {
                 (lo, hi) = (lo.min(value), hi.max(value));
             }
         }

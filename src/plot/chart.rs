@@ -67,8 +67,9 @@ impl Chart {
     pub fn new(parts: Parts) -> Result<Self> {
         let bars = parts.layers.iter().any(|layer| matches!(layer.shape, Shape::Bars { .. }));
         let room = if bars { 0.0 } else { 0.04 };
-        let xs =
-            parts.layers.iter().flat_map(Layer::xs).chain(parts.vertical.iter().flat_map(Reference::reach));
+        let (x_scale, y_scale) = (parts.x.scale, parts.y.scale);
+        let xs = parts.layers.iter().flat_map(|layer| layer.xs(y_scale));
+        let xs = xs.chain(parts.vertical.iter().flat_map(Reference::reach));
         let x = match parts.categories.len() {
             0 => parts.x.span("x", xs, (room, room)),
             count => Ok(Span { lo: -0.5, hi: count as f64 - 0.5, log: false }),
@@ -76,11 +77,11 @@ impl Chart {
         let ys: Vec<f64> = parts
             .layers
             .iter()
-            .flat_map(Layer::ys)
+            .flat_map(|layer| layer.ys(x_scale, y_scale))
             .chain(parts.horizontal.iter().flat_map(Reference::reach))
             .collect();
         let grounded = bars && ys.iter().all(|v| v.is_nan() || *v >= 0.0);
-        let below = match (grounded, parts.y.scale) {
+        let below = match (grounded, y_scale) {
             // Bars on a logarithmic axis start at its low end, where the smallest would have no height.
             (_, Scale::Log) if bars => 0.15,
             (true, _) => 0.0,
@@ -91,7 +92,7 @@ impl Chart {
             count => Ok(Span { lo: count as f64 - 0.5, hi: -0.5, log: false }),
         };
         // A point without y has no x on the axis either, so the missing y is the cause.
-        let (x, y) = match parts.layers.iter().any(Layer::has_x) {
+        let (x, y) = match parts.layers.iter().any(|layer| layer.has_x(x_scale)) {
             true => (y.and_then(|y| Ok((x?, y))))?,
             false => (x?, y?),
         };
@@ -351,15 +352,22 @@ impl Drawing for Chart {
             1 => "1 series".to_owned(),
             count => format!("{count} series"),
         };
-        let x = match self.parts.categories.len() {
-            0 => format!("x {}", data(&self.parts.x, self.parts.layers.iter().flat_map(Layer::xs), &self.x)),
+        let Parts { x, y, layers, noun, rows, .. } = &self.parts;
+        let xs = layers.iter().flat_map(|layer| layer.xs(y.scale));
+        let ys = layers.iter().flat_map(|layer| layer.ys(x.scale, y.scale));
+        let across = match self.parts.categories.len() {
+            0 => format!("x {}", data(x, xs, &self.x)),
             count => format!("{count} categories"),
         };
-        if !self.parts.rows.is_empty() {
-            return format!("{} figure: {series}, {} rows, {x}", self.parts.noun, self.parts.rows.len());
+        if !rows.is_empty() {
+            return format!("{noun} figure: {series}, {} rows, {across}", rows.len());
         }
-        let y = data(&self.parts.y, self.parts.layers.iter().flat_map(Layer::ys), &self.y);
-        format!("{} figure: {series}, {x}, y {y}", self.parts.noun)
+        let hidden = match layers.iter().map(|layer| layer.hidden(x.scale, y.scale)).sum() {
+            0 => String::new(),
+            1_usize => ", 1 point not drawn (not positive on a logarithmic axis)".to_owned(),
+            count => format!(", {count} points not drawn (not positive on a logarithmic axis)"),
+        };
+        format!("{noun} figure: {series}, {across}, y {}{hidden}", data(y, ys, &self.y))
     }
 }
 
@@ -411,6 +419,7 @@ fn thinned(face: &Face, mut ticks: Vec<(f64, String)>) -> Vec<(f64, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plot::{Line, Points, Scatter, Series};
 
     #[test]
     fn labels_that_touch_are_dropped_and_ticks_stay() {
@@ -420,6 +429,26 @@ mod tests {
         assert_eq!(thin, ["0.25", "", "0.25"]);
         let falling = [120.0, 60.0, 0.0].map(|at| (at, "0.25".to_owned())).to_vec();
         assert!(thinned(&face, falling).iter().all(|(_, label)| label == "0.25"));
+    }
+
+    #[test]
+    fn points_that_one_axis_cannot_show_leave_the_other_alone() {
+        let figure = |x: [f64; 4], y: [f64; 4]| {
+            let series = Series::new("", x, y).errors([0.5; 4]);
+            Line::new(Axis::new("").log(), Axis::new("")).series(series).figure()
+        };
+        let found = figure([0.0, 1.0, 10.0, 100.0], [1e6, 1.0, 2.0, 3.0]).unwrap().describe();
+        assert_eq!(
+            found,
+            "line figure: 1 series, x 1 to 100, y 0.5 to 3.5, 1 point not drawn (not positive on a logarithmic axis)"
+        );
+        let points = Points::new("", [1e6, 2.0, 3.0, 1e7], [0.0, 1.0, 2.0, -1.0]);
+        let found =
+            Scatter::new(Axis::new(""), Axis::new("").log()).points(points).figure().unwrap().describe();
+        assert!(found.contains("x 2 to 3, y 1 to 2, 2 points not drawn"), "{found}");
+        let error = figure([0.0, -1.0, 0.0, -2.0], [1.0; 4]).unwrap_err().message();
+        assert!(error.contains("no x value is positive"), "{error}");
+        assert!(!figure([1.0, 2.0, f64::NAN, 3.0], [1.0; 4]).unwrap().describe().contains("not drawn"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Layers between two axes: curves, points, bars, intervals and reference lines, with their drawing.
 
-use crate::plot::axis::Span;
+use crate::plot::axis::{Scale, Span};
 use crate::plot::color::Color;
 use crate::plot::geometry::{Point, Rect, thinned};
 use crate::plot::scene::{Anchor, Scene, Stroke};
@@ -140,22 +140,31 @@ pub(crate) struct Layer {
 }
 
 impl Layer {
-    /// Returns whether any point has an x value, even one without a y value.
-    pub fn has_x(&self) -> bool {
+    /// Returns its points, if it shows any.
+    fn points(&self) -> &[Point] {
         match &self.shape {
-            Shape::Curve(Curve { points, .. }) | Shape::Points { points, .. } => {
-                points.iter().any(|p| p.0.is_finite())
-            }
-            Shape::Bars { .. } | Shape::Intervals { .. } => false,
+            Shape::Curve(Curve { points, .. }) | Shape::Points { points, .. } => points,
+            Shape::Bars { .. } | Shape::Intervals { .. } => &[],
         }
     }
 
-    /// Returns all x values that must lie on the axis.
-    pub fn xs(&self) -> Vec<f64> {
+    /// Returns whether the x axis can show any point, even one without a y value.
+    pub fn has_x(&self, x: Scale) -> bool {
+        self.points().iter().any(|p| x.shows(p.0))
+    }
+
+    /// Returns the number of points with finite values that logarithmic axes cannot show.
+    pub fn hidden(&self, x: Scale, y: Scale) -> usize {
+        let hidden = |p: &&Point| p.0.is_finite() && p.1.is_finite() && !(x.shows(p.0) && y.shows(p.1));
+        self.points().iter().filter(hidden).count()
+    }
+
+    /// Returns all x values that must lie on the axis; `y` is the scale of the other axis.
+    pub fn xs(&self, y: Scale) -> Vec<f64> {
         match &self.shape {
-            // A point without y is not shown, so it does not widen the axis.
-            Shape::Curve(Curve { points, .. }) | Shape::Points { points, .. } => {
-                points.iter().filter(|p| p.1.is_finite()).map(|p| p.0).collect()
+            // A point that the y axis cannot show is not drawn, so it does not widen the x axis.
+            Shape::Curve(_) | Shape::Points { .. } => {
+                self.points().iter().filter(|p| y.shows(p.1)).map(|p| p.0).collect()
             }
             Shape::Bars { bars, .. } => bars.iter().flat_map(|bar| [bar.left, bar.right]).collect(),
             Shape::Intervals { intervals, .. } => {
@@ -164,14 +173,19 @@ impl Layer {
         }
     }
 
-    /// Returns all y values that must lie on the axis, including the ends of error bars.
-    pub fn ys(&self) -> Vec<f64> {
+    /// Returns all y values that must lie on the axis, including the ends of error bars; `x` and `y` are
+    /// the scales of the axes.
+    pub fn ys(&self, x: Scale, y: Scale) -> Vec<f64> {
         match &self.shape {
             Shape::Curve(Curve { points, spread, .. }) => {
-                let edges = spread.iter().flat_map(|s| s.low.iter().chain(&s.high).copied());
-                points.iter().filter(|p| p.0.is_finite()).map(|p| p.1).chain(edges).collect()
+                let shown = |i: &usize| x.shows(points[*i].0);
+                let edges = spread.iter().flat_map(|s| {
+                    let ends = |i: usize| [s.low[i], s.high[i]];
+                    (0..points.len()).filter(shown).filter(|i| y.shows(points[*i].1)).flat_map(ends)
+                });
+                (0..points.len()).filter(shown).map(|i| points[i].1).chain(edges).collect()
             }
-            Shape::Points { points, .. } => points.iter().filter(|p| p.0.is_finite()).map(|p| p.1).collect(),
+            Shape::Points { points, .. } => points.iter().filter(|p| x.shows(p.0)).map(|p| p.1).collect(),
             Shape::Bars { bars, .. } => {
                 bars.iter().flat_map(|b| [0.0, b.value, b.value - b.error, b.value + b.error]).collect()
             }
