@@ -25,7 +25,8 @@ pub struct Estimates {
 }
 
 impl Estimates {
-    /// Creates estimates with the ends of their intervals; NaN is not drawn.
+    /// Creates estimates with the ends of their intervals; NaN is not drawn, and an interval with one end is drawn from
+    /// the estimate to it.
     pub fn new(
         name: impl Into<String>,
         values: impl Into<Vec<f64>>,
@@ -180,6 +181,19 @@ mod tests {
         let found = figure(&[1.0, f64::NAN], &[-2.5, f64::NAN], &[4.0, f64::NAN]).unwrap();
         assert_eq!(found.describe(), "interval figure: 1 series, 2 rows, x -2.5 to 4 (change of FID (%))");
         assert!(found.to_png(400, 300).is_ok());
+    }
+
+    #[test]
+    fn an_interval_with_one_end_is_drawn_to_it() {
+        let strokes = |low: f64, high: f64| {
+            let rows = Intervals::new(["a", "b"], Axis::new("x").limits(0.0, 4.0));
+            let set = Estimates::new("", [1.0, 2.0], [0.5, low], [1.5, high]);
+            rows.estimates(set).figure().unwrap().to_svg(400, 300).unwrap().matches("<polyline").count()
+        };
+        let none = strokes(f64::NAN, f64::NAN);
+        assert_eq!(strokes(f64::NAN, 2.5), none + 2, "a line and a cap");
+        assert_eq!(strokes(1.5, f64::NAN), none + 2);
+        assert_eq!(strokes(1.5, 2.5), none + 3);
     }
 
     #[test]

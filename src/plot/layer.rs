@@ -227,10 +227,17 @@ impl Frame {
         }
     }
 
-    /// Returns the ends of an interval; those that a logarithmic axis cannot show lie beyond the plot.
-    fn ends(&self, interval: &Interval) -> Option<(Point, Point)> {
+    /// Returns the ends of the line of an interval, and whether each is an end of the interval: from an unknown end,
+    /// the line starts at the value. Ends that a logarithmic axis cannot show lie beyond the plot.
+    fn ends(&self, interval: &Interval) -> Option<[(Point, bool); 2]> {
         let y = self.y(interval.row)?;
-        Some(((self.x_or_below(interval.low)?, y), (self.x_or_below(interval.high)?, y)))
+        let value = self.x_or_below(interval.value);
+        let end = |end: f64| match self.x_or_below(end) {
+            Some(x) => Some(((x, y), true)),
+            None => Some(((value?, y), false)),
+        };
+        let ends = [end(interval.low)?, end(interval.high)?];
+        ends.iter().any(|(_, known)| *known).then_some(ends)
     }
 
     /// Returns where the marker and the error bar of a point of a curve are drawn, in pixels.
@@ -302,7 +309,7 @@ impl Frame {
             Shape::Intervals { intervals, .. } => {
                 for i in intervals {
                     trace.extend(self.point((i.value, i.row)));
-                    if let Some((low, high)) = self.ends(i) {
+                    if let Some([(low, _), (high, _)]) = self.ends(i) {
                         let low = (low.0.max(self.plot.left), low.1);
                         follow(&[low, high], &mut trace);
                     }
@@ -375,9 +382,9 @@ impl Frame {
     fn intervals(&self, scene: &mut Scene, color: Color, intervals: &[Interval], marker: Marker) {
         let stroke = Stroke::new(color, 1.6);
         for i in intervals {
-            if let Some((low, high)) = self.ends(i) {
-                scene.line(&[low, high], stroke, Some(&self.plot));
-                for (x, y) in [low, high] {
+            if let Some(ends) = self.ends(i) {
+                scene.line(&ends.map(|(at, _)| at), stroke, Some(&self.plot));
+                for ((x, y), _) in ends.into_iter().filter(|(_, known)| *known) {
                     scene.line(&[(x, y - 3.0), (x, y + 3.0)], stroke, Some(&self.plot));
                 }
             }

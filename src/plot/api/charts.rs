@@ -378,8 +378,9 @@ functions! { in "plot";
     ///
     /// `rows` are the names from top to bottom. `data` is a map or an array of maps, drawn below each other within
     /// a row: `values`, one per row; `low` and `high`, the ends of the intervals, or `errors`, their half lengths;
-    /// `name` for the legend; `color`, `#rrggbb` or a name as for `plot::line`. NaN or `()` is not drawn. Columns
-    /// of `eval::paired` and `eval::summary` can be passed as they are.
+    /// `name` for the legend; `color`, `#rrggbb` or a name as for `plot::line`. NaN or `()` is not drawn; an
+    /// interval with one end is drawn from the value to it. Columns of `eval::paired` and `eval::summary` can be
+    /// passed as they are.
     ///
     /// ```rhai
     /// let figure = plot::intervals(["static gate", "three bands"], [
