@@ -23,6 +23,7 @@ mod from;
 pub mod groups;
 pub mod log;
 mod masters;
+mod measured;
 pub mod muon;
 mod objective;
 pub mod optim;

@@ -8,6 +8,7 @@ use super::checkpoint::{Folder, PartsOptions};
 use super::compared::settings_of;
 use super::fit::NotFinite;
 use super::log::{Log, Row};
+use super::measured::Measured;
 use super::objective::Drawn;
 use super::run::Record;
 use super::saved::hash;
@@ -24,7 +25,7 @@ use crate::flow::losses::wide;
 use crate::flow::{Loss, Pair, Times};
 use crate::model::Model;
 use crate::ranks::{Ranks, share};
-use crate::torch::{DType, Device, Fields, Tensor, graph, is_out_of_memory, no_grad, rng, uninterrupted};
+use crate::torch::{Device, Fields, Tensor, graph, is_out_of_memory, no_grad, rng, uninterrupted};
 
 /// Number of consecutive batches that are not finite after which a run ends.
 const MOST_SKIPPED_IN_A_ROW: usize = 10;
@@ -87,44 +88,6 @@ pub(super) struct Pending {
     norm: Tensor,
     lr: f64,
     indices: Tensor,
-}
-
-/// What a backward pass measures.
-struct Measured {
-    loss: Tensor,
-    /// Sums and counts of the errors by time, if they are wanted.
-    bins: Option<Tensor>,
-}
-
-impl Measured {
-    /// Adds the measurements of another part of the batch.
-    fn plus(self, other: Self) -> Result<Self> {
-        let bins = match (self.bins, other.bins) {
-            (Some(bins), Some(more)) => Some(bins.add(&more)?),
-            (one, other) => one.or(other),
-        };
-        Ok(Self { loss: self.loss.add(&other.loss)?, bins })
-    }
-
-    /// Returns one float64 tensor of all, which holds every bit of a float32 loss.
-    fn packed(self) -> Result<Tensor> {
-        match self.bins {
-            None => Ok(self.loss),
-            Some(bins) => {
-                Tensor::cat(&[self.loss.to_dtype(DType::Float64)?.reshape(&[1])?, bins.flatten(0, -1)?], 0)
-            }
-        }
-    }
-
-    /// Restores the output of [`Measured::packed`], with a loss of this dtype.
-    fn unpacked(packed: Tensor, dtype: DType, bins: usize) -> Result<Self> {
-        if bins == 0 {
-            return Ok(Self { loss: packed, bins: None });
-        }
-        let loss = packed.narrow(0, 0, 1)?.reshape(&[])?.to_dtype(dtype)?;
-        let sums = packed.narrow(0, 1, 2 * bins as i64)?.reshape(&[2, bins as i64])?;
-        Ok(Self { loss, bins: Some(sums) })
-    }
 }
 
 /// One gradient for each parameter, not stored on the parameters.
