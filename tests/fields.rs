@@ -172,3 +172,36 @@ fn forward_passes_take_fields_in_every_form() {
     assert(kind.contains("the field `text`"), kind);
     "#);
 }
+
+#[test]
+fn a_wrong_field_says_what_is_wrong_and_leaves_the_model_as_it_is() {
+    run(r#"
+    let net = model::dit(#{ image_size: 8, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2,
+        parts: ideas::condition_on("age", 5) });
+    let sampled = |field| flow::sample(net, #{ labels: [0, 1, 0, 1, 0], steps: 1, fields: #{ age: field } });
+    for wrong in [tensor::zeros([5]), tensor::zeros([5, 1]), tensor::zeros([5, 4])] {
+        let message = "";
+        try { sampled.call(wrong); } catch (e) { message = e.message; }
+        assert(message.contains(`the field "age" must be of shape [B, size], here [5, 5], found ${wrong.shape}`), message);
+    }
+    sampled.call(tensor::zeros([5, 5]));
+    assert(net.flops > 0.0);
+    assert(`${net}`.contains("FLOPs per image"));
+    "#);
+}
+
+#[test]
+fn fields_that_are_no_images_are_not_mirrored() {
+    run(r#"
+    let set = data_with(5).with_fields(#{
+        tokens: tensor::randn([24, 2, 3, 4]),
+        wide: tensor::randn([24, 2, 16, 16]),
+        mask: tensor::randn([24, 8, 8]),
+    });
+    let mirrored = |loader| { let b = loader.next(); [b.fields.tokens, b.fields.wide, b.fields.mask] };
+    let plain = mirrored.call(set.loader(#{ batch: 24, shuffle: false }));
+    let flipped = mirrored.call(set.loader(#{ batch: 24, shuffle: false, flip: true }));
+    assert(plain[0].equal(flipped[0]));
+    assert(!plain[1].equal(flipped[1]) && !plain[2].equal(flipped[2]));
+    "#);
+}

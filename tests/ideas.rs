@@ -146,6 +146,17 @@ fn what_an_idea_computes_does_not_depend_on_how_it_is_called() {
         let routed = |more| train::fit(made(ideas_of.token_routing), images, #{ steps: 6, batch: 8, lr: 1e-2 } + more).losses;
         let whole = routed.call(#{});
         for parts in [2, 4] { assert_close(tensor(routed.call(#{ accumulate: parts })), tensor(whole), 1e-5); }
+        // So do the draws of a loss. Untrained maps that are zero would hide them.
+        let mean = ideas::mean_flow();
+        let drawn = |more| {
+            let net = model::dit(#{ depth: 1, hidden_size: 16, num_heads: 2, parts: mean.parts });
+            let all = net.parameters();
+            no_grad(|| { for name in all.keys() { all[name].copy_(0.2 * tensor::randn(all[name].shape, #{ seed: name.len() })); } });
+            train::fit(net, images, #{ steps: 2, batch: 8, lr: 1e-2, loss: mean.loss } + more).losses
+        };
+        let whole = drawn.call(#{});
+        for parts in [2, 4] { assert_close(tensor(drawn.call(#{ accumulate: parts })), tensor(whole), 1e-5); }
+        assert(drawn.call(#{ seed: 1 })[0] != whole[0]);
         let seen = [];
         let look = nn::part(|b| |x, c| { seen.push([c.seed, c.row, c.batch]); x }, #{ name: "look" }).at("tokens");
         let net = model::dit(#{ depth: 1, hidden_size: 16, num_heads: 2, parts: look });

@@ -274,8 +274,8 @@ pub mod methods {
         ///
         /// `fields` maps names to tensors [N, ..] or arrays of any dtype, whose rows are in the order of the images. They stay
         /// with their images in `take`, `subset`, `only` and loaders. `train::fit` gives those of a batch to parts
-        /// of the model as `c.fields.NAME` and to losses as `s.fields.NAME`. With `flip: true` fields that are images are
-        /// mirrored with the images: [N, .., C, h, w] of any size, and [N, H, W] of the size of the images.
+        /// of the model as `c.fields.NAME` and to losses as `s.fields.NAME`. With `flip: true` fields that look like images are
+        /// mirrored with them: [N, .., C, h, w] with sides in the ratio of the images', and [N, H, W] of the size of the images.
         ///
         /// ```rhai
         /// let set = data::fashion_mnist().take(3).with_fields(#{ text: tensor::randn([3, 16]), weight: [1.0, 2.0, 0.5] });

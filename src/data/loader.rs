@@ -366,7 +366,7 @@ impl Loader {
         for (name, field) in &self.0.fields {
             let rows = field.index_select(0, &own)?;
             let shape = rows.shape();
-            let is_image = shape.len() > 3 || (shape.len() == 3 && shape[1..] == *sides);
+            let is_image = looks_like_images(&shape, sides);
             let rows = match &mirrored {
                 Some(flags) if is_image => mirror(&rows, flags)?,
                 _ => rows,
@@ -420,6 +420,16 @@ impl Loader {
 fn mirror(x: &Tensor, flags: &Tensor) -> Result<Tensor> {
     let column: Vec<i64> = std::iter::once(-1).chain(vec![1; x.rank() - 1]).collect();
     x.flip(&[-1])?.where_true(&flags.reshape(&column)?, x)
+}
+
+/// Returns whether a field of this shape is mirrored with images whose sides are `sides`: if it has their size, or channels
+/// and sides of the same ratio.
+fn looks_like_images(shape: &[i64], sides: &[i64]) -> bool {
+    match shape {
+        [_, h, w] => [*h, *w] == *sides,
+        [_, .., h, w] => h * sides[1] == w * sides[0],
+        _ => false,
+    }
 }
 
 #[cfg(test)]

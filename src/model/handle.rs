@@ -223,7 +223,8 @@ impl Model {
         let fields = if known.is_empty() { Fields::watched() } else { known.map(like)? };
         let pass = Pass { fields: fields.clone(), ..Pass::default() };
         match no_grad(|| flops::count(|| self.observe(&x, &t, &y, &pass))) {
-            Err(_) if fields.missed() => Ok(None),
+            // Fields of the last forward pass may be none that this part of the model accepts.
+            Err(_) if fields.missed() || !fields.is_empty() => Ok(None),
             counted => Ok(Some(counted?.1)),
         }
     }
@@ -231,7 +232,10 @@ impl Model {
     /// Remembers the shapes of fields.
     fn remember(&self, fields: &Fields) -> Result<()> {
         let mut known = self.0.fields.lock().unwrap_or_else(PoisonError::into_inner);
-        if fields.iter().any(|(name, _)| !known.contains(name)) {
+        let same = |name: &str, field: &Tensor| {
+            known.iter().any(|(other, one)| other == name && one.shape()[1..] == field.shape()[1..])
+        };
+        if fields.iter().any(|(name, field)| !same(name, field)) {
             // One element stands for all, so that nothing large is kept.
             let shapes = fields.map(|all| {
                 let shape: Vec<i64> = std::iter::once(1).chain(all.shape().into_iter().skip(1)).collect();
@@ -317,7 +321,9 @@ impl Model {
         self.check_shapes(x, t, y)?;
         self.check_values(t, y)?;
         self.check_fields(x, &pass.fields)?;
-        self.0.network.forward(x, t, y, pass, None)
+        let v = self.0.network.forward(x, t, y, pass, None)?;
+        self.remember(&pass.fields)?;
+        Ok(v)
     }
 
     /// Same as [`Model::forward`], without checking the values of t and y, for callers that created them.
@@ -331,7 +337,9 @@ impl Model {
     pub fn forward_in(&self, x: &Tensor, t: &Tensor, y: &Tensor, pass: &Pass) -> Result<Tensor> {
         self.check_shapes(x, t, y)?;
         self.check_fields(x, &pass.fields)?;
-        self.0.network.forward(x, t, y, pass, None)
+        let v = self.0.network.forward(x, t, y, pass, None)?;
+        self.remember(&pass.fields)?;
+        Ok(v)
     }
 
     /// Returns the intermediate results of each block, computed without gradients; a user-defined network has no
@@ -416,7 +424,7 @@ impl Model {
                 .hint("move it with `.to(device)`"));
             }
         }
-        self.remember(fields)
+        Ok(())
     }
 
     fn check_values(&self, t: &Tensor, y: &Tensor) -> Result<()> {

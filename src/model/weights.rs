@@ -40,7 +40,7 @@ pub struct LoadOptions {
 /// Options of `model.save`.
 #[derive(Debug, Clone, Options)]
 pub struct SaveOptions {
-    /// Names of the parameters to save, such as "*.parts.*": one glob or an array; by default all. A file of some is read
+    /// Names of the parameters to save, such as "*parts.*": one glob or an array; by default all. A file of some is read
     /// by `model.load` with `partial`.
     #[option(default = OneOrMany(Vec::new()))]
     pub only: OneOrMany<String>,

@@ -15,6 +15,9 @@ pub const LOSS: &[(&str, &str)] = &[
     ("ema", "model"),
     ("path", "path"),
     ("step", "int"),
+    ("seed", "int"),
+    ("row", "int"),
+    ("batch", "int"),
     ("kept", "map"),
     ("also", "map"),
 ];

@@ -38,6 +38,13 @@ pub fn latents(
     options.check()?;
     let [_, height, width] = set.image_shape();
     vae.latent_shape(height, width)?;
+    if let Some(name) = ["latents", "labels"].into_iter().find(|name| set.stored_fields().contains_key(*name))
+    {
+        return Err(Error::argument(format!(
+            "the set has a field called `{name}`, which the file of latents has too"
+        ))
+        .hint("give the field another name in `with_fields`"));
+    }
     let origin = origin(vae, set, options, cx)?;
     let ranks = Ranks::of(cx);
     ranks.same(&[("the latents to encode", origin.clone())])?;
@@ -145,8 +152,7 @@ fn write(path: &Path, vae: &Vae, set: &Dataset, latents: &Tensor, origin: String
     let mut tensors =
         BTreeMap::from([("latents".to_string(), latents.clone()), ("labels".to_string(), labels)]);
     for (name, field) in set.fields()?.iter() {
-        // The set that is returned has it all the same.
-        tensors.entry(name.to_string()).or_insert_with(|| field.clone());
+        tensors.insert(name.to_string(), field.clone());
     }
     let metadata = BTreeMap::from([
         ("scaling_factor".to_string(), vae.options().scaling_factor.to_string()),

@@ -15,6 +15,9 @@ use crate::{functions, scripted};
 /// Separates the seeds of parts from those of everything else that is drawn for a step.
 const PARTS: u64 = u64::MAX - 1;
 
+/// The same for losses.
+const LOSSES: u64 = u64::MAX - 2;
+
 /// Tensors that parts keep by name during one forward pass, for a loss or for later parts. Clones share them.
 #[derive(Clone, Default)]
 pub struct Kept(Arc<Mutex<BTreeMap<String, Tensor>>>);
@@ -56,6 +59,18 @@ pub struct Pass {
     pub fields: Fields,
     /// Whether the backward pass computes the activations of each block again instead of keeping them.
     pub recompute: bool,
+}
+
+impl Pass {
+    /// Returns the seed of the step for what a loss draws, unrelated to that of parts; `None` outside of training.
+    pub fn seed_of_loss(&self) -> Option<i64> {
+        self.seed_of(LOSSES)
+    }
+
+    fn seed_of(&self, what: u64) -> Option<i64> {
+        // A seed is not negative.
+        self.step.map(|step| (mix(mix(self.seed as u64, what), step as u64) >> 1) as i64)
+    }
 }
 
 /// Place of some images in the batch of a step, which may be computed in parts or on several ranks.
@@ -262,8 +277,7 @@ impl Call {
     /// Returns the seed of the step, which depends on the seed of the run and the step alone; `None` outside of
     /// training. The numbers are unrelated to those that training draws itself.
     pub fn seed(&self) -> Option<i64> {
-        // A seed is not negative.
-        self.step().map(|step| (mix(mix(self.0.pass.seed as u64, PARTS), step as u64) >> 1) as i64)
+        self.0.pass.seed_of(PARTS)
     }
 
     /// Returns the place of the images in the batch of the step. Images of another number, as when a loss calls the model

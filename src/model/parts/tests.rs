@@ -504,3 +504,12 @@ fn a_part_that_changes_the_dtype_is_named() {
     assert!(error.message().contains("at mlp in block 0"), "{error}");
     assert!(model(vec![wide("velocity").unwrap()]).and_then(|m| forward(&m)).is_ok());
 }
+
+#[test]
+fn a_part_at_weight_must_not_write_into_the_weight() {
+    let double = of_weight(|w| w.mul_scalar_(2.0).map(|()| w));
+    let net = model(vec![double.at(Place::Weight, None).unwrap()]).unwrap();
+    let error = crate::torch::no_grad(|| forward(&net)).unwrap_err();
+    assert!(error.message().contains("changed the stored weight itself, in place"), "{error}");
+    assert!(error.hint_text().unwrap().contains("`w * 2.0`"));
+}

@@ -121,12 +121,18 @@ impl Changed {
     /// Returns the weight to use instead, in the dtype of the parameters even if its use is autocast: the sum of a weight
     /// and a small change is then rounded once.
     fn run(&self, weight: &Tensor) -> Result<Tensor> {
+        let before = weight.version();
         let call = || self.run.call(&[weight.clone().into_value()]);
         let given = without_autocast(weight.device(), || match self.part.flops() {
             None => call(),
             Some(stated) => flops::instead(|| stated, call),
         })?;
-        like(&given, weight, false).map_err(|error| {
+        let kept = match weight.version() == before {
+            true => like(&given, weight, false),
+            false => Err(Error::argument("the function changed the stored weight itself, in place")
+                .hint("return a new tensor, such as `w * 2.0` instead of `w.mul_(2.0)`")),
+        };
+        kept.map_err(|error| {
             let what = self.part.name().map_or_else(|| "part".to_string(), |name| format!("part `{name}`"));
             error.context(format!("the {what} at {} of `{}`{}", Place::Weight, self.name, self.run.written()))
         })

@@ -89,6 +89,9 @@ impl Training<'_> {
             ("ema".to_string(), ema.map_or(Value::Unit, IntoValue::into_value)),
             ("path".to_string(), self.options.path.clone().into_value()),
             ("step".to_string(), step.into_value()),
+            ("seed".to_string(), pass.seed_of_loss().map_or(Value::Unit, Value::Int)),
+            ("row".to_string(), drawn.first.into_value()),
+            ("batch".to_string(), (self.options.batch as i64).into_value()),
             ("kept".to_string(), Value::Map(pass.kept.to_map())),
             ("also".to_string(), Value::Map(self.also.functions().clone())),
         ]);
