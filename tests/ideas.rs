@@ -130,9 +130,8 @@ fn every_parameter_learns_and_a_run_that_was_stopped_ends_with_the_same_bits() {
             assert(flow::sample(opened, more).equal(made_images), name);
         }"#,
     );
-    // The loss cannot be stored if it captures a network that looks at images.
-    let lost: Vec<&str> = out.lines().filter(|line| line.contains("not stored")).collect();
-    assert!(!lost.is_empty() && lost.iter().all(|line| line.contains("its variable `teacher`")), "{lost:?}");
+    // A loss that captures a network cannot be stored, but it is compared when a run resumes.
+    assert!(!out.contains("not stored"), "{out}");
 }
 
 #[test]

@@ -418,10 +418,10 @@ fn code_that_no_checkpoint_holds_is_told_of_once() {
     let told = ran(place.path(), &PLAIN);
     assert_eq!(told.code, Some(0), "{}", told.err);
     let notes: Vec<&str> = told.err.lines().filter(|line| line.starts_with("note:")).collect();
-    let [part, path] = &notes[..] else { panic!("{}", told.err) };
+    // The code of the path is compared with that of a resumed run, whatever it captures.
+    let [part] = &notes[..] else { panic!("{}", told.err) };
     assert!(part.starts_with("note: the part `mixed` at attn is not stored, so the model"), "{part}");
     assert!(part.ends_with("its variable `strength`: a generator is not stored with code"), "{part}");
-    assert!(path.starts_with("note: `path.noise` is not stored, so a resumed run"), "{path}");
     // Without an output folder nothing is stored, so the note is not needed.
     std::fs::write(place.path().join("train.rhai"), captured.replace("out: \"run\",", "")).unwrap();
     let quiet = ran(place.path(), &PLAIN);

@@ -425,7 +425,7 @@ fn files_that_do_not_fit_say_what_would() {
     assert_eq!(error.hint_text(), Some("to leave them out: #{ ignore: \"head.*\" }"));
     let ignoring = |pattern: &str| OpenOptions { ignore: pattern.into(), ..options.clone() };
     open(&path, &ignoring("head.*"), &Context::default()).unwrap();
-    assert!(refused(&path, &ignoring("haed.*")).message().contains("no parameter matches `haed.*`"));
+    assert!(refused(&path, &ignoring("haed.*")).message().contains("no tensor of the file matches `haed.*`"));
     let error = refused(&fixture("dit").file, &OpenOptions { num_classes: Some(9), ..options.clone() });
     assert!(error.message().contains("has 6 rows, and `num_classes` is 9"), "{error}");
     let error = refused(&fixture("dit").file, &OpenOptions { image_size: Some(16), ..options.clone() });
