@@ -404,9 +404,7 @@ Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2
   return FeedForward::apply(x.contiguous(), w1, b1, w2, b2, kept);
 }
 
-Tensor gelu(const Tensor& x) {
-  return switched_on() && usable(x) ? Gelu::apply(x.contiguous()) : at::gelu(x, "tanh");
-}
+Tensor gelu(const Tensor& x) { return switched_on() && usable(x) ? Gelu::apply(x.contiguous()) : at::gelu(x, "tanh"); }
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   RECORD_FUNCTION("spectral::linear", c10::ArrayRef<const c10::IValue>{});
