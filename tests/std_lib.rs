@@ -413,3 +413,21 @@ fn an_error_inside_the_library_shows_the_callers_line() {
     assert!(text.contains("unknown option `outt`") && text.contains("did you mean `out`?"), "{text}");
     assert!(text.contains("try.rhai:2"), "{text}");
 }
+
+#[test]
+fn a_function_that_captures_what_holds_it_runs_in_sweeps() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("sweep").display().to_string();
+    let (_, result) = run(
+        &format!(
+            r#"let st = #{{ k: 0.5 }};
+            st.f = |p| #{{ a: p.x * st.k }};
+            st.g = |x| st.f.call(x);
+            let found = sweep::run(sweep::grid(#{{ x: [1.0, 2.0] }}), #{{ out: "{out}", quiet: true }}, st.f);
+            assert_eq(found.column("a"), [0.5, 1.0]);
+            assert(text::code_hash(st.f) == text::code_hash(st.f));"#
+        ),
+        &[],
+    );
+    result.unwrap();
+}

@@ -27,12 +27,15 @@ const SEEN: [&str; 15] = [
     "learn_sigma",
 ];
 
+/// Advice for a file whose patch embedding has the name of no family.
+pub(super) const NO_FAMILY: &str = "its names are not those of a DiT of any family";
+
 /// Returns which options would make a model that the weights of a file fit, or `None` if they do not tell.
 pub(super) fn advice(config: &Config, found: &BTreeMap<&str, &About>) -> Option<String> {
     let has = |family: Family| found.contains_key(format!("{}.proj.weight", family.names().patches).as_str());
     let public = has(Family::Dit);
     if !public && !has(Family::SpectralDit) {
-        return Some("its names are not those of a DiT of any family".to_string());
+        return Some(NO_FAMILY.to_string());
     }
     if public && !config.family.is_public() {
         return Some(

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::Model;
-use super::advice::advice;
+use super::advice::{NO_FAMILY, advice};
 use super::family::PUBLIC;
 use super::open::{Weights, choose};
 use crate::error::{Error, Result, Subject, nearest};
@@ -331,7 +331,8 @@ impl Fit<'_> {
         // A file of a few parameters is not that of another model.
         let few = some && 2 * missing.len() > ours.len();
         let hint = hint.or_else(|| few.then(keeping));
-        let hint = hint.or_else(|| advice(model.config()?, found));
+        let of_family = |advice: &String| !(some && advice == NO_FAMILY);
+        let hint = hint.or_else(|| advice(model.config()?, found).filter(of_family));
         let hint = hint.or_else(|| missing.is_empty().then(|| ignoring(&unexpected)));
         let hint = hint.or_else(|| some.then(keeping));
         Err(error.hint(hint.unwrap_or_else(|| {

@@ -4,7 +4,7 @@ use std::any::TypeId;
 use std::collections::HashMap;
 use std::ops::{Range, RangeInclusive};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use rhai::{AST, Array, Dynamic, Engine, FnPtr, INT};
 
@@ -28,6 +28,8 @@ pub struct Types {
     sources: OnceLock<Sources>,
     /// Number of callbacks that are running inside each other.
     depth: AtomicUsize,
+    /// Addresses of captured values whose functions are being converted to data.
+    storing: Mutex<Vec<usize>>,
     /// Columns of the screen that `print` writes to, if it is one.
     columns: Columns,
 }
@@ -47,6 +49,7 @@ impl Types {
             engine: OnceLock::new(),
             sources: OnceLock::new(),
             depth: AtomicUsize::new(0),
+            storing: Mutex::default(),
             columns,
         }
     }
@@ -242,6 +245,36 @@ impl Types {
         #[expect(deprecated, reason = "only to say that it may change, and the version is pinned")]
         // The name only shows when the pointer is printed.
         FnPtr::from_dyn_fn("native", Box::new(call)).map_or(Dynamic::UNIT, Dynamic::from)
+    }
+}
+
+/// A captured value whose functions are being converted to data, until this is dropped.
+pub struct Inside<'a>(&'a Types, Option<usize>);
+
+impl Types {
+    /// Begins to convert the functions of a captured value to data; `None` if that is under way, since a function captures
+    /// what holds the function itself.
+    pub fn inside(&self, value: &Dynamic) -> Option<Inside<'_>> {
+        let map = || value.read_lock::<rhai::Map>().map(|map| std::ptr::from_ref(&*map) as usize);
+        let array = || value.read_lock::<Array>().map(|array| std::ptr::from_ref(&*array) as usize);
+        let function = || value.read_lock::<FnPtr>().map(|function| std::ptr::from_ref(&*function) as usize);
+        // Only what is shared can be captured by something inside of it.
+        let address = if value.is_shared() { map().or_else(array).or_else(function) } else { None };
+        let mut storing = self.storing.lock().unwrap_or_else(PoisonError::into_inner);
+        match address {
+            Some(address) if storing.contains(&address) => return None,
+            Some(address) => storing.push(address),
+            None => {}
+        }
+        Some(Inside(self, address))
+    }
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        if self.1.is_some() {
+            self.0.storing.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        }
     }
 }
 

@@ -20,7 +20,12 @@ impl Table {
         let table = self.plus_minus()?;
         let columns = columns(&table.data());
         let sides: String = columns.iter().map(|c| if c.right { 'r' } else { 'l' }).collect();
-        let line = |cells: Vec<String>| format!("{} \\\\\n", cells.join(" & "));
+        let line = |cells: Vec<String>| {
+            // After the end of a line these would be its options.
+            let first =
+                if cells.first().is_some_and(|cell| cell.starts_with(['[', '*'])) { "{}" } else { "" };
+            format!("{first}{} \\\\\n", cells.join(" & "))
+        };
         let mut out = format!("\\begin{{tabular}}{{{sides}}}\n\\toprule\n");
         out.push_str(&line(columns.iter().map(|c| escaped(&c.name)).collect()));
         out.push_str("\\midrule\n");
@@ -67,6 +72,9 @@ fn escaped(text: &str) -> String {
             '\\' => out.push_str("\\textbackslash{}"),
             '~' => out.push_str("\\textasciitilde{}"),
             '^' => out.push_str("\\textasciicircum{}"),
+            '<' => out.push_str("\\textless{}"),
+            '>' => out.push_str("\\textgreater{}"),
+            '|' => out.push_str("\\textbar{}"),
             '±' => out.push_str("$\\pm$"),
             '\n' => out.push(' '),
             c => out.push(c),
@@ -80,6 +88,16 @@ mod tests {
     use super::*;
     use crate::declare::{Map, Value};
     use crate::table::FromRowsOptions;
+
+    #[test]
+    fn text_at_the_start_of_a_row_is_no_option_of_the_row_before() {
+        let names = ["[ours]", "*base", "a < b | c"];
+        let rows = names.map(|name| Map::from([("m".to_string(), Value::Str(name.into()))])).to_vec();
+        let text = Table::from_rows(rows, &FromRowsOptions::default())
+            .and_then(|table| table.to_latex(&LatexOptions::default()))
+            .unwrap();
+        assert!(text.contains("\\midrule\n{}[ours] \\\\\n{}*base \\\\\na \\textless{} b"), "{text}");
+    }
 
     #[test]
     fn numbers_are_mathematics_and_text_is_escaped() {

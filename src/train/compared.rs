@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::fit::{FitOptions, settings};
-use crate::declare::{Map, Value};
+use crate::declare::{Function, Map, Value};
 use crate::error::Result;
 use crate::flow::{Loss, Path};
 use crate::model::{Model, Part};
@@ -39,6 +39,13 @@ pub(super) fn compared(value: &Value) -> Value {
         Value::Object(object) => object.to_data().unwrap_or(Value::Unit),
         other => other.clone(),
     }
+}
+
+/// Returns the code of a function as data, or its kind if it has no text.
+pub(super) fn code_of(function: &Function, trained: &Model) -> Result<Value> {
+    let Ok(mut code) = function.to_compared() else { return Ok(Value::Str("function".to_string())) };
+    without_handles(&mut code, trained)?;
+    Ok(code)
 }
 
 /// Replaces handles by what identifies them.

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 
 use super::checkpoint::{self, Checkpoint, differs, with_code_of};
-use super::compared::settings_of;
+use super::compared::{code_of, settings_of};
 use super::fit::{OTHER_CODE, check_settings};
 use super::log::Row;
 use super::posthoc;
 use super::training::{Training, mean};
 use crate::context::Context;
-use crate::declare::{FromValue, Function, IntoValue, Map, Value};
+use crate::declare::{FromValue, IntoValue, Map, Value};
 use crate::error::{Error, Kind, Result, list};
 use crate::model::{Design, Model, SaveOptions};
 use crate::torch::{Tensor, rng};
@@ -96,7 +96,11 @@ impl Training<'_> {
             _ => None,
         };
         let mut best = best.filter(|(_, score): &(usize, f64)| !score.is_nan());
-        let other = values.get("scored_by").is_some_and(|by| differs("score", by, &self.scored_by()));
+        // The code may have changed what it captured: it begins anew in another process, and not in the same one.
+        let other = values.get("scored_by").is_some_and(|by| {
+            let by = if let Value::List(both) = by { both.as_slice() } else { std::slice::from_ref(by) };
+            by.iter().all(|by| differs("score", by, &self.scored_by))
+        });
         if let Some((step, score)) = best.take_if(|_| other) {
             context.note(&format!(
                 "{}: the best checkpoint so far, of step {step}, had the score {score} of another `score`; the next \
@@ -325,7 +329,7 @@ impl Training<'_> {
             ("skipped".to_string(), self.skipped.clone().into_value()),
             ("ended".to_string(), self.ended.into_value()),
             ("scored".to_string(), regular.into_value()),
-            ("scored_by".to_string(), self.scored_by()),
+            ("scored_by".to_string(), Value::List(vec![self.scored_by.clone(), self.score_code()?])),
             ("best".to_string(), best),
             ("origin".to_string(), self.origin.clone().into_value()),
             ("from".to_string(), self.from.clone()),
@@ -366,10 +370,11 @@ impl Training<'_> {
     }
 
     /// Returns what computes the scores, as data: scores of another function cannot be compared.
-    fn scored_by(&self) -> Value {
-        let text = |what: &str| Value::Str(what.to_string());
-        let code = |score: &Function| score.to_data().unwrap_or_else(|_| text("function"));
-        self.options.score.as_ref().map_or_else(|| text("loss"), code)
+    pub(super) fn score_code(&self) -> Result<Value> {
+        match &self.options.score {
+            None => Ok(Value::Str("loss".to_string())),
+            Some(score) => code_of(score, self.model),
+        }
     }
 
     /// Returns the score of a checkpoint; the lowest is the best. It depends only on the step, not on where the run

@@ -65,6 +65,8 @@ pub(super) struct Training<'a> {
     pub(super) scored: bool,
     /// Step and score of the best checkpoint.
     pub(super) best: Option<(usize, f64)>,
+    /// What computes the scores, as it was at the start.
+    pub(super) scored_by: Value,
     /// Step of the last checkpoint.
     pub(super) written: usize,
     /// Hash of the weights at the start.
@@ -139,6 +141,7 @@ impl<'a> Training<'a> {
             ended: false,
             scored: true,
             best: None,
+            scored_by: Value::Unit,
             written: 0,
             origin: String::new(),
             from: Value::Unit,
@@ -158,6 +161,7 @@ impl<'a> Training<'a> {
             folder,
         };
         training.same_on_all_ranks()?;
+        training.scored_by = training.score_code()?;
         if training.saves() {
             // The data is that of the start, even if a file breaks before the first checkpoint.
             training.loader.state()?;

@@ -72,6 +72,10 @@ pub fn store(types: &Arc<Types>, engine: &Engine, sources: &Sources, pointer: &F
     pieces.insert(0, own);
     let captured = pointer.curry().iter().enumerate().map(|(i, value)| {
         let name = origin.params.get(i).map_or("a value", String::as_str);
+        let Some(_inside) = types.inside(value) else {
+            incomplete.get_or_insert(Error::argument(format!("it captures itself through `{name}`")));
+            return Value::Unit;
+        };
         to_data(types, value).unwrap_or_else(|error| {
             incomplete.get_or_insert(error.context(format!("its variable `{name}`")));
             types.lift(value).map_or(Value::Unit, compared)
