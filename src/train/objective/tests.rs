@@ -113,7 +113,7 @@ fn a_loss_sees_all_that_a_step_knows_part_by_part() {
     let heard = Arc::clone(&seen);
     let loss = of(move |s| {
         let names: Vec<&str> = s.keys().map(String::as_str).collect();
-        let expected = "also ema fields indices kept model noise path step t target v x1 x_t y"
+        let expected = "also batch ema fields indices kept model noise path row seed step t target v x1 x_t y"
             .split(' ')
             .collect::<Vec<_>>();
         assert_eq!(names, expected);
@@ -125,6 +125,8 @@ fn a_loss_sees_all_that_a_step_knows_part_by_part() {
         let net = s["model"].downcast::<Model>().unwrap();
         assert!(net.forward(&x_t, &t, &y)?.equal(&part(s, "v"))?);
         let Value::Int(step) = s["step"] else { unreachable!() };
+        let (Value::Int(row), Value::Int(batch)) = (&s["row"], &s["batch"]) else { unreachable!() };
+        assert_eq!((row % 4, *batch), (0, 8));
         heard.lock().unwrap().push(step);
         flow::loss(part(s, "v"), part(s, "target"))
     });
