@@ -113,9 +113,10 @@ fn a_loss_sees_all_that_a_step_knows_part_by_part() {
     let heard = Arc::clone(&seen);
     let loss = of(move |s| {
         let names: Vec<&str> = s.keys().map(String::as_str).collect();
-        let expected = "also batch ema fields indices kept model noise path row seed step t target v x1 x_t y"
-            .split(' ')
-            .collect::<Vec<_>>();
+        let expected =
+            "also batch ema fields indices kept model noise path row seed step t target v x1 x_t y"
+                .split(' ')
+                .collect::<Vec<_>>();
         assert_eq!(names, expected);
         let [x_t, x1, noise, t, y] = ["x_t", "x1", "noise", "t", "y"].map(|name| part(s, name));
         assert_eq!((y.shape(), y.dtype()), (vec![4], DType::Int64));
