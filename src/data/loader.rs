@@ -29,8 +29,8 @@ pub struct LoaderOptions {
     /// Whether to shuffle each epoch anew; otherwise the data set's order is used.
     #[option(default = true)]
     pub shuffle: bool,
-    /// Whether to mirror each image horizontally with probability 0.5, and with it its fields that are images: [N, .., C, h, w]
-    /// of any size, and [N, H, W] of the size of the images.
+    /// Whether to mirror each image horizontally with probability 0.5, and with it its fields that look like images:
+    /// [N, .., C, h, w] with sides in the ratio of the images', and [N, H, W] of the size of the images.
     #[option(default = false)]
     pub flip: bool,
     /// Device of the batches; stored images are moved there once.

@@ -231,6 +231,9 @@ impl Model {
 
     /// Remembers the shapes of fields.
     fn remember(&self, fields: &Fields) -> Result<()> {
+        if fields.is_empty() {
+            return Ok(());
+        }
         let mut known = self.0.fields.lock().unwrap_or_else(PoisonError::into_inner);
         let same = |name: &str, field: &Tensor| {
             known.iter().any(|(other, one)| other == name && one.shape()[1..] == field.shape()[1..])

@@ -78,16 +78,16 @@ pub struct FitOptions {
     /// Loss to minimize: a loss such as `loss::spectral(..)`, or a function `|s| scalar` of a map s with `v`,
     /// the velocity that the model predicts, its `target`, `x_t`, `x1`, `noise`, `t`, `y` (labels after
     /// dropping), `indices` (positions of the images in the data set, int64 `[B]` on the CPU), `fields` of the images, `model`,
-    /// whose parts run in this step, `ema`, the main average, `path`, `step` (from 0), `kept`, which holds what parts of the
-    /// model kept in the forward pass, and `also`. With `accumulate`, the losses of the micro-batches are averaged.
+    /// whose parts run in this step, `ema`, the main average, `path`, `step` (from 0), `seed` of the step, `row`, the place of the
+    /// first image in the batch of `batch` images, `kept`, which holds what parts of the model kept in the forward pass, and `also`. With `accumulate`, the losses of the micro-batches are averaged.
     #[option(receives = received::LOSS, takes = ["s"])]
     pub loss: Loss,
     /// Parts with parameters that are trained together with the model, for use in a loss:
     /// `nn::part(make, #{ name: "project" })` is called in it as `s.also.project.call(x)`. They are saved in
     /// checkpoints, but are neither averaged nor part of the model.
     pub also: OneOrMany<Part>,
-    /// Whether to mirror each image horizontally with probability 0.5, and with it its fields that are images: [N, .., C, h, w]
-    /// of any size, and [N, H, W] of the size of the images.
+    /// Whether to mirror each image horizontally with probability 0.5, and with it its fields that look like images:
+    /// [N, .., C, h, w] with sides in the ratio of the images', and [N, H, W] of the size of the images.
     #[option(default = false)]
     pub flip: bool,
     /// Precision of matrix products: `float32`, or `bfloat16` by autocast with float32 weights.
