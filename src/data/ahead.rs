@@ -1,21 +1,113 @@
-//! Image files read and decoded on background threads, ahead of use.
+//! Files of images and arrays, read and decoded on background threads, ahead of use.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
 
 use super::background::Background;
 use super::decode::{self, Fit};
+use super::item::Item;
+use super::scale::Scale;
 use crate::error::{Error, Result};
-use crate::files;
-use crate::torch::Tensor;
+use crate::torch::io::npy;
+use crate::torch::{DType, Tensor};
 
 /// Maximum number of threads; with more, disk or memory is the limit.
 const MOST_THREADS: usize = 16;
 
-/// Image files that are all decoded to one shape.
+/// What files become, all of one shape.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Form {
+    /// Images, uint8 [C, side, side].
+    Image(Fit),
+    /// Arrays of npy files as they are stored.
+    Array {
+        /// Shape of each.
+        shape: Vec<i64>,
+        /// Element type of each.
+        dtype: DType,
+    },
+    /// Latents of npy files, float32 [C, h, w].
+    Latents {
+        /// Channels, height and width, of which the files may have more channels.
+        shape: [i64; 3],
+        /// First channel.
+        start: i64,
+        /// Number of channels in the files.
+        channels: i64,
+        /// Normalization.
+        scale: Scale,
+    },
+}
+
+impl Form {
+    /// Returns the form of arrays like that of the first file.
+    pub fn of_arrays(first: &Item) -> Result<Self> {
+        let tensor = array(first)?;
+        match tensor.count() {
+            0 => Err(Error::file(first.path(), "expected numbers, found an array without any")),
+            _ => Ok(Self::Array { shape: tensor.shape(), dtype: tensor.dtype() }),
+        }
+    }
+
+    /// Returns the shape of each file's tensor.
+    pub fn shape(&self) -> Vec<i64> {
+        match self {
+            Self::Image(Fit { channels, side, .. }) => vec![*channels, *side, *side],
+            Self::Array { shape, .. } => shape.clone(),
+            Self::Latents { shape, .. } => shape.to_vec(),
+        }
+    }
+
+    /// Returns the dtype of each file's tensor.
+    pub fn dtype(&self) -> DType {
+        match self {
+            Self::Image(_) => DType::UInt8,
+            Self::Array { dtype, .. } => *dtype,
+            Self::Latents { .. } => DType::Float32,
+        }
+    }
+
+    /// Returns the bytes of each file's tensor.
+    fn bytes(&self) -> usize {
+        self.shape().iter().product::<i64>() as usize * self.dtype().size()
+    }
+
+    /// Reads a file; the second value tells whether it has barely visible damage.
+    fn read(&self, item: &Item) -> Result<(Vec<u8>, bool)> {
+        let expect = |tensor: &Tensor, shape: &[i64], dtype: DType| {
+            let fits = tensor.shape() == shape && tensor.dtype() == dtype;
+            let text = || {
+                let (name, found) = (dtype.name(), tensor.signature());
+                format!("expected {name} {shape:?} like the first array, found {found}")
+            };
+            if fits { Ok(()) } else { Err(Error::file(item.path(), text())) }
+        };
+        match self {
+            Self::Image(fit) => decode::fitted(&item.read()?, &item.path(), *fit),
+            Self::Array { shape, dtype } => {
+                let tensor = array(item)?;
+                expect(&tensor, shape, *dtype)?;
+                Ok((tensor.to_bytes()?, false))
+            }
+            Self::Latents { shape: [c, h, w], start, channels, scale } => {
+                let tensor = array(item)?;
+                expect(&tensor, &[*channels, *h, *w], tensor.dtype())?;
+                let latents = tensor.narrow(0, *start, *c)?.unsqueeze(0)?.to_dtype(DType::Float32)?;
+                Ok((scale.apply(&latents)?.to_bytes()?, false))
+            }
+        }
+    }
+}
+
+/// Reads the array of an npy file.
+fn array(item: &Item) -> Result<Tensor> {
+    npy::parse_npy(item.read()?).map_err(|e| e.in_file(item.path()))
+}
+
+/// Files that all become tensors of one shape.
 #[derive(Debug)]
 pub struct Ahead {
     shared: Arc<Shared>,
@@ -23,8 +115,8 @@ pub struct Ahead {
 
 #[derive(Debug)]
 struct Shared {
-    paths: Vec<PathBuf>,
-    fit: Fit,
+    items: Vec<Item>,
+    form: Form,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -44,15 +136,15 @@ struct State {
 }
 
 impl Ahead {
-    /// Creates a reader of files by path, which are all fitted to the same shape.
-    pub fn new(paths: Vec<PathBuf>, fit: Fit) -> Self {
+    /// Creates a reader of files.
+    pub fn new(items: Vec<Item>, form: Form) -> Self {
         let (state, changed) = (Mutex::default(), Condvar::new());
-        Self { shared: Arc::new(Shared { paths, fit, state, changed }) }
+        Self { shared: Arc::new(Shared { items, form, state, changed }) }
     }
 
     /// Returns the number of files.
     pub fn len(&self) -> usize {
-        self.shared.paths.len()
+        self.shared.items.len()
     }
 
     /// Returns whether there are no files.
@@ -60,35 +152,43 @@ impl Ahead {
         self.len() == 0
     }
 
-    /// Returns channels, height and width.
-    pub fn image_shape(&self) -> [i64; 3] {
-        let Fit { channels, side, .. } = self.shared.fit;
-        [channels, side, side]
+    /// Returns the shape of each tensor: of images channels, height and width.
+    pub fn shape(&self) -> Vec<i64> {
+        self.shared.form.shape()
+    }
+
+    /// Returns the dtype: uint8 of images.
+    pub fn dtype(&self) -> DType {
+        self.shared.form.dtype()
+    }
+
+    /// Returns the bytes of each tensor.
+    pub fn bytes(&self) -> usize {
+        self.shared.form.bytes()
     }
 
     /// Adds a file's bytes and the fit to a hash.
     pub fn hash_into(&self, place: usize, hasher: &mut Sha256) -> Result<()> {
         hasher.update(self.fit_words());
-        hasher.update(files::read(&self.shared.paths[place])?);
+        hasher.update(self.shared.items[place].read()?);
         Ok(())
     }
 
     /// Adds a file's name, size and modification time, and the fit, to a hash.
     pub fn hash_facts_into(&self, place: usize, hasher: &mut Sha256) -> Result<()> {
-        let path = &self.shared.paths[place];
-        let facts = std::fs::metadata(path).map_err(|e| files::failed(path, &e))?;
-        let changed = facts.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
+        let item = &self.shared.items[place];
         // The name includes the class but not the folder, which may have been moved.
+        let path = item.path();
         let mut names = path.components().rev().map(|part| part.as_os_str().to_string_lossy());
         let (name, class) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
-        let changed = changed.unwrap_or_default().as_nanos();
-        hasher.update(format!("{} {class}/{name} {} {changed}\n", self.fit_words(), facts.len()));
+        hasher.update(format!("{} {class}/{name} {}\n", self.fit_words(), item.facts()?));
         Ok(())
     }
 
     /// Describes the fit in the format that hashes have always used.
     fn fit_words(&self) -> String {
-        let Fit { channels, side, background } = self.shared.fit;
+        let Form::Image(fit) = &self.shared.form else { return format!("{:?}", self.shared.form) };
+        let Fit { channels, side, background } = *fit;
         let fit = format!("Fit {{ channels: {channels}, side: {side} }}");
         if background == Background::default() { fit } else { format!("{fit} over {:?}", background.0) }
     }
@@ -97,7 +197,7 @@ impl Ahead {
     pub fn damaged(&self) -> Option<(usize, PathBuf)> {
         let state = self.shared.lock();
         let first = state.damaged.first()?;
-        Some((state.damaged.len(), self.shared.paths[*first].clone()))
+        Some((state.damaged.len(), self.shared.items[*first].path().into_owned()))
     }
 
     /// Starts reading files that will be needed soon. If many earlier images were never taken, they are dropped.
@@ -115,10 +215,9 @@ impl Ahead {
         state.ready.len() + state.busy.len()
     }
 
-    /// Returns the images at the given indices, [N, C, H, W] uint8; waits until they are read.
+    /// Returns the tensors of the given indices as one, of images [N, C, H, W] uint8; waits until they are read.
     pub fn read(&self, places: &[usize]) -> Result<Tensor> {
-        let [c, h, w] = self.image_shape();
-        let size = (c * h * w) as usize;
+        let size = self.shared.form.bytes();
         let mut pixels = room(places.len() * size)?;
         pixels.resize(places.len() * size, 0);
         {
@@ -137,10 +236,16 @@ impl Ahead {
             };
             to.copy_from_slice(&image);
         }
-        Tensor::from_u8(&pixels, &[places.len() as i64, c, h, w])
+        self.tensor(&pixels, places.len())
     }
 
-    /// Returns the pixels of each index, [C, H, W] bytes, or the error of its file.
+    /// Creates the tensor of `count` files from the bytes of each.
+    pub fn tensor(&self, bytes: &[u8], count: usize) -> Result<Tensor> {
+        let shape = [&[count as i64], &self.shape()[..]].concat();
+        Tensor::from_bytes(bytes, &shape, self.dtype())
+    }
+
+    /// Returns the bytes of each index, of images [C, H, W], or the error of its file.
     pub fn read_each(&self, places: &[usize]) -> Vec<Result<Arc<Vec<u8>>>> {
         {
             let mut state = self.shared.lock();
@@ -222,8 +327,9 @@ impl Shared {
             state.busy.insert(place);
             drop(state);
             // A panicking decoder must not block waiting callers forever.
-            let image = std::panic::catch_unwind(|| self.decode(place))
-                .unwrap_or_else(|_| Err(Error::file(&self.paths[place], "the decoder failed on this file")));
+            let image = std::panic::catch_unwind(|| self.decode(place)).unwrap_or_else(|_| {
+                Err(Error::file(self.items[place].path(), "the decoder failed on this file"))
+            });
             state = self.lock();
             state.busy.remove(&place);
             state.ready.insert(place, image);
@@ -232,8 +338,7 @@ impl Shared {
     }
 
     fn decode(&self, place: usize) -> Result<Arc<Vec<u8>>> {
-        let path: &Path = &self.paths[place];
-        let (pixels, damaged) = decode::fitted(&files::read(path)?, path, self.fit)?;
+        let (pixels, damaged) = self.form.read(&self.items[place])?;
         if damaged {
             self.lock().damaged.insert(place);
         }

@@ -73,7 +73,7 @@ pub mod space {
         /// ```
         fn mnist(options: MnistOptions) -> Dataset { data::mnist::mnist(&options) }
 
-        /// Opens a folder of PNG and JPEG images, with one folder per class or all images in one.
+        /// Opens a folder or archive of PNG and JPEG images, with one folder per class or all images in one.
         ///
         /// The central square of each image is resized to `size` with antialiasing (bicubic). Sets of up to 1 GiB
         /// of pixels are kept in memory; larger ones are read and decoded ahead of use on threads.
@@ -95,6 +95,11 @@ pub mod space {
         /// assert_eq(set.len, 1);
         /// ```
         ///
+        /// `path` may also be a zip or tar file, an array of them, or a name with braces or `*` for several: `"train-{000..146}.tar"`,
+        /// `"train-*.tar"`. They are read in place. Classes are those of `dataset.json` (StyleGAN, EDM, EDM2), of a `.cls` beside each image
+        /// (WebDataset), of an entry of its `.json` with `label_column`, or folders. `"set.zip/train"` is a folder in an archive. Arrays
+        /// `0001.text.npy` beside `0001.jpg` become the field `text` with `fields: ["text"]`.
+        ///
         /// With `labels`, a CSV file gives the classes instead of folders: a row for every image, with its path in the
         /// folder and its class, a name or a number. The ending of a name may be left out.
         ///
@@ -105,8 +110,8 @@ pub mod space {
         /// assert_eq(set.class_names, ["beagle", "pug"]);
         /// assert_eq(set.labels, tensor([1, 0, 1]));
         /// ```
-        fn image_folder<cx>(path: PathBuf, options: ImageFolderOptions) -> Dataset {
-            data::folder::image_folder(&path, &options, cx)
+        fn image_folder<cx>(path: OneOrMany<PathBuf>, options: ImageFolderOptions) -> Dataset {
+            data::folder::images_in(&path, &options, cx)
         }
 
         /// Reads one PNG or JPEG file as an image, float32 [C, H, W] in [-1, 1].
@@ -124,7 +129,8 @@ pub mod space {
             data::image::image(&path, &options, |text| cx.note(text))
         }
 
-        /// Opens latents [N, C, H, W] of an image autoencoder, from a safetensors file that also holds labels.
+        /// Opens latents [N, C, H, W] of an image autoencoder, from a safetensors file that also holds labels, or from a zip file
+        /// with an array [C, H, W] of each image and `dataset.json`, as EDM2 stores means and standard deviations.
         ///
         /// The latents become `(x - shift) * scale`, or with `stats` `(x - mean) / std * scale` of each channel, and
         /// may have any range. A model trained on them samples latents, with `clamp: false`.
@@ -140,7 +146,9 @@ pub mod space {
         /// let set = data::latents("latents.safetensors", #{ fields: ["text"] });
         /// assert_eq(set.fields.text.shape, [3, 768]);
         /// ```
-        fn latents(path: PathBuf, options: LatentsOptions) -> Dataset { data::latents::latents(&path, &options) }
+        fn latents<cx>(path: PathBuf, options: LatentsOptions) -> Dataset {
+            data::latents::latents(&path, &options, cx)
+        }
 
         /// Opens a batch of images in an npz file, as ADM's evaluator and the sampling scripts of DiT exchange them.
         ///

@@ -1,9 +1,9 @@
-//! Image files and classes of a folder.
+//! Image files and classes of a folder, on disk or in archives.
 
 use std::path::{Path, PathBuf};
 
+use super::tree::Tree;
 use crate::error::{Error, Result};
-use crate::files;
 
 /// Folders created by other systems, to be ignored; names that start with a dot are ignored too.
 const LITTER: [&str; 8] = [
@@ -17,10 +17,21 @@ const LITTER: [&str; 8] = [
     "Thumbs.db",
 ];
 
+/// Returns whether a folder was created by another system.
+pub fn is_litter(name: &str) -> bool {
+    LITTER.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
 /// Extensions of supported image files.
-const READ: [&str; 3] = ["png", "jpg", "jpeg"];
+pub const READ: [&str; 3] = ["png", "jpg", "jpeg"];
+/// Returns whether a name is that of a supported image file.
+pub fn is_image(name: &Path) -> bool {
+    let ending = name.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+    READ.contains(&ending.as_str())
+}
+
 /// Extensions of unsupported image files.
-const OTHERS: [&str; 10] = ["webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "jfif", "jp2", "ppm"];
+pub const OTHERS: [&str; 10] = ["webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "jfif", "jp2", "ppm"];
 
 /// Maximum number of names in a note.
 const NAMED: usize = 4;
@@ -39,18 +50,11 @@ pub struct Found {
 /// Finds the images of a folder. Subfolders with images, at any depth, are the classes; without any, the folder's own
 /// images form one class. Names that are numbers, or a word and a number, are ordered by number, others
 /// alphabetically.
-pub fn find(path: &Path) -> Result<Found> {
-    if path.is_file() {
-        let error = Error::file(path, "expected a folder of images, found a file");
-        return Err(match files::kind(path)? {
-            Some(kind) => error.hint(format!("it is {}; {}", kind.describe(), kind.advice())),
-            None => error,
-        });
-    }
+pub fn find(tree: &Tree, path: &Path) -> Result<Found> {
     let mut found = Found::default();
-    let mut search = Search::default();
+    let mut search = Search::of(tree);
     let own = search.images_in(path)?;
-    search.way.push(path.canonicalize().map_err(|e| files::failed(path, &e))?);
+    search.way.push(tree.real(path)?);
     let (mut empty, mut classes) = (Vec::new(), Vec::new());
     for (name, folder) in search.folders_in(path)? {
         let images = search.images_below(&folder, Path::new(&name))?;
@@ -113,8 +117,8 @@ pub fn find(path: &Path) -> Result<Found> {
 }
 
 /// Returns all images of a folder and of its subfolders, ordered by path, and notes on skipped files and folders.
-pub fn all(path: &Path) -> Result<(Vec<PathBuf>, Vec<String>)> {
-    let mut search = Search::default();
+pub fn all(tree: &Tree, path: &Path) -> Result<(Vec<PathBuf>, Vec<String>)> {
+    let mut search = Search::of(tree);
     let mut images = search.images_below(path, Path::new(""))?;
     images.sort();
     match images.is_empty() {
@@ -125,13 +129,20 @@ pub fn all(path: &Path) -> Result<(Vec<PathBuf>, Vec<String>)> {
 
 /// Image files of unsupported formats.
 #[derive(Default)]
-struct Others {
+pub struct Others {
     count: usize,
     first: Option<PathBuf>,
 }
 
 impl Others {
-    fn note(&self) -> Option<String> {
+    /// Counts a file.
+    pub fn add(&mut self, path: PathBuf) {
+        self.count += 1;
+        self.first.get_or_insert(path);
+    }
+
+    /// Says how many there were, if any.
+    pub fn note(&self) -> Option<String> {
         let first = self.first.as_ref()?;
         Some(format!(
             "skipped {} image files that are neither PNG nor JPEG, the first is {}",
@@ -145,8 +156,8 @@ impl Others {
 const SPLITS: [&str; 7] = ["train", "training", "val", "valid", "validation", "test", "testing"];
 
 /// What a search met beside images.
-#[derive(Default)]
-struct Search {
+struct Search<'a> {
+    tree: &'a Tree,
     /// Folders created by other systems.
     litter: Vec<String>,
     /// Folders with images inside folders of classes.
@@ -156,10 +167,15 @@ struct Search {
     way: Vec<PathBuf>,
 }
 
-impl Search {
+impl<'a> Search<'a> {
+    fn of(tree: &'a Tree) -> Self {
+        let (litter, deep, others, way) = (Vec::new(), Vec::new(), Others::default(), Vec::new());
+        Self { tree, litter, deep, others, way }
+    }
+
     /// Returns the images of a class folder and of its subfolders; `name` is its path in the searched folder.
     fn images_below(&mut self, folder: &Path, name: &Path) -> Result<Vec<PathBuf>> {
-        let real = folder.canonicalize().map_err(|e| files::failed(folder, &e))?;
+        let real = self.tree.real(folder)?;
         // A link may lead back to a folder above.
         if self.way.contains(&real) {
             return Ok(Vec::new());
@@ -179,12 +195,12 @@ impl Search {
     /// Returns the subfolders that may hold images, with their names.
     fn folders_in(&mut self, folder: &Path) -> Result<Vec<(String, PathBuf)>> {
         let mut folders = Vec::new();
-        for entry in files::entries(folder)? {
+        for entry in self.tree.names(folder)? {
             let (name, path) = (entry.to_string_lossy().into_owned(), folder.join(&entry));
-            if name.starts_with('.') || !path.is_dir() {
+            if name.starts_with('.') || !self.tree.is_dir(&path) {
                 continue;
             }
-            match LITTER.iter().any(|known| known.eq_ignore_ascii_case(&name)) {
+            match is_litter(&name) {
                 true => self.litter.push(name),
                 false => folders.push((name, path)),
             }
@@ -194,20 +210,17 @@ impl Search {
 
     fn images_in(&mut self, folder: &Path) -> Result<Vec<PathBuf>> {
         let mut images = Vec::new();
-        for entry in files::entries(folder)? {
+        for entry in self.tree.names(folder)? {
             // macOS creates files such as ._1.png, which contain no image.
             if entry.to_string_lossy().starts_with('.') {
                 continue;
             }
             let path = folder.join(&entry);
             let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
-            // A link to nowhere is kept, so that reading it names it. A pipe would wait forever.
-            let readable = path.metadata().map_or(true, |m| m.is_file());
-            if READ.contains(&ending.as_str()) && readable {
+            if READ.contains(&ending.as_str()) && self.tree.is_file(&path) {
                 images.push(path);
             } else if OTHERS.contains(&ending.as_str()) {
-                self.others.count += 1;
-                self.others.first.get_or_insert(path);
+                self.others.add(path);
             }
         }
         Ok(images)
@@ -257,7 +270,7 @@ mod tests {
     }
 
     fn classes(files: &[&str]) -> (Vec<String>, String) {
-        let found = find(folder(files).path()).unwrap();
+        let found = find(&Tree::Disk, folder(files).path()).unwrap();
         (found.classes, found.notes.join("\n"))
     }
 
@@ -299,16 +312,16 @@ mod tests {
         let place = folder(&["cat/0.png", "cat/more/1.png", "cat/more/most/2.png", "dog/images/0.png"]);
         #[cfg(unix)]
         std::os::unix::fs::symlink(place.path(), place.path().join("dog/circle.png")).unwrap();
-        let found = find(place.path()).unwrap();
+        let found = find(&Tree::Disk, place.path()).unwrap();
         assert_eq!(found.classes, ["cat", "dog"]);
         assert_eq!(found.images.iter().map(|(_, label)| *label).collect::<Vec<_>>(), [0, 0, 0, 1]);
         let note = "3 folders inside the class folders belong to the class: `cat/more`, `cat/more/most`, `dog/images`";
         assert_eq!(found.notes, [note]);
-        let error = find(folder(&["train/a/0.png", "val/a/0.png"]).path()).unwrap_err();
+        let error = find(&Tree::Disk, folder(&["train/a/0.png", "val/a/0.png"]).path()).unwrap_err();
         assert!(error.message().ends_with("expected classes, found splits: `train`, `val`"), "{error}");
         assert!(error.hint_text().unwrap().ends_with("train"), "{error}");
         for splits in [["flat/train/0.png", "flat/val/0.png"], ["flat/Train/0.png", "flat/TEST/0.png"]] {
-            let error = find(&folder(&splits).path().join("flat")).unwrap_err();
+            let error = find(&Tree::Disk, &folder(&splits).path().join("flat")).unwrap_err();
             assert!(error.message().contains("expected classes, found splits"), "{error}");
         }
         assert_eq!(classes(&["train/0.png", "bus/0.png"]).0, ["bus", "train"]);
@@ -322,7 +335,7 @@ mod tests {
         let odd = place.path().join(std::ffi::OsStr::from_bytes(b"b\xe9"));
         std::fs::create_dir(&odd).unwrap();
         std::fs::write(odd.join(std::ffi::OsStr::from_bytes(b"\xe9.png")), "").unwrap();
-        let found = find(place.path()).unwrap();
+        let found = find(&Tree::Disk, place.path()).unwrap();
         assert_eq!(found.classes, ["a", "b\u{fffd}"]);
         assert!(found.images[1].0.is_file());
     }
@@ -343,7 +356,7 @@ mod tests {
 
     #[test]
     fn a_folder_of_other_formats_says_so() {
-        let error = find(folder(&["a/0.webp"]).path()).unwrap_err();
+        let error = find(&Tree::Disk, folder(&["a/0.webp"]).path()).unwrap_err();
         assert!(error.message().contains("expected PNG or JPEG images, found none"), "{error}");
         assert!(error.hint_text().is_some_and(|hint| hint.contains("skipped")), "{error}");
     }

@@ -274,6 +274,7 @@ impl Dataset {
         let kept = match self.0.images.dtype() {
             DType::UInt8 if self.0.images.bytes() == 0 => "read from files, given as float32 in [-1, 1]",
             DType::UInt8 => "kept as uint8, given as float32 in [-1, 1]",
+            _ if self.0.images.bytes() == 0 => "read from files, float32",
             _ => "float32",
         };
         let more = if names.len() > 12 { ", .." } else { "" };

@@ -1,14 +1,20 @@
-//! Folders of PNG and JPEG images, with one folder per class or all images in one.
+//! Folders and archives of PNG and JPEG images, with one folder per class or all images in one.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use super::Dataset;
-use super::ahead::{Ahead, room};
+use super::ahead::{Ahead, Form, room};
+use super::archive::samples::{self, Samples, Wanted};
 use super::background::Background;
 use super::classes::{self, Found};
 use super::decode::Fit;
+use super::item::Item;
+use super::manifest;
+use super::place::Place;
 use super::sheet::{self, Columns};
 use super::store::{MEMORY, Store};
+use super::tree::Tree;
 use crate::context::Context;
 use crate::declare::{Choice, Options};
 use crate::ensure;
@@ -48,42 +54,59 @@ pub struct ImageFolderOptions {
     pub labels: Option<String>,
     /// Name of the column of paths in the file `labels`.
     pub file_column: Option<String>,
-    /// Name of the column of classes in the file `labels`.
+    /// Name of the column of classes in the file `labels`; without `labels`, key of the class in the `.json` of each image
+    /// of an archive.
     pub label_column: Option<String>,
+    /// Names of arrays beside the images of an archive, which become fields of the data set: `0001.text.npy` beside
+    /// `0001.jpg` is the field `text`, and `0001.npy` is the field `npy`.
+    pub fields: Vec<String>,
     /// What to do with unreadable files: "stop" is an error that names the file, "skip" skips and counts it.
     /// With "skip", every file is read once when the folder is opened; rows of `labels` without an image and images
-    /// without a row are skipped too.
+    /// without a row are skipped too, and so is what is missing at the end of an archive.
     pub on_error: OnError,
-    /// Name of the data set, recorded with every result; by default the folder's name.
+    /// Name of the data set, recorded with every result; by default the name of the folder or archive.
     pub name: Option<String>,
     /// Name of the split, recorded with every result.
     #[option(default = "all")]
     pub split: String,
 }
 
-/// Opens a folder of images. Its subfolders with images are the classes, in alphabetical order, or in numerical
-/// order if they are numbered. Without such subfolders, its own images form one class.
+/// Opens a folder of images; see [`images_in`].
+#[cfg(test)]
+pub(crate) fn image_folder(path: &Path, options: &ImageFolderOptions, cx: &Context) -> Result<Dataset> {
+    images_in(&[path.to_path_buf()], options, cx)
+}
+
+/// Opens a folder of images, or archives of one. Its subfolders with images are the classes, in alphabetical order, or in
+/// numerical order if they are numbered. Without such subfolders, its own images form one class.
 ///
 /// What is skipped (folders without images, folders left by other systems, damaged files) is reported once, through
 /// `cx`.
-pub(crate) fn image_folder(path: &Path, options: &ImageFolderOptions, cx: &Context) -> Result<Dataset> {
+pub(crate) fn images_in(paths: &[PathBuf], options: &ImageFolderOptions, cx: &Context) -> Result<Dataset> {
     options.check()?;
     if options.channels == 2 {
         return Err(Error::not_allowed("channels", "1 or 3", 2));
     }
-    let Found { images, classes, notes } = found(path, options)?;
-    notes.iter().for_each(|note| cx.note(&format!("{}: {note}", path.display())));
+    let skip = options.on_error == OnError::Skip;
+    let small = match &options.label_column {
+        Some(_) => [samples::CLASS, samples::FACTS].as_slice(),
+        None => &[samples::CLASS],
+    };
+    let place = Place::open(paths, small, skip, cx)?;
+    let Samples { images, classes, fields, notes } = found(&place, options).map_err(|e| place.explain(e))?;
+    notes.iter().for_each(|note| cx.note(&format!("{}: {note}", place.folder.display())));
     let fit = Fit { channels: options.channels, side: options.size, background: options.background };
-    let mut labels: Vec<i64> = images.iter().map(|(_, label)| *label).collect();
-    let files = Ahead::new(images.into_iter().map(|(path, _)| path).collect(), fit);
+    let (items, mut labels): (Vec<Item>, Vec<i64>) = images.into_iter().unzip();
+    let files = Ahead::new(items, Form::Image(fit));
     let bytes = labels.len() as i64 * fit.channels * fit.side * fit.side;
     let in_memory = options.in_memory.unwrap_or(bytes <= MEMORY);
-    let skip = options.on_error == OnError::Skip;
+    let mut good = None;
     let store = match in_memory || skip {
         true => {
             let read = read_all(&files, in_memory, skip, cx)?;
             labels = read.good.iter().map(|place| labels[*place]).collect();
-            read.tell(&files, path, cx);
+            read.tell(&files, &place.folder, cx);
+            good = Some(read.good.clone());
             match read.images {
                 Some(images) => Store::Tensor(images),
                 None => Store::some_of(files, read.good),
@@ -95,26 +118,95 @@ pub(crate) fn image_folder(path: &Path, options: &ImageFolderOptions, cx: &Conte
             Store::of_files(files)
         }
     };
+    let field = |(name, items): (String, Vec<Item>)| -> Result<(String, Store)> {
+        let form = Form::of_arrays(&items[0])?;
+        let files = Ahead::new(items, form);
+        let places = good.clone().unwrap_or_else(|| (0..files.len()).collect());
+        let bytes = (places.len() * files.bytes()) as i64;
+        let store = match options.in_memory.unwrap_or(bytes <= MEMORY) {
+            true => Store::Tensor(load(&files, &places, cx)?),
+            false => Store::some_of(files, places),
+        };
+        Ok((name, store))
+    };
+    let fields: BTreeMap<String, Store> = fields.into_iter().map(field).collect::<Result<_>>()?;
     let count = labels.len();
-    let folder = path.file_name().map_or("images".to_string(), |name| name.to_string_lossy().into_owned());
-    let name = options.name.as_deref().unwrap_or(&folder);
-    Dataset::of_store(store, &Tensor::from_i64(&labels, &[count as i64])?, name, &options.split, classes)
+    let name = options.name.as_deref().unwrap_or(&place.name);
+    Dataset::of_store(store, &Tensor::from_i64(&labels, &[count as i64])?, name, &options.split, classes)?
+        .with_stored_fields(fields)
 }
 
-/// Finds the images and their classes, by folders or by the rows of a file.
-fn found(path: &Path, options: &ImageFolderOptions) -> Result<Found> {
-    let columns = Columns { file: options.file_column.as_deref(), label: options.label_column.as_deref() };
-    let Some(file) = &options.labels else {
-        for (name, given) in [("file_column", columns.file), ("label_column", columns.label)] {
-            ensure!(given.is_none(), "`{name}` belongs to `labels`, the CSV file with the classes");
+/// Loads some files in parts, so that the user can stop.
+pub(super) fn load(files: &Ahead, places: &[usize], cx: &Context) -> Result<Tensor> {
+    let chunks: Vec<&[usize]> = places.chunks(CHUNK).collect();
+    let mut bar = (chunks.len() > 1).then(|| cx.bar("arrays", places.len() as u64));
+    let mut parts = Vec::new();
+    for (i, chunk) in chunks.iter().enumerate() {
+        cx.check()?;
+        if let Some(next) = chunks.get(i + 1) {
+            files.read_ahead(&[*chunk, *next].concat());
         }
-        return classes::find(path);
+        parts.push(files.read(chunk)?);
+        if let Some(bar) = &mut bar {
+            bar.update(((i + 1) * CHUNK).min(places.len()) as u64, "");
+        }
+    }
+    Tensor::cat(&parts, 0)
+}
+
+/// Finds the images and their classes: by the rows of a file, by the files beside each image of an archive, by
+/// `dataset.json`, or by folders.
+fn found(place: &Place, options: &ImageFolderOptions) -> Result<Samples> {
+    let Place { tree, folder, .. } = place;
+    let skip = options.on_error == OnError::Skip;
+    let columns = Columns { file: options.file_column.as_deref(), label: options.label_column.as_deref() };
+    let of_files = |found: Found| {
+        let (paths, labels): (Vec<PathBuf>, Vec<i64>) = found.images.into_iter().unzip();
+        let images = tree.items(paths).into_iter().zip(labels).collect();
+        Samples { images, classes: found.classes, fields: BTreeMap::new(), notes: found.notes }
     };
-    let (images, mut notes) = classes::all(path)?;
-    let mut found =
-        sheet::labeled(path, images, Path::new(file), columns, options.on_error == OnError::Skip)?;
-    notes.append(&mut found.notes);
-    Ok(Found { notes, ..found })
+    let in_archive = matches!(tree, Tree::Archives(_));
+    ensure!(
+        options.fields.is_empty() || (in_archive && options.labels.is_none()),
+        "`fields` are arrays beside the images of an archive, which have their classes there too"
+    );
+    if let Some(file) = &options.labels {
+        let (images, mut notes) = classes::all(tree, folder)?;
+        if let Some(twice) = images.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Error::file(&twice[0], "two archives have an image of this name")
+                .hint("`labels` needs images of different names: open the archives one by one"));
+        }
+        let mut found = sheet::labeled(folder, images, Path::new(file), columns, skip)?;
+        notes.append(&mut found.notes);
+        return Ok(of_files(Found { notes, ..found }));
+    }
+    for (name, given) in [("file_column", columns.file), ("label_column", columns.label)] {
+        ensure!(
+            given.is_none() || (in_archive && name == "label_column"),
+            "`{name}` belongs to `labels`, the CSV file with the classes"
+        );
+    }
+    let mut notes = Vec::new();
+    if let Tree::Archives(listing) = tree {
+        let wanted = Wanted { key: columns.label, fields: &options.fields, skip };
+        let samples = samples::samples(listing, folder, wanted)?;
+        if !samples.images.is_empty() {
+            return Ok(samples);
+        }
+        notes = samples.notes;
+    }
+    if let Some(file) = tree.file(&folder.join(manifest::NAME)) {
+        let (images, mut others) = classes::all(tree, folder)?;
+        if let Some(mut found) = manifest::labeled(folder, images, &file, skip)? {
+            notes.append(&mut others);
+            notes.append(&mut found.notes);
+            return Ok(of_files(Found { notes, ..found }));
+        }
+        notes.push(format!("`{}` has no `labels`, so the folders are the classes", manifest::NAME));
+    }
+    let mut found = classes::find(tree, folder)?;
+    found.notes.append(&mut notes);
+    Ok(of_files(found))
 }
 
 /// Result of reading all files once.
@@ -152,7 +244,7 @@ impl Read {
 
 /// Reads all files, and keeps the images if `keep` is set.
 fn read_all(files: &Ahead, keep: bool, skip: bool, cx: &Context) -> Result<Read> {
-    let [c, h, w] = files.image_shape();
+    let size = files.bytes();
     let places: Vec<usize> = (0..files.len()).collect();
     let chunks: Vec<&[usize]> = places.chunks(CHUNK).collect();
     let mut bar = (chunks.len() > 1).then(|| cx.bar("images", files.len() as u64));
@@ -162,7 +254,7 @@ fn read_all(files: &Ahead, keep: bool, skip: bool, cx: &Context) -> Result<Read>
         if let Some(next) = chunks.get(i + 1) {
             files.read_ahead(&[*chunk, *next].concat());
         }
-        let kept = if keep { chunk.len() * (c * h * w) as usize } else { 0 };
+        let kept = if keep { chunk.len() * size } else { 0 };
         let (mut pixels, before) = (room(kept)?, good.len());
         for (place, image) in chunk.iter().zip(files.read_each(chunk)) {
             match image {
@@ -177,7 +269,7 @@ fn read_all(files: &Ahead, keep: bool, skip: bool, cx: &Context) -> Result<Read>
             }
         }
         if keep {
-            parts.push(Tensor::from_u8(&pixels, &[(good.len() - before) as i64, c, h, w])?);
+            parts.push(files.tensor(&pixels, good.len() - before)?);
         }
         if let Some(bar) = &mut bar {
             bar.update(((i + 1) * CHUNK).min(files.len()) as u64, "");

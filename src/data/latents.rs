@@ -1,16 +1,24 @@
-//! Data sets of latents from an image autoencoder, in safetensors files.
+//! Data sets of latents from an image autoencoder, in safetensors files or as arrays of a zip file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::Dataset;
+use super::ahead::{Ahead, Form};
+use super::folder;
 use super::labels;
+use super::manifest;
 use super::pixels;
+use super::place::Place;
 use super::scale::{self, Scale};
-use super::store::Store;
+use super::store::{MEMORY, Store};
+use super::tree::Tree;
+use crate::context::Context;
 use crate::declare::Options;
+use crate::ensure;
 use crate::error::{Error, Result};
-use crate::torch::{DType, Device, io};
+use crate::files::{self, Kind};
+use crate::torch::{DType, Device, Tensor, io};
 
 /// Options of `latents`.
 #[derive(Debug, Clone, Options)]
@@ -31,7 +39,8 @@ pub struct LatentsOptions {
     /// Name of the tensor of labels `[N]` in the file, whole numbers; by default `labels` if the file has it. With
     /// `""`, or without labels, all latents are of one class.
     pub labels: Option<String>,
-    /// Names of further tensors [N, ..] with one row per latent, which become fields of the data set.
+    /// Names of further tensors [N, ..] with one row per latent, which become fields of the data set. Of EDM2's zip files
+    /// this is `std`, the standard deviations of the latents.
     pub fields: Vec<String>,
     /// Number of classes; by default one more than the largest label.
     #[option(range = 1..=1e6)]
@@ -44,8 +53,11 @@ pub struct LatentsOptions {
 }
 
 /// Opens a file of latents as a data set of float32 values of any range.
-pub(crate) fn latents(path: &Path, options: &LatentsOptions) -> Result<Dataset> {
+pub(crate) fn latents(path: &Path, options: &LatentsOptions, cx: &Context) -> Result<Dataset> {
     options.check()?;
+    if let Ok(Some(Kind::Zip | Kind::Npz)) = files::kind(path) {
+        return in_archive(path, options, cx);
+    }
     let loaded = io::load_safetensors(path, Device::Cpu)?;
     let names = || loaded.tensors.keys().map(String::as_str);
     let Some(latents) = loaded.tensors.get(&options.latents) else {
@@ -63,17 +75,7 @@ pub(crate) fn latents(path: &Path, options: &LatentsOptions) -> Result<Dataset> 
     let labels = labels::in_file(options.labels.as_deref(), "labels", count, names(), load)
         .map_err(|e| e.in_file(path))?;
     let class_names = labels::class_names(&labels, options.classes).map_err(|e| e.in_file(path))?;
-    let scale = match &options.stats {
-        None => Scale::of_all(options.scale, options.shift),
-        Some(_) if options.shift != 0.0 => {
-            return Err(Error::argument("options `stats` and `shift` both shift the latents")
-                .hint("leave out `shift`: the file has a mean of each channel"));
-        }
-        Some(stats) => {
-            let [mean, std] = scale::stats(Path::new(stats))?;
-            Scale::of_each(&mean, &std, options.scale)?
-        }
-    };
+    let scale = scale_of(options)?;
     let scaled = scale.apply(&latents.to_dtype(DType::Float32)?).map_err(|e| e.in_file(path))?;
     pixels::check(&scaled).map_err(|e| e.in_file(path))?;
     let stem = path.file_stem().map_or("latents".to_string(), |s| s.to_string_lossy().into_owned());
@@ -88,10 +90,103 @@ pub(crate) fn latents(path: &Path, options: &LatentsOptions) -> Result<Dataset> 
         .map_err(|e| e.in_file(path))
 }
 
+/// Returns the normalization that the options ask for.
+fn scale_of(options: &LatentsOptions) -> Result<Scale> {
+    match &options.stats {
+        None => Ok(Scale::of_all(options.scale, options.shift)),
+        Some(_) if options.shift != 0.0 => {
+            let error = Error::argument("options `stats` and `shift` both shift the latents");
+            Err(error.hint("leave out `shift`: the file has a mean of each channel"))
+        }
+        Some(stats) => {
+            let [mean, std] = scale::stats(Path::new(stats))?;
+            Scale::of_each(&mean, &std, options.scale)
+        }
+    }
+}
+
+/// Beginning of the names of EDM2's latents, which hold the means of all channels and then their standard deviations.
+const MOMENTS: &str = "img-mean-std-";
+
+/// Field of the standard deviations.
+const STD: &str = "std";
+
+/// Opens a zip file with an array [C, h, w] for each image, as `dataset_tool.py encode` of EDM2 writes it. Its latents are the
+/// means of the autoencoder; their standard deviations can become a field.
+fn in_archive(path: &Path, options: &LatentsOptions, cx: &Context) -> Result<Dataset> {
+    let place = Place::open(&[path.to_path_buf()], &[], false, cx)?;
+    let Tree::Archives(listing) = &place.tree else { return Err(Error::internal("an archive is none")) };
+    ensure!(options.labels.is_none(), "the labels of latents in a zip file are in its `{}`", manifest::NAME);
+    let is_array = |name: &str| name.to_lowercase().ends_with(".npy") && !name.contains("__MACOSX/");
+    let files = listing.files().iter().map(|file| listing.root().join(&file.entry.name));
+    let arrays: Vec<_> = files.filter(|path| is_array(&path.display().to_string())).collect();
+    if arrays.is_empty() {
+        return Err(Error::file(path, "expected arrays of latents (.npy), found none")
+            .hint("an archive of images is opened by `data::image_folder(path)`"));
+    }
+    let labeled = match place.tree.file(&place.folder.join(manifest::NAME)) {
+        Some(file) => manifest::labeled(&place.folder, arrays.clone(), &file, false)?,
+        None => None,
+    };
+    let images = match labeled {
+        Some(found) => found.images,
+        None => {
+            let mut all: Vec<_> = arrays.into_iter().map(|path| (path, 0)).collect();
+            all.sort();
+            all
+        }
+    };
+    let (paths, labels): (Vec<_>, Vec<i64>) = images.into_iter().unzip();
+    let has_moments = paths[0].file_name().is_some_and(|name| name.to_string_lossy().starts_with(MOMENTS));
+    let items = place.tree.items(paths);
+    let first = Form::of_arrays(&items[0])?;
+    let (channels, h, w) = match first.shape()[..] {
+        [c, h, w] if first.dtype().is_float() && !(has_moments && c % 2 == 1) => (c, h, w),
+        ref other => {
+            let text =
+                format!("expected latents as floats [C, h, w], found {} {other:?}", first.dtype().name());
+            return Err(Error::file(items[0].path(), text).hint(
+                "an npz file of one array for all images is no set of latents; store it as safetensors",
+            ));
+        }
+    };
+    let own = if has_moments { channels / 2 } else { channels };
+    let scale = scale_of(options)?;
+    let store = |start: i64, scale: &Scale| {
+        let form = Form::Latents { shape: [own, h, w], start, channels, scale: scale.clone() };
+        let files = Ahead::new(items.clone(), form);
+        let places: Vec<usize> = (0..files.len()).collect();
+        match (places.len() * files.bytes()) as i64 <= MEMORY {
+            true => folder::load(&files, &places, cx).map(Store::Tensor),
+            false => Ok(Store::of_files(files)),
+        }
+    };
+    let mut fields = BTreeMap::new();
+    for name in &options.fields {
+        if !has_moments || name != STD {
+            let error = Error::file(path, format!("expected the field `{name}`, found none"));
+            return Err(error.did_you_mean(name, has_moments.then_some(STD)));
+        }
+        fields.insert(name.clone(), store(own, &scale.of_std())?);
+    }
+    let count = labels.len() as i64;
+    let labels = Tensor::from_i64(&labels, &[count])?;
+    let class_names = labels::class_names(&labels, options.classes).map_err(|e| e.in_file(path))?;
+    let images = store(0, &scale)?;
+    match &images {
+        Store::Tensor(latents) => pixels::check(latents).map_err(|e| e.in_file(path))?,
+        // An error in the first array is reported now.
+        store => drop(store.narrow(0, 1)?.load()?),
+    }
+    let name = options.name.as_deref().unwrap_or(&place.name);
+    Dataset::of_store(images, &labels, name, &options.split, class_names)
+        .and_then(|set| set.with_stored_fields(fields))
+        .map_err(|e| e.in_file(path))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::torch::Tensor;
 
     fn file(tensors: &[(&str, Tensor)]) -> (tempfile::TempDir, std::path::PathBuf) {
         let place = tempfile::tempdir().unwrap();
@@ -99,6 +194,10 @@ mod tests {
         let tensors = tensors.iter().map(|(n, t)| (n.to_string(), t.clone())).collect();
         io::save_safetensors(&path, &tensors, &BTreeMap::new()).unwrap();
         (place, path)
+    }
+
+    fn latents(path: &Path, options: &LatentsOptions) -> Result<Dataset> {
+        super::latents(path, options, &Context::default())
     }
 
     #[test]

@@ -375,10 +375,15 @@ impl Loader {
         }
         let labels = self.0.labels.index_select(0, &order)?;
         *cursor = next;
-        if self.0.images.reads_ahead() {
+        let of_files: Vec<&Store> = std::iter::once(&self.0.images)
+            .chain(self.0.fields.values())
+            .filter(|s| s.reads_ahead())
+            .collect();
+        if !of_files.is_empty() {
             let mut ahead = cursor.clone();
             let soon = (0..AHEAD).map(|_| self.plan(&mut ahead, size)?.0.narrow(0, start, count));
-            self.0.images.read_ahead(&Tensor::cat(&soon.collect::<Result<Vec<_>>>()?, 0)?)?;
+            let soon = Tensor::cat(&soon.collect::<Result<Vec<_>>>()?, 0)?;
+            of_files.iter().try_for_each(|store| store.read_ahead(&soon))?;
         }
         Ok(Batch { images, labels, indices: order, fields: Fields::new(fields) })
     }

@@ -2,7 +2,9 @@
 //!
 //! - [`dataset`]: images with labels; [`loader`]: endless shuffled batches
 //! - [`store`]: images in memory or in files; [`ahead`]: reading files on threads; [`decode`]: PNG and JPEG, with
-//!   [`exif`] and [`background`]; [`classes`]: finding the image files and classes of a folder
+//!   [`exif`] and [`background`]; [`classes`]: finding the image files and classes of a [`tree`] of folders, on disk or in
+//!   an [`archive`]; `place`: which of both a path names; [`item`]: one of these files; `manifest` and `sheet`: labels in a
+//!   file beside them
 //! - [`mod@open`]: data sets by short name, as on a command line
 //! - one file per source: [`mod@fashion_mnist`] (embedded) and [`mod@mnist`], [`cifar`], [`folder`] of images,
 //!   [`mod@latents`] with their [`scale`], [`npz`](mod@npz) batches of images; [`idx`] is the file format of MNIST;
@@ -12,6 +14,7 @@
 
 pub mod ahead;
 pub(crate) mod api;
+pub mod archive;
 pub mod background;
 pub mod cifar;
 pub mod classes;
@@ -23,18 +26,22 @@ pub mod folder;
 pub mod idx;
 pub mod image;
 mod indices;
+pub mod item;
 pub(crate) mod labels;
 pub mod latents;
 pub mod loader;
+pub(crate) mod manifest;
 pub mod mnist;
 pub mod npz;
 pub mod open;
 pub mod pixels;
+pub(crate) mod place;
 pub mod scale;
 pub(crate) mod sheet;
 pub mod source;
 pub mod split;
 pub mod store;
+pub mod tree;
 
 pub use api::space::*;
 pub use cifar::{Cifar10Options, Cifar100Options};

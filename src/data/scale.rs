@@ -35,6 +35,11 @@ impl Scale {
         Ok(Self { shift: mean.to_vec(), factor: std.iter().map(|s| multiplier / s).collect() })
     }
 
+    /// Returns the one of standard deviations of latents, which a shift does not change.
+    pub fn of_std(&self) -> Self {
+        Self { shift: vec![0.0; self.shift.len()], factor: self.factor.clone() }
+    }
+
     /// Normalizes latents [N, C, H, W].
     pub fn apply(&self, latents: &Tensor) -> Result<Tensor> {
         let exact = exact(latents)?;

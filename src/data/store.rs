@@ -18,9 +18,9 @@ pub(super) const MEMORY: i64 = 1 << 30;
 pub enum Store {
     /// Images in memory: uint8 or floats.
     Tensor(Tensor),
-    /// Images of a folder by index, read as uint8 and moved to a device.
+    /// Images or arrays of files by index, read and moved to a device.
     Files {
-        /// Files of the folder.
+        /// The files.
         files: Arc<Ahead>,
         /// Indices of the images, in order.
         places: Arc<Vec<usize>>,
@@ -41,13 +41,13 @@ pub enum Store {
 }
 
 impl Store {
-    /// Returns all images of a folder.
+    /// Returns all images of files.
     pub fn of_files(files: Ahead) -> Self {
         let places = (0..files.len()).collect();
         Self::Files { files: Arc::new(files), places: Arc::new(places), device: Device::Cpu }
     }
 
-    /// Returns some images of a folder, by index.
+    /// Returns some images of files, by index.
     pub fn some_of(files: Ahead, places: Vec<usize>) -> Self {
         Self::Files { files: Arc::new(files), places: Arc::new(places), device: Device::Cpu }
     }
@@ -71,10 +71,7 @@ impl Store {
     pub fn shape(&self) -> Vec<i64> {
         match self {
             Self::Tensor(tensor) => tensor.shape(),
-            Self::Files { files, places, .. } => {
-                let [c, h, w] = files.image_shape();
-                vec![places.len() as i64, c, h, w]
-            }
+            Self::Files { files, places, .. } => [&[places.len() as i64], &files.shape()[..]].concat(),
             Self::Rows { rows, layout, places, .. } => {
                 let (count, shape) = (places.len() as i64, rows.about().shape);
                 match layout {
@@ -85,11 +82,11 @@ impl Store {
         }
     }
 
-    /// Returns the dtype: uint8 for image files.
+    /// Returns the dtype: uint8 for images of files.
     pub fn dtype(&self) -> DType {
         match self {
             Self::Tensor(tensor) => tensor.dtype(),
-            Self::Files { .. } => DType::UInt8,
+            Self::Files { files, .. } => files.dtype(),
             Self::Rows { rows, .. } => rows.about().dtype,
         }
     }

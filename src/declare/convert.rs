@@ -1,7 +1,7 @@
 //! Conversion between script values and typed arguments and results.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::value::{Function, Map, Value};
 use crate::error::{Error, Kind, Problem, Result, Subject};
@@ -431,6 +431,18 @@ impl From<&str> for OneOrMany<String> {
         Self(vec![one.to_string()])
     }
 }
+
+/// One path, of each type that a [`PathBuf`] is made of.
+macro_rules! one_path {
+    ($($from:ty),*) => {
+        $(impl From<$from> for OneOrMany<PathBuf> {
+            fn from(one: $from) -> Self {
+                Self(vec![PathBuf::from(one)])
+            }
+        })*
+    };
+}
+one_path!(&str, &Path, String, &String);
 
 impl<T: FromValue> FromValue for OneOrMany<T> {
     fn label() -> String {

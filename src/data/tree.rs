@@ -1,0 +1,75 @@
+//! Folders of images, on disk or in archives.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::archive::Listing;
+use super::item::Item;
+use crate::error::Result;
+use crate::files;
+
+/// Where folders are.
+#[derive(Debug)]
+pub enum Tree {
+    /// On disk.
+    Disk,
+    /// In archives.
+    Archives(Listing),
+}
+
+impl Tree {
+    /// Returns the names in a folder, in alphabetical order.
+    pub fn names(&self, folder: &Path) -> Result<Vec<OsString>> {
+        match self {
+            Self::Disk => files::entries(folder),
+            Self::Archives(listing) => Ok(listing.names(folder)),
+        }
+    }
+
+    /// Returns whether a path is a folder.
+    pub fn is_dir(&self, path: &Path) -> bool {
+        match self {
+            Self::Disk => path.is_dir(),
+            Self::Archives(listing) => listing.is_dir(path),
+        }
+    }
+
+    /// Returns whether a path may be read as a file. A link to nowhere may, so that reading it names it; a pipe would wait
+    /// forever.
+    pub fn is_file(&self, path: &Path) -> bool {
+        match self {
+            Self::Disk => path.metadata().map_or(true, |m| m.is_file()),
+            Self::Archives(listing) => !listing.is_dir(path),
+        }
+    }
+
+    /// Returns the path of a folder without links.
+    pub fn real(&self, folder: &Path) -> Result<PathBuf> {
+        match self {
+            Self::Disk => folder.canonicalize().map_err(|e| files::failed(folder, &e)),
+            Self::Archives(_) => Ok(folder.to_path_buf()),
+        }
+    }
+
+    /// Returns a file, if it exists; of several archives that of the first.
+    pub fn file(&self, path: &Path) -> Option<Item> {
+        match self {
+            Self::Disk => path.is_file().then(|| Item::Disk(path.to_path_buf())),
+            Self::Archives(listing) => listing.numbers(path).first().map(|number| listing.item(*number)),
+        }
+    }
+
+    /// Returns the files of paths in the order of a search: of several archives with files of one name those of each.
+    pub fn items(&self, paths: Vec<PathBuf>) -> Vec<Item> {
+        let Self::Archives(listing) = self else { return paths.into_iter().map(Item::Disk).collect() };
+        let mut seen: HashMap<&Path, usize> = HashMap::new();
+        let item = |path| {
+            let count = seen.entry(path).or_insert(0);
+            let numbers = listing.numbers(path);
+            *count += 1;
+            numbers.get(*count - 1).map(|number| listing.item(*number))
+        };
+        paths.iter().map(PathBuf::as_path).filter_map(item).collect()
+    }
+}
