@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::data::cifar::{Cifar10Options, Cifar100Options};
+use crate::data::divide::{RandomSplitOptions, Share};
 use crate::data::fashion_mnist::FashionMnistOptions;
 use crate::data::folder::ImageFolderOptions;
 use crate::data::image::ImageOptions;
@@ -175,6 +176,18 @@ pub mod space {
         /// ```
         fn open(name: String, options: OpenOptions) -> Dataset { data::open::open(&name, &options) }
 
+        /// Joins data sets into one that has the images of all, in this order.
+        ///
+        /// The sets have images of one shape and the same fields. Classes are matched by name: if the sets have different
+        /// ones, the result has all of them, in the order in which they occur, with labels numbered anew, and a note says so.
+        /// Sets in memory are copied; image folders and files that are read on demand stay so.
+        ///
+        /// ```rhai
+        /// let set = data::join([data::fashion_mnist(#{ split: "train" }), data::fashion_mnist(#{ split: "test" })]);
+        /// assert_eq([set.len, set.classes, set.split], [10000, 10, "train + test"]);
+        /// ```
+        fn join<cx>(sets: Vec<Dataset>) -> Dataset { data::join::join(&sets, |text| cx.note(text)) }
+
         /// Creates a data set from images [N, C, H, W] and integer labels [N].
         ///
         /// Images are uint8 from 0 to 255, or floats in [-1, 1]; if all floats lie in [0, 1], a note says so.
@@ -321,6 +334,24 @@ pub mod methods {
         /// assert_eq(data::fashion_mnist(#{ split: "test" }).only(7).classes, 1);
         /// ```
         fn only(set: Dataset, classes: OneOrMany<Value>) -> Dataset { set.only(&classes.0) }
+
+        /// Divides the set at random into disjoint parts and returns them as an array of data sets.
+        ///
+        /// `parts` are fractions (floats) or numbers of images (integers) that give all images together; a part `()` takes the
+        /// rest. The parts depend only on the seed and the images' number, and with `stratify` on the labels. Their images are in random
+        /// order, so that `take` of a part is a random sample. `split` of a part names the division.
+        ///
+        /// ```rhai
+        /// let parts = data::fashion_mnist().random_split([0.9, 0.1], #{ seed: 1, stratify: true });
+        /// let train = parts[0];
+        /// let validation = parts[1];
+        /// assert_eq([train.len, validation.len], [7200, 800]);
+        /// assert_eq(validation.split, "train, part 2 of [0.9, 0.1] by class with seed 1");
+        /// assert_eq(data::fashion_mnist().random_split([(), 500])[0].len, 7500);
+        /// ```
+        fn random_split(set: Dataset, parts: Vec<Share>, options: RandomSplitOptions) -> Vec<Dataset> {
+            set.random_split(&parts, &options)
+        }
 
         /// Returns the number of images of each class, in the order of the classes.
         ///

@@ -255,6 +255,19 @@ impl Dataset {
         Loader::new(self, options)
     }
 
+    /// Returns the same images under another name of the split.
+    pub(super) fn with_split(self, split: &str) -> Self {
+        let Inner { images, labels, fields, name, class_names, .. } = &*self.0;
+        Self(Arc::new(Inner {
+            images: images.clone(),
+            labels: labels.clone(),
+            fields: fields.clone(),
+            name: name.clone(),
+            split: split.to_string(),
+            class_names: class_names.clone(),
+        }))
+    }
+
     fn with(&self, images: Store, labels: Tensor, fields: BTreeMap<String, Store>) -> Result<Self> {
         let Inner { name, split, class_names, .. } = &*self.0;
         Ok(Self(Arc::new(Inner {

@@ -5,6 +5,7 @@
 //!   [`exif`] and [`background`]; [`classes`]: finding the image files and classes of a [`tree`] of folders, on disk or in
 //!   an [`archive`]; `place`: which of both a path names; [`item`]: one of these files; `manifest` and `sheet`: labels in a
 //!   file beside them
+//! - [`divide`]: disjoint parts of a set; `join`: several sets as one
 //! - [`mod@open`]: data sets by short name, as on a command line
 //! - one file per source: [`mod@fashion_mnist`] (embedded) and [`mod@mnist`], [`cifar`], [`folder`] of images,
 //!   [`mod@latents`] with their [`scale`], [`npz`](mod@npz) batches of images; [`idx`] is the file format of MNIST;
@@ -20,6 +21,7 @@ pub mod cifar;
 pub mod classes;
 pub mod dataset;
 pub mod decode;
+pub mod divide;
 pub mod exif;
 pub mod fashion_mnist;
 pub mod folder;
@@ -27,6 +29,7 @@ pub mod idx;
 pub mod image;
 mod indices;
 pub mod item;
+mod join;
 pub(crate) mod labels;
 pub mod latents;
 pub mod loader;

@@ -1,4 +1,5 @@
-//! Storage of a data set's images and fields: in memory, in image files or in an array of a file, which are read on demand.
+//! Storage of a data set's images and fields: in memory, in image files or in an array of a file, which are read on demand, or in
+//! several of these.
 
 use std::sync::Arc;
 
@@ -6,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::ahead::Ahead;
 use super::npz::Layout;
+use super::pixels;
 use crate::error::Result;
 use crate::torch::io::Rows;
 use crate::torch::{DType, Device, Tensor};
@@ -38,6 +40,13 @@ pub enum Store {
         /// Device that images are moved to.
         device: Device,
     },
+    /// Images of several stores by index, counted through all of them.
+    Joined {
+        /// Stores on one device, with images of one shape.
+        parts: Arc<Vec<Store>>,
+        /// Indices of the images, in order.
+        places: Arc<Vec<usize>>,
+    },
 }
 
 impl Store {
@@ -58,10 +67,34 @@ impl Store {
         Self::Rows { rows: Arc::new(rows), layout, places: Arc::new(places), device: Device::Cpu }
     }
 
+    /// Returns the images of all stores one after the other, which must have one shape. Bytes and floats together are
+    /// floats. Tensors of one dtype are copied into one; others stay where they are.
+    pub fn join(parts: &[Self]) -> Result<Self> {
+        let tensors: Vec<Tensor> = parts
+            .iter()
+            .filter_map(|part| if let Self::Tensor(tensor) = part { Some(tensor.clone()) } else { None })
+            .collect();
+        match &tensors[..] {
+            [one] if parts.len() == 1 => Ok(Self::Tensor(one.clone())),
+            [first, ..]
+                if tensors.len() == parts.len() && tensors.iter().all(|x| x.dtype() == first.dtype()) =>
+            {
+                Tensor::cat(&tensors, 0).map(Self::Tensor)
+            }
+            _ => {
+                let count: i64 = parts.iter().map(|part| part.shape()[0]).sum();
+                let places = Arc::new((0..count as usize).collect());
+                Ok(Self::Joined { parts: Arc::new(parts.to_vec()), places })
+            }
+        }
+    }
+
     /// Returns the same images at other indices.
     fn at(&self, chosen: Vec<usize>) -> Self {
         let mut other = self.clone();
-        if let Self::Files { places, .. } | Self::Rows { places, .. } = &mut other {
+        if let Self::Files { places, .. } | Self::Rows { places, .. } | Self::Joined { places, .. } =
+            &mut other
+        {
             *places = Arc::new(chosen);
         }
         other
@@ -72,6 +105,11 @@ impl Store {
         match self {
             Self::Tensor(tensor) => tensor.shape(),
             Self::Files { files, places, .. } => [&[places.len() as i64], &files.shape()[..]].concat(),
+            Self::Joined { parts, places } => {
+                let mut shape = parts[0].shape();
+                shape[0] = places.len() as i64;
+                shape
+            }
             Self::Rows { rows, layout, places, .. } => {
                 let (count, shape) = (places.len() as i64, rows.about().shape);
                 match layout {
@@ -82,12 +120,16 @@ impl Store {
         }
     }
 
-    /// Returns the dtype: uint8 for images of files.
+    /// Returns the dtype: that of the files, uint8 for images, and float32 for bytes and floats together.
     pub fn dtype(&self) -> DType {
         match self {
             Self::Tensor(tensor) => tensor.dtype(),
             Self::Files { files, .. } => files.dtype(),
             Self::Rows { rows, .. } => rows.about().dtype,
+            Self::Joined { parts, .. } => {
+                let first = parts[0].dtype();
+                if parts.iter().all(|part| part.dtype() == first) { first } else { DType::Float32 }
+            }
         }
     }
 
@@ -96,6 +138,7 @@ impl Store {
         match self {
             Self::Tensor(tensor) => tensor.device(),
             Self::Files { device, .. } | Self::Rows { device, .. } => *device,
+            Self::Joined { parts, .. } => parts[0].device(),
         }
     }
 
@@ -104,6 +147,7 @@ impl Store {
         match self {
             Self::Tensor(tensor) => tensor.bytes(),
             Self::Files { .. } | Self::Rows { .. } => 0,
+            Self::Joined { parts, .. } => parts.iter().map(Self::bytes).sum(),
         }
     }
 
@@ -118,6 +162,10 @@ impl Store {
                 }
                 other
             }
+            Self::Joined { parts, places } => {
+                let parts = parts.iter().map(|part| part.to_device(to)).collect::<Result<_>>()?;
+                Self::Joined { parts: Arc::new(parts), places: places.clone() }
+            }
         })
     }
 
@@ -125,7 +173,7 @@ impl Store {
     pub fn narrow(&self, start: i64, length: i64) -> Result<Self> {
         match self {
             Self::Tensor(tensor) => tensor.narrow(0, start, length).map(Self::Tensor),
-            Self::Files { places, .. } | Self::Rows { places, .. } => {
+            Self::Files { places, .. } | Self::Rows { places, .. } | Self::Joined { places, .. } => {
                 Ok(self.at(places[start as usize..(start + length) as usize].to_vec()))
             }
         }
@@ -135,7 +183,9 @@ impl Store {
     pub fn select(&self, places: &Tensor) -> Result<Self> {
         match self {
             Self::Tensor(tensor) => tensor.index_select(0, places).map(Self::Tensor),
-            Self::Files { places: mine, .. } | Self::Rows { places: mine, .. } => {
+            Self::Files { places: mine, .. }
+            | Self::Rows { places: mine, .. }
+            | Self::Joined { places: mine, .. } => {
                 Ok(self.at(places.to_i64()?.into_iter().map(|i| mine[i as usize]).collect()))
             }
         }
@@ -158,6 +208,17 @@ impl Store {
                 };
                 images.to_device(*device)
             }
+            Self::Joined { parts, places } => {
+                let (dtype, device) = (self.dtype(), self.device());
+                let (rows, order) = rows_of(parts, places)?;
+                let loaded =
+                    parts.iter().zip(&rows).filter(|(_, rows)| rows.shape() != [0]).map(|(part, rows)| {
+                        let images = part.index_select(0, &rows.to_device(device)?)?;
+                        if images.dtype() == dtype { Ok(images) } else { pixels::to_float(&images) }
+                    });
+                Tensor::cat(&loaded.collect::<Result<Vec<_>>>()?, 0)?
+                    .index_select(0, &order.to_device(device)?)
+            }
         }
     }
 
@@ -165,7 +226,7 @@ impl Store {
     pub fn index_select(&self, dim: i64, places: &Tensor) -> Result<Tensor> {
         match self {
             Self::Tensor(tensor) => tensor.index_select(dim, places),
-            Self::Files { .. } | Self::Rows { .. } => self.select(places)?.load(),
+            Self::Files { .. } | Self::Rows { .. } | Self::Joined { .. } => self.select(places)?.load(),
         }
     }
 
@@ -178,20 +239,39 @@ impl Store {
                 files.read_ahead(&soon);
                 Ok(())
             }
+            Self::Joined { parts, places: mine } => {
+                let soon: Vec<usize> = places.to_i64()?.into_iter().map(|i| mine[i as usize]).collect();
+                let (rows, _) = rows_of(parts, &soon)?;
+                parts.iter().zip(&rows).try_for_each(|(part, rows)| part.read_ahead(rows))
+            }
         }
     }
 
     /// Returns whether [`read_ahead`](Self::read_ahead) has an effect.
     pub fn reads_ahead(&self) -> bool {
-        matches!(self, Self::Files { .. })
+        match self {
+            Self::Joined { parts, .. } => parts.iter().any(Self::reads_ahead),
+            other => matches!(other, Self::Files { .. }),
+        }
     }
 
     /// Returns an identifier without reading files again: a hash of shape, dtype and every element, or of the
     /// files' names, sizes and times.
     pub fn identity(&self) -> Result<String> {
-        let Self::Files { files, places, .. } = self else { return self.content_hash() };
         let mut hasher = Sha256::new_with_prefix(format!("{:?}\n", self.shape()));
-        places.iter().try_for_each(|place| files.hash_facts_into(*place, &mut hasher))?;
+        match self {
+            Self::Files { files, places, .. } => {
+                places.iter().try_for_each(|place| files.hash_facts_into(*place, &mut hasher))?;
+            }
+            Self::Joined { parts, places } if self.reads_ahead() => {
+                let (rows, order) = rows_of(parts, places)?;
+                for (part, rows) in parts.iter().zip(&rows).filter(|(_, rows)| rows.shape() != [0]) {
+                    hasher.update(part.select(&rows.to_device(part.device())?)?.identity()?);
+                }
+                hasher.update(order.to_bytes()?);
+            }
+            _ => return self.content_hash(),
+        }
         Ok(hasher.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect())
     }
 
@@ -200,7 +280,7 @@ impl Store {
     pub fn content_hash(&self) -> Result<String> {
         let mut hasher = Sha256::new_with_prefix(format!("{:?} {}", self.shape(), self.dtype().name()));
         match self {
-            Self::Tensor(_) | Self::Rows { .. } => {
+            Self::Tensor(_) | Self::Rows { .. } | Self::Joined { .. } => {
                 let count = self.shape()[0];
                 // In chunks, to avoid a second copy of all images.
                 for start in (0..count).step_by(256) {
@@ -213,4 +293,36 @@ impl Store {
         }
         Ok(hasher.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect())
     }
+}
+
+/// Returns the rows of each part among `places`, which count through all parts, and the order that brings the rows, part by
+/// part, into that of `places`: all int64 on the CPU.
+fn rows_of(parts: &[Store], places: &[usize]) -> Result<(Vec<Tensor>, Tensor)> {
+    let ends: Vec<usize> = parts
+        .iter()
+        .scan(0, |end, part| {
+            *end += part.shape()[0] as usize;
+            Some(*end)
+        })
+        .collect();
+    let part_of = |place: usize| ends.partition_point(|end| *end <= place);
+    let mut rows = vec![Vec::new(); parts.len()];
+    let mut slots = Vec::with_capacity(places.len());
+    for place in places {
+        let part = part_of(*place);
+        let start = if part == 0 { 0 } else { ends[part - 1] };
+        slots.push((part, rows[part].len()));
+        rows[part].push((*place - start) as i64);
+    }
+    let starts: Vec<usize> = rows
+        .iter()
+        .scan(0, |start, rows| {
+            let own = *start;
+            *start += rows.len();
+            Some(own)
+        })
+        .collect();
+    let order: Vec<i64> = slots.into_iter().map(|(part, row)| (starts[part] + row) as i64).collect();
+    let tensor = |numbers: &Vec<i64>| Tensor::from_i64(numbers, &[numbers.len() as i64]);
+    Ok((rows.iter().map(tensor).collect::<Result<_>>()?, tensor(&order)?))
 }

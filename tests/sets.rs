@@ -1,0 +1,89 @@
+//! Data sets that are divided and joined: from every source, in training, and resumed.
+#![cfg(test)]
+
+use std::process::Command;
+
+/// A set of 24 images from each source, and a small model for them.
+const SETUP: &str = r#"
+let pixels = (tensor::rand([24, 3, 8, 8], #{ seed: 1 }) * 255.0).to("uint8");
+let labels = tensor::arange(24) % 3;
+let memory = data::from_tensors(pixels, labels);
+fn made(more) {
+    model::dit(#{ image_size: 8, patch_size: 2, in_channels: 3, num_classes: 3, depth: 1, hidden_size: 16, num_heads: 2 } + more)
+}
+let o = #{ batch: 8, lr: 1e-2, log_every: 1, flip: true };
+fn same(a, b) {
+    let other = b.parameters();
+    a.parameters().keys().all(|name| a.parameters()[name].equal(other[name]))
+}
+fn told(f) { let text = ""; try { f.call(); } catch (e) { text = `${e}`; } text }
+"#;
+
+fn run(body: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("sets.rhai"), format!("{SETUP}{body}")).unwrap();
+    for command in ["check", "run"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_spectral"))
+            .args([command, "sets.rhai"])
+            .current_dir(folder.path())
+            .env("NO_COLOR", "1")
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).to_string();
+        assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    }
+}
+
+#[test]
+fn every_source_is_divided_and_joined_to_the_same_images() {
+    run(r#"
+    for class in 0..3 { eval::save_images(`images/${class}`, memory.only(class).images()); }
+    let folder = |in_memory| data::image_folder("images", #{ size: 8, in_memory: in_memory });
+    eval::save_samples("samples.npz", memory);
+    let npz = |in_memory| data::npz("samples.npz", #{ in_memory: in_memory });
+    tensor::save_safetensors("latents.safetensors", #{ latents: memory.images(), labels: labels });
+    let latents = data::latents("latents.safetensors", #{ scale: 1.0 });
+    let text = tensor::randn([24, 4], #{ seed: 2 });
+    for pair in [[folder.call(true), folder.call(false)], [npz.call(true), npz.call(false)], [latents, latents]] {
+        let parts = pair.map(|set| set.with_fields(#{ text: text }).random_split([0.5, (), 0.25], #{ seed: 4, stratify: true }));
+        for i in 0..3 {
+            let a = parts[0][i];
+            let b = parts[1][i];
+            assert_eq([a.len, a.counts(), a.split], [[12, 6, 6][i], [[4, 4, 4], [2, 2, 2], [2, 2, 2]][i], b.split]);
+            assert_eq(a.images(), b.images());
+            assert_eq([a.labels, a.fields.text], [b.labels, b.fields.text]);
+        }
+        let joined = parts.map(|parts| data::join([parts[2], parts[0], parts[1]]));
+        let mixed = data::join([parts[0][2], parts[1][0], parts[0][1]]);
+        let options = #{ batch: 7, flip: true };
+        let loaders = [joined[0], joined[1], mixed].map(|set| set.loader(options));
+        for step in 0..9 {
+            let batches = loaders.map(|loader| loader.next());
+            for batch in batches {
+                assert_eq([batch.images, batch.labels, batch.fields.text],
+                    [batches[0].images, batches[0].labels, batches[0].fields.text]);
+            }
+        }
+    }
+    // Images of a folder and in memory, with other names of classes.
+    let both = data::join([folder.call(false), memory.only([2, 0])]);
+    assert_eq([both.len, both.classes], [40, 3]);
+    assert_eq(both.labels[24..], data::join([memory, memory.only([2, 0])]).labels[24..]);
+    assert_eq(both.subset(30..40).images(), memory.only([2, 0]).subset(6..16).images());
+    let message = told(|| data::join([memory, data::fashion_mnist()]));
+    assert(message.contains("[3, 8, 8] in tensors (all) and [1, 28, 28] in fashion_mnist (train)"), message);
+    "#);
+}
+
+#[test]
+fn a_run_does_not_resume_on_another_part() {
+    run(r#"
+    let part = |seed| memory.random_split([0.5, 0.5], #{ seed: seed })[0];
+    let whole = made(#{});
+    train::fit(whole, part.call(0), o + #{ steps: 6 });
+    train::fit(made(#{}), part.call(0), o + #{ steps: 3, out: "run" });
+    let message = told(|| train::fit(made(#{}), part.call(1), o + #{ steps: 6, out: "run" }));
+    assert(message.contains("other images or labels"), message);
+    assert(same(train::fit(made(#{}), part.call(0), o + #{ steps: 6, out: "run" }).model, whole));
+    "#);
+}
