@@ -1,4 +1,4 @@
-//! Data sets that are divided and joined: from every source, in training, and resumed.
+//! Data sets that are divided, joined, weighted and augmented: from every source, in training, and resumed.
 #![cfg(test)]
 
 use std::process::Command;
@@ -55,7 +55,9 @@ fn every_source_is_divided_and_joined_to_the_same_images() {
         }
         let joined = parts.map(|parts| data::join([parts[2], parts[0], parts[1]]));
         let mixed = data::join([parts[0][2], parts[1][0], parts[0][1]]);
-        let options = #{ batch: 7, flip: true };
+        let weights = tensor::rand([24], #{ seed: 3 });
+        let shift = |s| s.images + tensor::rand([s.batch, 1, 1, 1], #{ seed: s.seed });
+        let options = #{ batch: 7, flip: true, image_weights: weights, augment: shift };
         let loaders = [joined[0], joined[1], mixed].map(|set| set.loader(options));
         for step in 0..9 {
             let batches = loaders.map(|loader| loader.next());
@@ -86,4 +88,72 @@ fn a_run_does_not_resume_on_another_part() {
     assert(message.contains("other images or labels"), message);
     assert(same(train::fit(made(#{}), part.call(0), o + #{ steps: 6, out: "run" }).model, whole));
     "#);
+}
+
+#[test]
+fn weights_are_those_of_a_run_and_resume() {
+    run(r#"
+    let by_class = o + #{ image_weights: [1.0, 0.0, 0.5] };
+    let seen = [];
+    let whole = made(#{});
+    train::fit(whole, memory, by_class + #{ steps: 6, on_step: |s| seen.push(labels[s.indices].to_array()) });
+    for classes in seen { assert(classes.all(|class| class != 1)); }
+    train::fit(made(#{}), memory, by_class + #{ steps: 3, out: "run" });
+    let message = told(|| train::fit(made(#{}), memory, by_class + #{ steps: 6, out: "run", image_weights: [1.0, 0.0, 0.6] }));
+    assert(message.contains("`image_weights`"), message);
+    let message = told(|| train::fit(made(#{}), memory, o + #{ steps: 6, out: "run" }));
+    assert(message.contains("image_weights"), message);
+    assert(same(train::fit(made(#{}), memory, by_class + #{ steps: 6, out: "run" }).model, whole));
+    let message = told(|| memory.loader(#{ image_weights: [1.0, 2.0] }));
+    assert(message.contains("of the 24 images or of the 3 classes, found 2"), message);
+    "#);
+}
+
+#[test]
+fn augmented_runs_resume_to_equal_bits_and_parts_read_what_was_done() {
+    run(r#"
+    let part = nn::part(|b| {
+        let into = b.linear("into", 1, b.width, #{ bias: false });
+        |e, c| if "shift" in c.fields { e + into.forward(c.fields.shift.to(e.dtype)) } else { e }
+    }, #{ name: "told" }).at("condition");
+    let larger = data::from_tensors(tensor::rand([24, 3, 10, 9], #{ seed: 1 }), labels);
+    let augment = |s| {
+        let shift = tensor::rand([s.batch, 1], #{ seed: s.seed }).narrow(0, s.row, s.images.size(0));
+        // Without a seed, as a loss or model may draw too.
+        let place = tensor::randint(0, 2, [1]).item();
+        let x = s.images.narrow(2, place, 8).narrow(3, 0, 8);
+        #{ images: x + shift.reshape([-1, 1, 1, 1]), fields: #{ shift: shift } }
+    };
+    let loss = |s| { assert_eq(s.fields.shift.shape, [s.t.size(0), 1]); (s.v - s.target).square().mean() };
+    let o = o + #{ augment: augment, loss: loss };
+    for dtype in ["float32", "float64", "bfloat16"] {
+        let build = || made(#{ parts: part, dtype: dtype });
+        let whole = build.call();
+        let ran = train::fit(whole, larger, o + #{ steps: 6 });
+        let out = `run_${dtype}`;
+        train::fit(build.call(), larger, o + #{ steps: 3, out: out });
+        let resumed = train::fit(build.call(), larger, o + #{ steps: 6, out: out });
+        assert(same(resumed.model, whole) && same(resumed.ema, ran.ema));
+        let drawn = flow::sample(resumed.ema, #{ labels: [0, 1], steps: 2 });
+        assert(drawn.equal(flow::sample(resumed.ema, #{ labels: [0, 1], steps: 2, fields: #{ shift: tensor::zeros([2, 1]) } })));
+    }
+    let build = || made(#{ parts: part });
+    let other = o + #{ steps: 6, out: "run_float32", augment: |s| s.images.narrow(2, 0, 8).narrow(3, 0, 8) };
+    let message = told(|| train::fit(build.call(), larger, other));
+    assert(message.contains("the code of `augment` changed"), message);
+    let message = told(|| train::fit(build.call(), memory, o + #{ steps: 1, augment: |s| s.images.narrow(2, 0, 4) }));
+    assert(message.contains("images of the model's shape [3, 8, 8], found [3, 4, 8]"), message);
+    "#);
+}
+
+#[test]
+fn a_wrong_entry_of_the_map_is_found_before_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "let l = data::fashion_mnist().loader(#{ augment: |s| s.image.flip([3]) });\n";
+    std::fs::write(folder.path().join("wrong.rhai"), text).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_spectral"));
+    let output = command.args(["check", "wrong.rhai"]).current_dir(folder.path()).output().unwrap();
+    let error =
+        String::from_utf8_lossy(&output.stderr).to_string() + &String::from_utf8_lossy(&output.stdout);
+    assert!(error.contains("the function in `augment` receives has no entry `image`"), "{error}");
 }

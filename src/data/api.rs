@@ -363,7 +363,8 @@ pub mod methods {
 
         /// Creates an endless loader of batches.
         ///
-        /// Every pass over the data visits each image once, in a new order that the seed determines.
+        /// Every pass over the data visits each image once, in a new order that the seed determines; with `image_weights` as
+        /// often as its weight says.
         ///
         /// ```rhai
         /// let loader = data::fashion_mnist().loader(#{ batch: 32, seed: 1 });
@@ -389,7 +390,8 @@ pub mod loaders {
 
         /// Calls a function with every batch of one pass and returns the number of batches.
         ///
-        /// Each image comes exactly once; the last batch may be smaller. A pass already begun is abandoned.
+        /// Each image comes exactly once, if there are no `image_weights`; the last batch may be smaller. A pass already begun
+        /// is abandoned.
         ///
         /// ```rhai
         /// let seen = 0;

@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use sha2::{Digest, Sha256};
 
+use super::augment::{self, Place, augmented};
 use super::store::Store;
+use super::weights::{ImageWeights, Weighted};
 use super::{Dataset, pixels};
-use crate::declare::{Display, IntoValue, Map, Options, Value};
+use crate::declare::{Display, Function, IntoValue, Map, Options, Value};
 use crate::ensure;
 use crate::error::{Error, Result};
 use crate::scripted;
@@ -33,10 +35,23 @@ pub struct LoaderOptions {
     /// [N, .., C, h, w] with sides in the ratio of the images', and [N, H, W] of the size of the images.
     #[option(default = false)]
     pub flip: bool,
+    /// How often each image is drawn, relative to others: one number for each image, or one for each class that its images
+    /// have. An epoch then has each image N w / sum(w) times, rounded up or down at random, where N is the number of
+    /// images. `set.counts().map(|n| 1.0 / n)` draws all classes equally often.
+    pub image_weights: Option<ImageWeights>,
+    /// Function `|s| images` that changes the images of each batch: of a map s with `images` [B, C, H, W] float32, after
+    /// `flip`, `labels`, `indices` and `fields` of the images, and `seed`, `row` and `batch` for draws: a seed of the batch, the
+    /// place of the first image in it, and its size. It returns images, or a map of `images` and further or changed `fields`.
+    #[option(receives = augment::RECEIVED, takes = ["s"])]
+    pub augment: Option<Function>,
     /// Device of the batches; stored images are moved there once.
     #[option(default = Device::Cpu)]
     pub device: Device,
 }
+
+/// Entries of a state that only loaders with these options have.
+const WEIGHTS: &str = "image_weights";
+const AUGMENT: &str = "augment";
 
 /// Number of batches read from files ahead of the current one.
 const AHEAD: i64 = 2;
@@ -81,7 +96,7 @@ impl IntoValue for Batch {
     }
 }
 
-/// Draws endless batches from a data set; every epoch visits each image once, in its own order.
+/// Draws endless batches from a data set; every epoch visits each image once, in its own order, or as often as its weight says.
 ///
 /// The only state is the position, the number of images drawn so far. The same seed and position give the same next
 /// batch on every device.
@@ -94,6 +109,7 @@ struct Shared {
     fields: BTreeMap<String, Store>,
     name: String,
     options: LoaderOptions,
+    weighted: Option<Weighted>,
     cursor: Mutex<Cursor>,
     /// Computed on first use.
     fingerprint: OnceLock<String>,
@@ -137,6 +153,12 @@ impl Loader {
     /// Creates a loader at the first batch of the first epoch.
     pub fn new(dataset: &Dataset, options: &LoaderOptions) -> Result<Self> {
         options.check()?;
+        ensure!(
+            options.shuffle || options.image_weights.is_none(),
+            "`image_weights` draws images at random, so it cannot be given with `shuffle: false`"
+        );
+        let weighted = options.image_weights.as_ref().map(|weights| weights.of(dataset)).transpose();
+        let weighted = weighted.map_err(|e| e.context("`image_weights`"))?;
         let moved = |(name, field): (&String, &Store)| Ok((name.clone(), field.to_device(options.device)?));
         Ok(Self(Arc::new(Shared {
             fields: dataset.stored_fields().iter().map(moved).collect::<Result<_>>()?,
@@ -144,6 +166,7 @@ impl Loader {
             labels: dataset.labels().to_device(options.device)?,
             name: format!("{} ({})", dataset.name(), dataset.split()),
             options: options.clone(),
+            weighted,
             cursor: Mutex::default(),
             fingerprint: OnceLock::new(),
         })))
@@ -152,13 +175,30 @@ impl Loader {
     /// Returns the next batch, always of full size: if an epoch ends within it, the next epoch fills it up.
     pub fn next(&self) -> Result<Batch> {
         let size = self.0.options.batch;
-        self.draw(&mut self.cursor(), size, (0, size))
+        self.made(size, (0, size))
     }
 
     /// Like [`next`](Self::next), but loads only `count` images of the batch, from `start` on, and their fields. Labels and
     /// indices are those of the whole batch.
     pub fn next_share(&self, start: i64, count: i64) -> Result<Batch> {
-        self.draw(&mut self.cursor(), self.0.options.batch, (start, count))
+        self.made(self.0.options.batch, (start, count))
+    }
+
+    /// Draws a share of the next `size` images and calls `augment`, which may use the loader.
+    fn made(&self, size: i64, share: (i64, i64)) -> Result<Batch> {
+        let (batch, position) = {
+            let mut cursor = self.cursor();
+            let position = cursor.position;
+            (self.draw(&mut cursor, size, share)?, position)
+        };
+        let LoaderOptions { seed, augment: Some(function), .. } = &self.0.options else { return Ok(batch) };
+        let place = Place { seed: *seed, position, row: share.0, size };
+        let made = augmented(function, batch, &place);
+        if made.is_err() {
+            // The batch comes again when the mistake is mended.
+            self.seek(position);
+        }
+        made
     }
 
     /// Calls `each` with batches of every image exactly once, of which the last may be smaller; returns the number
@@ -173,8 +213,7 @@ impl Loader {
         while left > 0 {
             let size = left.min(self.0.options.batch);
             // The lock is not held while `each` runs, so `each` may use the loader too.
-            let batch = self.draw(&mut self.cursor(), size, (0, size))?;
-            each(batch)?;
+            each(self.made(size, (0, size))?)?;
             left -= size;
             batches += 1;
         }
@@ -230,7 +269,17 @@ impl Loader {
 
     /// Returns the position in a state, or an error if the state does not fit this loader.
     pub fn position_in(&self, state: &Map) -> Result<u64> {
-        for (key, here) in self.identity()? {
+        let identity = self.identity()?;
+        let differs = |key: &&str| state.contains_key(*key) != identity.contains_key(*key);
+        if let Some(key) = [WEIGHTS, AUGMENT].into_iter().find(differs) {
+            let given = |map: &Map| if map.contains_key(key) { "with" } else { "without" };
+            return Err(Error::argument(format!(
+                "the loader state was saved {} `{key}`, but this loader is {} it",
+                given(state),
+                given(&identity)
+            )));
+        }
+        for (key, here) in identity {
             let there = state
                 .get(&key)
                 .ok_or_else(|| Error::argument(format!("the loader state has no entry `{key}`")))?;
@@ -275,14 +324,21 @@ impl Loader {
     }
 
     fn identity(&self) -> Result<Map> {
-        let LoaderOptions { seed, shuffle, flip, .. } = self.0.options;
-        Ok(Map::from([
+        let LoaderOptions { seed, shuffle, flip, ref image_weights, ref augment, .. } = self.0.options;
+        let mut identity = Map::from([
             ("count".to_string(), Value::Int(self.len())),
             ("seed".to_string(), Value::Int(seed)),
             ("shuffle".to_string(), Value::Bool(shuffle)),
             ("flip".to_string(), Value::Bool(flip)),
             ("data".to_string(), Value::Str(self.fingerprint()?)),
-        ]))
+        ]);
+        if let Some(weights) = image_weights {
+            identity.insert(WEIGHTS.to_string(), Value::Str(weights.identity()));
+        }
+        if augment.is_some() {
+            identity.insert(AUGMENT.to_string(), Value::Bool(true));
+        }
+        Ok(identity)
     }
 
     /// Returns the fingerprint of images, labels and any fields: a hash of all values, or of the names, sizes and times
@@ -393,9 +449,10 @@ impl Loader {
         let LoaderOptions { seed, shuffle, flip, device, .. } = self.0.options;
         let generator = Generator::new(mix(seed as u64, number), Device::Cpu)?;
         let count = self.len();
-        let order = match shuffle {
-            true => Tensor::randperm(count, Device::Cpu, Some(&generator))?,
-            false => Tensor::arange(0.0, count as f64, 1.0, crate::torch::DType::Int64, Device::Cpu)?,
+        let order = match &self.0.weighted {
+            Some(weighted) => weighted.order(&generator)?,
+            None if shuffle => Tensor::randperm(count, Device::Cpu, Some(&generator))?,
+            None => Tensor::arange(0.0, count as f64, 1.0, crate::torch::DType::Int64, Device::Cpu)?,
         };
         let mirrored = match flip {
             true => {
@@ -409,13 +466,20 @@ impl Loader {
     }
 
     fn summary(&self) -> String {
-        let LoaderOptions { batch, seed, shuffle, flip, device } = self.0.options;
+        let LoaderOptions { batch, seed, shuffle, flip, device, ref augment, .. } = self.0.options;
         format!(
-            "loader of {}: batches of {batch}, {} a pass, {}{} on {device}, {} images drawn",
+            "loader of {}: batches of {batch}, {} a pass, {}{}{} on {device}, {} images drawn",
             self.0.name,
             self.batches(),
-            if shuffle { format!("shuffled with seed {seed}") } else { "in order".to_string() },
+            if self.0.weighted.is_some() {
+                format!("drawn by weight with seed {seed}")
+            } else if shuffle {
+                format!("shuffled with seed {seed}")
+            } else {
+                "in order".to_string()
+            },
             if flip { ", mirrored at random" } else { "" },
+            if augment.is_some() { ", augmented" } else { "" },
             self.position(),
         )
     }
@@ -493,7 +557,7 @@ mod tests {
         later.restore(&state).unwrap();
         assert_eq!((0..4).map(|_| labels(&later)).collect::<Vec<_>>(), expected);
 
-        let other = ten().loader(&LoaderOptions { seed: 8, ..options }).unwrap();
+        let other = ten().loader(&LoaderOptions { seed: 8, ..options.clone() }).unwrap();
         assert!(other.restore(&state).unwrap_err().message().contains("seed 7"));
 
         let images = Tensor::from_u8(&[7; 20], &[10, 1, 1, 2]).unwrap();

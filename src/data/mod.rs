@@ -5,6 +5,7 @@
 //!   [`exif`] and [`background`]; [`classes`]: finding the image files and classes of a [`tree`] of folders, on disk or in
 //!   an [`archive`]; `place`: which of both a path names; [`item`]: one of these files; `manifest` and `sheet`: labels in a
 //!   file beside them
+//! - [`weights`]: how often a loader draws each image; [`augment`]: a function that changes its batches
 //! - [`divide`]: disjoint parts of a set; `join`: several sets as one
 //! - [`mod@open`]: data sets by short name, as on a command line
 //! - one file per source: [`mod@fashion_mnist`] (embedded) and [`mod@mnist`], [`cifar`], [`folder`] of images,
@@ -16,6 +17,7 @@
 pub mod ahead;
 pub(crate) mod api;
 pub mod archive;
+pub mod augment;
 pub mod background;
 pub mod cifar;
 pub mod classes;
@@ -45,6 +47,7 @@ pub mod source;
 pub mod split;
 pub mod store;
 pub mod tree;
+pub mod weights;
 
 pub use api::space::*;
 pub use cifar::{Cifar10Options, Cifar100Options};

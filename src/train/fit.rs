@@ -7,7 +7,8 @@ use super::schedule::Schedule;
 use super::training::Training;
 use super::{Averages, Groups, Method, PosthocOptions, Run, received};
 use crate::context::Context;
-use crate::data::Dataset;
+use crate::data::weights::ImageWeights;
+use crate::data::{Dataset, augment};
 use crate::declare::{Choice, FromValue, Function, Map, OneOrMany, Options, Value};
 use crate::ensure;
 use crate::error::{Error, Kind, Result};
@@ -90,6 +91,16 @@ pub struct FitOptions {
     /// [N, .., C, h, w] with sides in the ratio of the images', and [N, H, W] of the size of the images.
     #[option(default = false)]
     pub flip: bool,
+    /// How often each image is drawn, relative to others: one number for each image, or one for each class that its images
+    /// have. An epoch of N images then has each image N w / sum(w) times, rounded up or down at random.
+    /// `set.counts().map(|n| 1.0 / n)` draws all classes equally often.
+    pub image_weights: Option<ImageWeights>,
+    /// Function `|s| images` that changes the images of each batch: of a map s with `images` [B, C, H, W] float32, after
+    /// `flip`, `labels`, `indices` and `fields` of the images, and `seed`, `row` and `batch` for draws that do not depend on ranks: a
+    /// seed of the batch, the place of the first image in it, and its size. It returns images of the model's shape, or a map of
+    /// `images` and further or changed `fields`, which parts read as `c.fields.NAME`.
+    #[option(receives = augment::RECEIVED, takes = ["s"])]
+    pub augment: Option<Function>,
     /// Precision of matrix products: `float32`, or `bfloat16` by autocast with float32 weights.
     pub precision: Precision,
     /// Seed of the image order, the times, the noise and the dropped labels.
@@ -204,7 +215,7 @@ pub enum NotFinite {
 /// `accumulate: N` and as many threads as each of them. An interrupt of any rank stops all after the same step.
 pub fn fit(model: &Model, dataset: &Dataset, options: &FitOptions, context: &Context) -> Result<Run> {
     options.check()?;
-    check_fit(model, dataset)?;
+    check_fit(model, dataset, options.augment.is_some())?;
     options.path.check(model)?;
     options.loss.check(&options.path)?;
     ensure!(
@@ -280,8 +291,15 @@ pub fn not_stored(model: &Model, options: &FitOptions) -> Vec<String> {
     let times = options.timesteps.as_ref().and_then(|times| times.to_compared().err());
     let times = times.map(|why| ("`timesteps`".to_string(), why));
     let schedule = options.schedule.to_compared().err().map(|why| ("`schedule`".to_string(), why));
+    let augment = options.augment.as_ref().and_then(|augment| augment.to_compared().err());
+    let augment = augment.map(|why| ("`augment`".to_string(), why));
     all.extend(
-        also.chain(path).chain(loss).chain(times).chain(schedule).map(|(what, why)| sentence(what, why)),
+        also.chain(path)
+            .chain(loss)
+            .chain(times)
+            .chain(schedule)
+            .chain(augment)
+            .map(|(what, why)| sentence(what, why)),
     );
     all
 }
@@ -336,11 +354,11 @@ fn check_recomputation(model: &Model, options: &FitOptions) -> Result<()> {
     Ok(())
 }
 
-/// Returns an error unless images and labels fit the model.
-fn check_fit(model: &Model, dataset: &Dataset) -> Result<()> {
+/// Returns an error unless images and labels fit the model. Images that are augmented may have another height and width.
+fn check_fit(model: &Model, dataset: &Dataset, augmented: bool) -> Result<()> {
     let (wanted, classes) = (model.image_shape(), model.num_classes());
     ensure!(
-        dataset.image_shape() == wanted,
+        dataset.image_shape() == wanted || (augmented && dataset.image_shape()[0] == wanted[0]),
         "the model takes images of shape {wanted:?}, but {} has {:?}",
         dataset.name(),
         dataset.image_shape()
@@ -367,6 +385,10 @@ pub(super) fn settings(options: &FitOptions) -> Map {
     );
     let times = options.timesteps.clone().unwrap_or_default().to_compared().unwrap_or(Value::Unit);
     map.insert("timesteps".to_string(), times);
+    let augment = options.augment.as_ref().and_then(|augment| augment.to_compared().ok());
+    map.insert("augment".to_string(), augment.unwrap_or(Value::Unit));
+    let weights = options.image_weights.as_ref().map_or(Value::Unit, ImageWeights::to_compared);
+    map.insert("image_weights".to_string(), weights);
     map.insert("schedule".to_string(), options.schedule.to_compared().unwrap_or(Value::Unit));
     map.values_mut().for_each(to_data);
     map

@@ -20,6 +20,7 @@ use super::{
 use crate::context::{Bar, Context};
 use crate::data::{Batch, Dataset, Loader, LoaderOptions};
 use crate::declare::{IntoValue, Map, Value};
+use crate::ensure;
 use crate::error::{Error, Result};
 use crate::flow::losses::wide;
 use crate::flow::{Loss, Pair, Times};
@@ -110,6 +111,8 @@ impl<'a> Training<'a> {
                 batch: options.batch as i64,
                 seed: options.seed,
                 flip: options.flip,
+                image_weights: options.image_weights.clone(),
+                augment: options.augment.clone(),
                 device: model.device(),
                 ..LoaderOptions::default()
             },
@@ -336,6 +339,12 @@ impl<'a> Training<'a> {
         let batch = self.loader.next_share(first, count);
         self.unread = batch.is_err();
         let batch = batch?;
+        let wanted = self.model.image_shape();
+        ensure!(
+            batch.images.shape()[1..] == wanted,
+            "`augment` must return images of the model's shape {wanted:?}, found {:?}",
+            &batch.images.shape()[1..]
+        );
         let drawn = self.draw(step, &batch)?;
         let (measured, gradients) = self.gradients(&drawn, step, context)?;
         let (Measured { loss, bins }, gradients) = self.summed(measured, gradients)?;

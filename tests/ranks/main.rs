@@ -180,6 +180,20 @@ print(`${run.losses} ${drawn.double().sum().item()}`);
 }
 
 #[test]
+fn ranks_augment_and_weight_their_images_as_one_process() {
+    let options = "accumulate: 2, image_weights: [1.0, 0.25], augment: |s| {
+        let gain = tensor::rand([s.batch, 1, 1, 1], #{ seed: s.seed }).narrow(0, s.row, s.images.size(0));
+        #{ images: s.images * gain, fields: #{ gain: gain.flatten(1) } }
+    }, loss: |s| (s.fields.gain.mean().exp() * (s.v - s.target).square()).mean(),";
+    let script = script(STEPS, options);
+    let ((alone, one), (together, several)) = (run_script(&script, 1), run_script(&script, 2));
+    fine(&one);
+    fine(&several);
+    assert_eq!(notes(together.path()), notes(alone.path()));
+    assert_eq!(left(together.path()), left(alone.path()));
+}
+
+#[test]
 fn shares_of_uneven_size_are_weighted() {
     let uneven = |text: String| text.replace("batch: 12", "batch: 7");
     let (alone, one) = run_script(&uneven(script(STEPS, "")), 1);
