@@ -93,8 +93,9 @@ fn a_loss_reads_fields_and_its_models_have_them_too() {
         assert(s.step < 3 || !own.equal(zero));
         // Other images have no fields of the step.
         let told = "";
-        try { s.model.forward(s.x_t[..4], s.t[..4], s.y[..4]); } catch (e) { told = `${e}`; }
-        assert(told.contains("the field `text` is not given, found none"), told);
+        try { s.model.forward(s.x_t[..4], s.t[..4], s.y[..4]); } catch (e) { told = `${e} ${e.hint}`; }
+        assert(told.contains("made from `s.fields.text`"), told);
+        assert(told.contains("the field `text` of the step has 8 rows, one per image, but this call has 4 images"), told);
         let few = s.model.forward(s.x_t[..4], s.t[..4], s.y[..4], #{ fields: #{ text: s.fields.text[..4] } });
         assert_close(few, own[..4], 1e-5);
         assert_close(flow::velocity(s.model, s.x_t, s.t, s.y, #{ guidance: 0.0 }), own.detach() * 0.0 +
@@ -203,5 +204,75 @@ fn fields_that_are_no_images_are_not_mirrored() {
     let flipped = mirrored.call(set.loader(#{ batch: 24, shuffle: false, flip: true }));
     assert(plain[0].equal(flipped[0]));
     assert(!plain[1].equal(flipped[1]) && !plain[2].equal(flipped[2]));
+    "#);
+}
+
+/// `s.v` is computed when it is first read, so a loss may make the fields that the model needs.
+#[test]
+fn a_loss_that_makes_fields_needs_no_forward_pass_but_its_own() {
+    run(r#"
+    let images = tensor::rand([24, 1, 8, 8], #{ seed: 1 }) * 2.0 - 1.0;
+    let plain = data::from_tensors(images, tensor::arange(24) % 2);
+    let words = plain.with_fields(#{ words: tensor::arange(24) });
+    let encode = |s| tensor::stack([s.fields.words, s.fields.words * 2, -s.fields.words], 1).to("float32") * 0.1;
+    let own = |s| {
+        let v = s.model.forward(s.x_t, s.t, s.y, #{ fields: #{ text: encode.call(s) } });
+        assert("v" in s && s.keys().contains("kept"));
+        (v - s.target).square().mean()
+    };
+    let a = made(#{});
+    let ran = train::fit(a, words, #{ batch: 8, steps: 3, lr: 1e-2, loss: own });
+    // The same numbers as fields of the data set, where `s.v` has them.
+    let all = tensor::arange(24);
+    let given = plain.with_fields(#{ text: tensor::stack([all, all * 2, -all], 1).to("float32") * 0.1 });
+    let b = made(#{});
+    let other = train::fit(b, given, #{ batch: 8, steps: 3, lr: 1e-2, loss: |s| (s.v - s.target).square().mean() });
+    assert_eq(ran.losses, other.losses);
+    assert(same(a, b));
+    // Reading `s.v` needs the field, and so do the bins.
+    let told = |o| {
+        let error = "";
+        try { train::fit(made(#{}), words, #{ batch: 8, steps: 1 } + o); } catch (e) { error = `${e}`; }
+        error
+    };
+    let error = told.call(#{ loss: |s| (s.v - s.target).square().mean() });
+    assert(error.contains("the field `text` is not given"), error);
+    let error = told.call(#{ loss: own, loss_bins: 2 });
+    assert(error.contains("`loss_bins` measure the velocity with the fields of the data set: the field `text` is not given"), error);
+    let error = told.call(#{ loss: |s| (own.call(s) + s.targt).mean() });
+    assert(error.contains("a loss knows no `targt`"), error);
+    "#);
+}
+
+/// What surrounds the reading of `s.v` does not change it.
+#[test]
+fn a_velocity_that_is_read_late_has_the_same_bits() {
+    run(r#"
+    // A name that the code does not tell: the forward pass runs when it is read.
+    let late = |s| s["-v".sub_string(1)];
+    let losses = [
+        |s| { let v = s.v; (v - s.target).square().mean() },
+        |s| (late.call(s) - s.target).square().mean(),
+        |s| { let still = no_grad(|| late.call(s).detach()); (late.call(s) - s.target).square().mean() + 0.0 * still.mean() },
+        |s| { autocast(|| late.call(s), #{ device: "cpu" }); (late.call(s) - s.target).square().mean() },
+        |s| { `${s}`; (late.call(s) - s.target).square().mean() },
+        |s| { let other = s + #{ t: s.t * 0.5 }; (late.call(other) - s.target).square().mean() + 0.0 * late.call(s).mean() },
+        |s| { s.target = s.target * 1.0; loss::mse().of(s) },
+    ];
+    for o in [#{}, #{ precision: "bfloat16" }, #{ accumulate: 2, loss_bins: 2 }] {
+        let all = losses.map(|loss| {
+            let net = made(#{});
+            let run = train::fit(net, data_with(5), #{ batch: 8, steps: 3, lr: 1e-2, log_every: 1, loss: loss } + o);
+            [run.losses, run.history.map(|row| row.grad_norm)]
+        });
+        for one in all { assert_eq(one, all[0]); }
+    }
+    // After the step it is not computed any more.
+    let kept = [];
+    let keep = |s| { kept.push(s); (s.model.forward(s.x_t, s.t, s.y) - s.target).square().mean() };
+    train::fit(made(#{}), data_with(5), #{ batch: 8, steps: 1, loss: keep });
+    let told = "";
+    try { kept[0].v } catch (e) { told = `${e}`; }
+    assert(told.contains("the step, which is over"), told);
     "#);
 }

@@ -234,13 +234,14 @@ pub struct Function {
     run: Arc<Native>,
     code: Option<Arc<Code>>,
     place: Option<Arc<dyn Fn() -> Option<String> + Send + Sync>>,
+    text: Option<Arc<dyn Fn() -> Option<String> + Send + Sync>>,
     takes: Option<usize>,
 }
 
 impl Function {
     /// Wraps a Rust closure. The function has no stored form.
     pub fn new(f: impl Fn(&[Value]) -> Result<Value> + Send + Sync + 'static) -> Self {
-        Self { run: Arc::new(f), code: None, place: None, takes: None }
+        Self { run: Arc::new(f), code: None, place: None, text: None, takes: None }
     }
 
     /// Sets the function's code as data, from which [`Function::of_code`] rebuilds it; `code` fails if it cannot be
@@ -256,6 +257,12 @@ impl Function {
         Self { place: Some(Arc::new(place)), ..self }
     }
 
+    /// Sets a closure that returns the text of the file or cell where the function was written.
+    #[must_use]
+    pub fn with_text(self, text: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
+        Self { text: Some(Arc::new(text)), ..self }
+    }
+
     /// Sets the number of arguments the function takes.
     #[must_use]
     pub fn taking(self, takes: Option<usize>) -> Self {
@@ -265,6 +272,11 @@ impl Function {
     /// Returns where the function was written, if known.
     pub fn place(&self) -> Option<String> {
         self.place.as_ref().and_then(|place| place())
+    }
+
+    /// Returns the text of the file or cell where the function was written, if known.
+    pub fn text(&self) -> Option<String> {
+        self.text.as_ref().and_then(|text| text())
     }
 
     /// Returns the source location as a suffix for messages, `, line 12 of ideas.rhai`; empty if unknown.

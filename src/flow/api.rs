@@ -14,7 +14,7 @@ use crate::model::Model;
 use crate::torch::{Device, Generator, Tensor, no_grad};
 
 crate::api! {
-    types: [Timesteps, Path, flow::Loss],
+    types: [Timesteps, Path, flow::Loss, losses::Step],
     functions: [space, timesteps, methods, losses::api],
 }
 

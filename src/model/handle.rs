@@ -132,8 +132,11 @@ impl Model {
     /// are those of its images, and are left out for another number of images; `fields` come before them.
     pub(crate) fn pass(&self, count: Option<&i64>, fields: &Fields) -> Pass {
         let pass = self.1.as_deref().cloned().unwrap_or_default();
-        let of_step = count.is_some_and(|count| pass.fields.check_rows(*count).is_ok());
-        let fields = if of_step { fields.or(&pass.fields) } else { fields.clone() };
+        let fields = match count {
+            Some(count) if pass.fields.check_rows(*count).is_ok() => fields.or(&pass.fields),
+            Some(count) => fields.without(&pass.fields, *count),
+            None => fields.clone(),
+        };
         Pass { kept: Kept::default(), recompute: false, fields, ..pass }
     }
 

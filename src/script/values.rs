@@ -195,6 +195,8 @@ impl Types {
             self.sources.get().filter(|_| pointer.is_anonymous()).and_then(|s| s.arity(pointer.fn_name()));
         let takes = takes.map(|all| all.saturating_sub(pointer.curry().len()));
         let (sources, name) = (self.sources.get().cloned(), pointer.fn_name().to_string());
+        let (all, own) = (sources.clone(), name.clone());
+        let text = move || all.as_ref()?.origins(&own).first().map(|origin| origin.text.clone());
         let place = move || {
             let origins = sources.as_ref()?.origins(&name);
             let origin = origins.first()?;
@@ -232,7 +234,7 @@ impl Types {
             types.depth.fetch_sub(1, Ordering::Relaxed);
             types.lift(&result.map_err(failure::native)?)
         });
-        function.taking(takes).with_place(place)
+        function.taking(takes).with_place(place).with_text(text)
     }
 
     fn pointer(self: &Arc<Self>, function: Function) -> Dynamic {

@@ -76,6 +76,30 @@ fn with_autocast<T>(device: super::Device, on: bool, body: impl FnOnce() -> Resu
     body()
 }
 
+/// Whether gradients are recorded and matrix products are autocast, for code that runs later.
+#[derive(Debug, Clone, Copy)]
+pub struct Modes {
+    device: super::Device,
+    recording: bool,
+    autocasting: bool,
+}
+
+impl Modes {
+    /// Returns the modes now, of which autocast is that of a device.
+    pub fn now(device: super::Device) -> Self {
+        Self { device, recording: is_recording(), autocasting: is_autocasting(device) }
+    }
+
+    /// Runs `body` in these modes, whatever they are where it is called.
+    pub fn run<T>(self, body: impl FnOnce() -> Result<T>) -> Result<T> {
+        let cast = || match self.autocasting == is_autocasting(self.device) {
+            true => body(),
+            false => with_autocast(self.device, self.autocasting, body),
+        };
+        if self.recording { enable_grad(cast) } else { no_grad(cast) }
+    }
+}
+
 /// Returns the gradients of the sum of `outputs` with respect to `inputs`, or `None` for an input that was not
 /// used. The outputs are weighted by `weights` where given. `create_graph` makes the result differentiable.
 pub fn grad(

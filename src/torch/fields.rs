@@ -18,6 +18,17 @@ struct Inner {
     tensors: BTreeMap<String, Tensor>,
     /// Whether a field was asked for that is not there.
     missed: AtomicBool,
+    /// Fields of a training step that belong to another number of images than a call has.
+    left_out: Option<LeftOut>,
+}
+
+#[derive(Clone)]
+struct LeftOut {
+    names: Vec<String>,
+    /// Number of images of the step.
+    rows: i64,
+    /// Number of images of the call.
+    count: i64,
 }
 
 impl Fields {
@@ -25,13 +36,32 @@ impl Fields {
     pub fn new(tensors: BTreeMap<String, Tensor>) -> Self {
         match tensors.is_empty() {
             true => Self(None),
-            false => Self(Some(Arc::new(Inner { tensors, missed: AtomicBool::new(false) }))),
+            false => Self::made(tensors, None),
         }
+    }
+
+    fn made(tensors: BTreeMap<String, Tensor>, left_out: Option<LeftOut>) -> Self {
+        Self(Some(Arc::new(Inner { tensors, missed: AtomicBool::new(false), left_out })))
+    }
+
+    /// Returns these fields for a call of `count` images, and says of those of `step`, which belong to another number of
+    /// images, why they are missing.
+    pub(crate) fn without(&self, step: &Self, count: i64) -> Self {
+        let rows = step.iter().find_map(|(_, tensor)| tensor.shape().first().copied());
+        let Some(rows) = rows else { return self.clone() };
+        let names = step.iter().map(|(name, _)| name.to_string()).collect();
+        let tensors = self.iter().map(|(name, tensor)| (name.to_string(), tensor.clone())).collect();
+        Self::made(tensors, Some(LeftOut { names, rows, count }))
     }
 
     /// Returns no fields, whose [`Fields::missed`] tells whether one was asked for.
     pub(crate) fn watched() -> Self {
-        Self(Some(Arc::new(Inner { tensors: BTreeMap::new(), missed: AtomicBool::new(false) })))
+        Self::made(BTreeMap::new(), None)
+    }
+
+    /// Returns the same fields, of which [`Fields::missed`] has not been told anything.
+    pub(crate) fn anew(&self) -> Self {
+        Self::made(self.iter().map(|(name, tensor)| (name.to_string(), tensor.clone())).collect(), None)
     }
 
     /// Returns whether a field was asked for that is not there.
@@ -61,6 +91,17 @@ impl Fields {
                 return Ok(tensor.clone());
             }
             inner.missed.store(true, Ordering::Relaxed);
+            if let Some(LeftOut { rows, count, .. }) =
+                inner.left_out.as_ref().filter(|left_out| left_out.names.iter().any(|known| known == name))
+            {
+                return Err(Error::argument(format!(
+                    "the field `{name}` of the step has {rows} rows, one per image, but this call has {count} images"
+                ))
+                .hint(format!(
+                    "give its rows of these images: `s.model.forward(x, t, y, #{{ fields: #{{ {name}: .. }} }})`, made from \
+                     `s.fields.{name}`"
+                )));
+            }
         }
         let names: Vec<&str> = self.iter().map(|(name, _)| name).collect();
         let found = if names.is_empty() { "none".to_string() } else { list(&names) };
@@ -78,7 +119,8 @@ impl Fields {
         let changed = self.iter().map(|(name, tensor)| {
             Ok((name.to_string(), change(tensor).map_err(|e| e.context(format!("the field `{name}`")))?))
         });
-        Ok(Self::new(changed.collect::<Result<_>>()?))
+        let left_out = self.0.as_ref().and_then(|inner| inner.left_out.clone());
+        Ok(Self::made(changed.collect::<Result<_>>()?, left_out))
     }
 
     /// Returns the `size` rows from `start` on.

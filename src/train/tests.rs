@@ -9,6 +9,7 @@ use crate::context::{Bar, Context, Progress};
 use crate::data::{Dataset, FromTensorsOptions, Loader, LoaderOptions, from_tensors};
 use crate::declare::{FromValue, Function, IntoValue, Map, OneOrMany, Options, Value};
 use crate::error::Kind;
+use crate::flow::losses::Step;
 use crate::flow::{self, Timesteps};
 use crate::model::{Config, Model};
 use crate::torch::{DType, Device, Tensor};
@@ -248,9 +249,12 @@ fn functions_receive_the_entries_that_are_declared() {
     let hears = |name: &'static str, answer: fn(&Map) -> Result<Value>| {
         let seen = Arc::clone(&seen);
         Function::new(move |values| {
-            let Value::Map(map) = &values[0] else { unreachable!() };
+            let map = match (&values[0], values[0].downcast::<Step>()) {
+                (Value::Map(map), _) => map.clone(),
+                (_, step) => step.unwrap().to_map().unwrap(),
+            };
             seen.lock().unwrap().push((name, map.keys().cloned().collect()));
-            answer(map)
+            answer(&map)
         })
     };
     let loss = hears("loss", |s| {

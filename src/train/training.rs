@@ -9,7 +9,7 @@ use super::compared::settings_of;
 use super::fit::NotFinite;
 use super::log::{Log, Row};
 use super::measured::Measured;
-use super::objective::Drawn;
+use super::objective::{Drawn, reads_velocity};
 use super::run::Record;
 use super::saved::hash;
 use super::schedule::Cosine;
@@ -46,6 +46,8 @@ pub(super) struct Training<'a> {
     pub(super) folder: Option<Folder>,
     /// Recorded loss and gradients, if requested.
     recorded: Option<RecordedBackward>,
+    /// Whether the loss reads the velocity of the model, as far as its code tells.
+    pub(super) reads_velocity: bool,
     bar: Box<dyn Bar>,
     log: Option<Log>,
     start: Instant,
@@ -155,6 +157,7 @@ impl<'a> Training<'a> {
             failed_elsewhere: false,
             log: None,
             recorded: recorded(model, options, &optimizer),
+            reads_velocity: reads_velocity(&options.loss),
             model,
             options,
             loader,

@@ -1,14 +1,15 @@
 //! Namespace `loss`, and the methods of a loss.
 
+use super::step::{self, StepOrMap};
 use super::{EdmOptions, Loss, MinSnrOptions, Weight, scalar};
-use crate::declare::{FromValue, Function, Map, Options, Value};
+use crate::declare::{FromValue, Function, Options, Value};
 use crate::flow::{Path, Timesteps};
 use crate::functions;
 use crate::spectral::basis::Basis;
 use crate::torch::Tensor;
 
 crate::api! {
-    functions: [space, methods],
+    functions: [space, methods, step::methods],
 }
 
 /// Built-in losses.
@@ -107,7 +108,7 @@ pub mod methods {
     functions! { methods;
         /// Returns the loss of a step, so that a loss of your own can build on a built-in one.
         ///
-        /// `s` is the map that `train::fit` passes to `loss`; a built-in loss reads `v`, `target` and `t`, and checks
+        /// `s` is what `train::fit` passes to `loss`, or a map; a built-in loss reads `v`, `target` and `t`, and checks
         /// that its weights hold for `path` if it is there. The result is a scalar tensor.
         ///
         /// ```rhai
@@ -116,17 +117,18 @@ pub mod methods {
         /// let s = #{ v: tensor::ones([1, 1, 4, 4]), target: tensor::zeros([1, 1, 4, 4]), t: tensor([0.5]) };
         /// assert_close(own.call(s), 1.1, 1e-5);
         /// ```
-        fn of(loss: Loss, s: Map) -> Tensor {
+        fn of(loss: Loss, s: StepOrMap) -> Tensor {
             let part = |name: &str| {
-                Tensor::from_value(s.get(name).unwrap_or(&Value::Unit)).map_err(|e| e.context(format!("`s.{name}`")))
+                let value = s.get(name)?.unwrap_or(Value::Unit);
+                Tensor::from_value(&value).map_err(|e| e.context(format!("`s.{name}`")))
             };
             if let Loss::Function(function) = &loss {
-                return scalar(&function.call(&[Value::Map(s.clone())])?);
+                return scalar(&function.call(std::slice::from_ref(&s.0))?);
             }
-            if let Some(path) = s.get("path").and_then(Value::downcast::<Path>) {
+            if let Some(path) = s.get("path")?.as_ref().and_then(Value::downcast::<Path>) {
                 loss.check(&path)?;
             }
-            loss.compute(&part("v")?, &part("target")?, &part("t")?, || Ok(s.clone()))
+            loss.compute(|| part("v"), &part("target")?, &part("t")?, || Ok(s.0.clone()))
         }
 
         /// Returns whether two losses have the same kind and equal components.

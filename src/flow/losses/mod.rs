@@ -1,18 +1,21 @@
 //! Training losses: built-in ones and user functions.
 //!
-//! - [`Loss`]: a loss of a predicted velocity; `weight`: weights by time with a name; `api`: the script functions
+//! - [`Loss`]: a loss of a predicted velocity; `weight`: weights by time with a name; `step`: what a user's loss
+//!   receives; `api`: the script functions
 
 pub(crate) mod api;
+pub(crate) mod step;
 mod weight;
 
 pub use api::space::*;
+pub use step::Step;
 pub use weight::{EdmOptions, MinSnrOptions, Weight};
 
 use std::fmt;
 
 use super::path::{Path, alike, as_compared, as_data, failures};
 use crate::context::Context;
-use crate::declare::{Display, FromValue, Function, IntoValue, Map, Value};
+use crate::declare::{Display, FromValue, Function, IntoValue, Value};
 use crate::document::Document;
 use crate::ensure;
 use crate::error::{Error, Result};
@@ -32,7 +35,7 @@ pub enum Loss {
     Named(Weight),
     /// Squared error of coefficients, weighted by a function of their frequency radius.
     Spectral(Basis, Function),
-    /// User function of all values of a step.
+    /// User function of a [`Step`].
     Function(Function),
 }
 
@@ -55,24 +58,31 @@ impl Loss {
 
     /// Returns the loss of the velocity `v` against `target`, both [B, ..], at times `t` `[B]`, as a scalar.
     ///
-    /// `facts` creates the map that a user function takes.
+    /// A user function takes the step that `seen` creates, and `v` is not called for it.
     pub fn compute(
         &self,
-        v: &Tensor,
+        v: impl FnOnce() -> Result<Tensor>,
         target: &Tensor,
         t: &Tensor,
-        facts: impl FnOnce() -> Result<Map>,
+        seen: impl FnOnce() -> Result<Value>,
     ) -> Result<Tensor> {
         match self {
-            Loss::Mse => super::loss(v, target),
+            Loss::Mse => super::loss(&v()?, target),
             Loss::Weighted(weight) => {
+                // Before the code of the weight, which may draw random numbers as the model may.
+                let v = v()?;
                 let answer = [t.clone().into_value()];
                 let weights = super::answer::like(t, "the weight of `loss::weighted`", weight, &answer)?;
-                weighted_error(&weights, &wide(v)?.sub(&wide(target)?)?)
+                weighted_error(&weights, &wide(&v)?.sub(&wide(target)?)?)
             }
-            Loss::Named(weight) => weighted_error(&weight.at(t)?, &wide(v)?.sub(&wide(target)?)?),
-            Loss::Spectral(basis, weight) => spectral_error(basis, weight, &wide(v)?.sub(&wide(target)?)?),
-            Loss::Function(function) => scalar(&function.call_as("`loss`", &[Value::Map(facts()?)])?),
+            Loss::Named(weight) => {
+                let error = wide(&v()?)?.sub(&wide(target)?)?;
+                weighted_error(&weight.at(t)?, &error)
+            }
+            Loss::Spectral(basis, weight) => {
+                spectral_error(basis, weight, &wide(&v()?)?.sub(&wide(target)?)?)
+            }
+            Loss::Function(function) => scalar(&function.call_as("`loss`", &[seen()?])?),
         }
     }
 

@@ -1,13 +1,19 @@
-//! The loss of a batch, and the map that a user-defined loss receives.
+//! The loss of a batch, and what a user-defined loss receives.
 
-use super::fit::Precision;
+mod forward;
+mod reads;
+
+use std::sync::Arc;
+
 use super::training::Training;
 use crate::declare::{IntoValue, Map, Value};
 use crate::error::{Error, Result};
-use crate::flow::losses::wide;
+use crate::flow::losses::{Step, wide};
 use crate::model::{Pass, Rows};
 use crate::torch::fields::GivenFields;
-use crate::torch::{Fields, Tensor, autograd};
+use crate::torch::{Fields, Tensor};
+use forward::Forward;
+pub(super) use reads::reads_velocity;
 
 /// Random draws for one update, or for a part of its batch.
 pub(super) struct Drawn {
@@ -46,38 +52,45 @@ impl Drawn {
 impl Training<'_> {
     /// Returns the loss for `drawn` at `step`, a scalar with gradient history, and the errors by time if they are wanted.
     pub(super) fn loss(&self, drawn: &Drawn, step: usize) -> Result<(Tensor, Option<Tensor>)> {
-        let Drawn { x_t, t, labels, target, .. } = drawn;
+        let Drawn { t, target, .. } = drawn;
         let recompute = self.options.checkpoint_activations;
         let rows = Rows { first: drawn.first, count: t.size(0)?, batch: self.options.batch as i64 };
         let (step_seen, seed) = (Some(step as i64), self.options.seed);
-        let fields = drawn.fields.clone();
+        let fields = drawn.fields.anew();
         let pass = Pass { step: step_seen, seed, rows: Some(rows), fields, recompute, ..Pass::default() };
-        let (input, times) = self.options.path.input(x_t, t, self.model.time_scale())?;
-        let forward = || self.model.forward_in(&input, &times, labels, &pass);
-        let output = match self.options.precision {
-            Precision::BFloat16 => autograd::autocast(self.model.device(), forward)?,
-            Precision::Float32 => forward()?,
-        };
-        let v = self.options.path.velocity(output, x_t, t)?;
-        let loss = self.options.loss.compute(&v, target, t, || self.seen(drawn, &v, step, &pass))?;
+        let forward = Arc::new(Forward::new(self.model, self.options, drawn, pass));
+        if self.reads_velocity {
+            forward.early()?;
+        }
+        let mut seen = None;
+        let loss = self.options.loss.compute(
+            || forward.velocity(),
+            target,
+            t,
+            || Ok(seen.insert(self.seen(drawn, &forward, step)?).clone().into_value()),
+        );
+        // Code may keep what it received.
+        seen.iter().for_each(Step::end);
+        let loss = loss?;
         if !loss.requires_grad() {
             return Err(Error::argument(format!(
                 "`loss` must return a scalar tensor that records gradients, found a {} that records none",
                 loss.signature()
             ))
-            .hint("compute it from `s.v`, the velocity that the network predicts"));
+            .hint("compute it from `s.v`, the velocity that the network predicts, or from what `s.model` returns"));
         }
-        let bins = self.bins.as_ref().map(|bins| bins.measure(&v, target, t)).transpose()?;
+        let bins =
+            self.bins.as_ref().map(|bins| bins.measure(&forward.measured()?, target, t)).transpose()?;
         Ok((loss, bins))
     }
 
-    /// Returns the map that a user-defined loss receives.
-    fn seen(&self, drawn: &Drawn, v: &Tensor, step: usize, pass: &Pass) -> Result<Map> {
+    /// Returns what a user-defined loss receives.
+    fn seen(&self, drawn: &Drawn, forward: &Arc<Forward>, step: usize) -> Result<Step> {
+        let pass = forward.pass();
         // The average is not trained: its parts are outside of the step, but the images have their fields.
         let of_images = Pass { fields: pass.fields.clone(), ..Pass::default() };
         let ema = self.averages.first().map(|a| a.model().in_step(&of_images));
         let mut seen = Map::from([
-            ("v".to_string(), wide(v)?.into_value()),
             ("target".to_string(), wide(&drawn.target)?.into_value()),
             ("x_t".to_string(), drawn.x_t.clone().into_value()),
             ("t".to_string(), drawn.t.clone().into_value()),
@@ -92,14 +105,14 @@ impl Training<'_> {
             ("seed".to_string(), pass.seed_of_loss().map_or(Value::Unit, Value::Int)),
             ("row".to_string(), drawn.first.into_value()),
             ("batch".to_string(), (self.options.batch as i64).into_value()),
-            ("kept".to_string(), Value::Map(pass.kept.to_map())),
             ("also".to_string(), Value::Map(self.also.functions().clone())),
         ]);
         if let Some([x1, noise]) = &drawn.ends {
             seen.insert("x1".to_string(), x1.clone().into_value());
             seen.insert("noise".to_string(), noise.clone().into_value());
         }
-        Ok(seen)
+        let forward = Arc::clone(forward);
+        Ok(Step::new(seen, move || forward.seen()))
     }
 }
 

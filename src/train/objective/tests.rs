@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::declare::{Code, FromValue, Function, IntoValue, Map, Value, function};
 use crate::error::Result;
+use crate::flow::losses::Step;
 use crate::flow::path::{Predict, Times};
 use crate::flow::{self, Loss, Path, PathOptions, Timesteps};
 use crate::model::parts::{PartOptions, Place};
@@ -22,8 +23,8 @@ fn part(s: &Map, name: &str) -> Tensor {
 /// Wraps a function of the step's map as a loss.
 fn of(loss: impl Fn(&Map) -> Result<Tensor> + Send + Sync + 'static) -> Loss {
     Loss::Function(Function::new(move |values| {
-        let [Value::Map(s)] = values else { unreachable!() };
-        loss(s).map(IntoValue::into_value)
+        let step: Step = values[0].downcast().unwrap();
+        loss(&step.to_map()?).map(IntoValue::into_value)
     }))
 }
 
@@ -169,8 +170,8 @@ fn code_that_changed_is_named_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
     let run = |text: &'static str| {
         let function = Function::new(|values| {
-            let [Value::Map(s)] = values else { unreachable!() };
-            flow::loss(part(s, "v"), part(s, "target")).map(IntoValue::into_value)
+            let s = values[0].downcast::<Step>().unwrap().to_map()?;
+            flow::loss(part(&s, "v"), part(&s, "target")).map(IntoValue::into_value)
         });
         let pieces = Value::List(vec![Value::Str(text.to_string())]);
         let stored =
