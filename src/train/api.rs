@@ -222,7 +222,7 @@ pub mod properties {
 
         /// The logged steps: maps of `step`, `loss` (mean since the previous one), `lr`, `grad_norm`, `seconds`.
         ///
-        /// With the option `loss_bins` each has an array `loss_bins`, the mean squared error of the velocity for equal
+        /// The row of a checkpoint has what the option `score` returned, as `score`. With the option `loss_bins` each has an array `loss_bins`, the mean squared error of the velocity for equal
         /// bins of the times from 0, noise, to 1, data; a bin without samples has NaN.
         ///
         /// ```rhai

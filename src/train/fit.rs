@@ -125,7 +125,8 @@ pub struct FitOptions {
     pub keep: usize,
     /// Function called with `#{ step, loss, model, ema, averages }` at each checkpoint. It returns a number, and the
     /// checkpoint with the lowest one is the best; NaN never is. By default the score is `loss`, the mean of the last
-    /// `checkpoint_every` steps. A resumed run with another `score` forgets the best checkpoint so far.
+    /// `checkpoint_every` steps. A resumed run with another `score` forgets the best checkpoint so far. The step of a
+    /// checkpoint has a row of the history and the log with its `score`.
     #[option(changeable, receives = received::SCORE, takes = ["s"])]
     pub score: Option<Function>,
     /// Run to begin from: its folder, for its newest checkpoint, or one of its checkpoints; empty for none. This run takes
@@ -165,8 +166,9 @@ pub struct FitOptions {
     /// at each step.
     #[option(changeable)]
     pub not_finite: NotFinite,
-    /// Function called after each step with `#{ step, loss, lr, grad_norm, seconds, indices }`, where `indices`
-    /// are the positions of the images in the data set. If it returns `false`, the run ends; when the call is made
+    /// Function called after each step with `#{ step, loss, lr, grad_norm, seconds, indices, model, ema }`, where
+    /// `indices` are the positions of the images in the data set, and `model` and `ema` have the weights after the step,
+    /// to sample from or to measure. If it returns `false`, the run ends; when the call is made
     /// again, the function is asked again about the last step, and the run goes on unless it returns `false`.
     #[option(changeable, receives = received::STEP, takes = ["s"])]
     pub on_step: Option<Function>,

@@ -4,7 +4,8 @@
 //!   clipping
 //! - [`schedule`]: factors of the learning rate; [`ema`]: averaged weights; [`averages`]: those of a run;
 //!   [`posthoc`]: averages of any length after training
-//! - [`fit`](mod@fit): the loop, with its steps in `training` and its loss in `objective`; [`run`]: its result;
+//! - [`fit`](mod@fit): the loop, with its steps in `training`, what it tells of them in `reported`, and its loss in `objective`;
+//!   [`run`]: its result;
 //!   [`log`]: its CSV file; `bins`: errors by time
 //! - [`checkpoint`]: the whole state of a run in one file; `saved`: saving and resuming a run; `from`: a run that
 //!   begins from another one
@@ -32,6 +33,7 @@ pub mod parameters;
 pub mod posthoc;
 mod received;
 mod recorded;
+mod reported;
 pub mod run;
 mod saved;
 pub mod schedule;

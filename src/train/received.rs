@@ -30,6 +30,8 @@ pub const STEP: &[(&str, &str)] = &[
     ("grad_norm", "float"),
     ("seconds", "float"),
     ("indices", "tensor"),
+    ("model", "model"),
+    ("ema", "model"),
 ];
 
 /// What `score` receives.

@@ -89,6 +89,8 @@ impl Training<'_> {
         }
         let rows = column(saved, "run.history")?;
         let width = self.options.loss_bins;
+        // Runs without scores, and those of earlier versions, have none.
+        let scores = saved.tensors.get("run.history_scores").map_or(Ok(Vec::new()), Tensor::to_f64)?;
         let of_bins = if width > 0 { column(saved, "run.history_bins")? } else { Vec::new() };
         let row_bins = |row: usize| of_bins.get(row * width..(row + 1) * width).unwrap_or_default().to_vec();
         let best = match values.get("best") {
@@ -126,10 +128,12 @@ impl Training<'_> {
                 lr: row[2],
                 grad_norm: row[3],
                 seconds: row[4],
+                score: scores.get(i).copied().filter(|score| !score.is_nan()),
                 loss_bins: row_bins(i),
             })
             .collect();
         (self.before, self.skipped, self.ended, self.best) = (before, skipped, ended, best);
+        self.last_score = self.history.iter().rev().find_map(|row| row.score);
         // Older checkpoints do not say it.
         self.scored = values.get("scored").map_or(Ok(true), bool::from_value)?;
         (self.written, self.losses, self.origin) = (losses.len(), losses, origin);
@@ -307,6 +311,9 @@ impl Training<'_> {
                 // The resumed run computes the score again, from the same random numbers.
                 random.iter().for_each(|(device, state)| drop(rng::restore_default(*device, state)));
             })?;
+            if self.options.score.is_some() {
+                self.note_score(step, score)?;
+            }
             // NaN is no score.
             if !score.is_nan() && self.best.is_none_or(|(_, best)| score < best) {
                 self.best = Some((step, score));
@@ -345,6 +352,11 @@ impl Training<'_> {
             ("run.losses".to_string(), Tensor::from_f64(&self.losses, &[step as i64])?),
             ("run.history".to_string(), Tensor::from_f64(&rows, &[self.history.len() as i64, 5])?),
         ]);
+        if self.history.iter().any(|row| row.score.is_some()) {
+            let all: Vec<f64> = self.history.iter().map(|row| row.score.unwrap_or(f64::NAN)).collect();
+            let scores = Tensor::from_f64(&all, &[self.history.len() as i64])?;
+            tensors.insert("run.history_scores".to_string(), scores);
+        }
         if let Some(bins) = &self.bins {
             let all: Vec<f64> = self.history.iter().flat_map(|row| row.loss_bins.iter().copied()).collect();
             let shape = [self.history.len() as i64, bins.count() as i64];

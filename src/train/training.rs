@@ -19,7 +19,7 @@ use super::{
 };
 use crate::context::{Bar, Context};
 use crate::data::{Batch, Dataset, Loader, LoaderOptions};
-use crate::declare::{IntoValue, Map, Value};
+use crate::declare::{Map, Value};
 use crate::ensure;
 use crate::error::{Error, Result};
 use crate::flow::losses::wide;
@@ -48,8 +48,8 @@ pub(super) struct Training<'a> {
     recorded: Option<RecordedBackward>,
     /// Whether the loss reads the velocity of the model, as far as its code tells.
     pub(super) reads_velocity: bool,
-    bar: Box<dyn Bar>,
-    log: Option<Log>,
+    pub(super) bar: Box<dyn Bar>,
+    pub(super) log: Option<Log>,
     start: Instant,
     /// Seconds of the earlier runs that this one resumes.
     pub(super) before: f64,
@@ -68,6 +68,8 @@ pub(super) struct Training<'a> {
     pub(super) scored: bool,
     /// Step and score of the best checkpoint.
     pub(super) best: Option<(usize, f64)>,
+    /// Last score, for the progress bar.
+    pub(super) last_score: Option<f64>,
     /// What computes the scores, as it was at the start.
     pub(super) scored_by: Value,
     /// Step of the last checkpoint.
@@ -90,9 +92,9 @@ pub(super) struct Training<'a> {
 
 pub(super) struct Pending {
     loss: Tensor,
-    norm: Tensor,
-    lr: f64,
-    indices: Tensor,
+    pub norm: Tensor,
+    pub lr: f64,
+    pub indices: Tensor,
 }
 
 /// One gradient for each parameter, not stored on the parameters.
@@ -146,6 +148,7 @@ impl<'a> Training<'a> {
             ended: false,
             scored: true,
             best: None,
+            last_score: None,
             scored_by: Value::Unit,
             written: 0,
             origin: String::new(),
@@ -177,7 +180,8 @@ impl<'a> Training<'a> {
             false => training.begin(context),
         })?;
         if let Some(folder) = &training.folder {
-            training.log = Some(Log::create(folder.path(), &training.history, options.loss_bins)?);
+            let scored = options.score.is_some() || training.history.iter().any(|row| row.score.is_some());
+            training.log = Some(Log::create(folder.path(), &training.history, options.loss_bins, scored)?);
         }
         Ok(training)
     }
@@ -249,8 +253,10 @@ impl<'a> Training<'a> {
             self.pending.push(pending.map_err(|e| self.explain(e, step))?);
             let done = step + 1;
             // On CUDA, reading a loss makes the CPU wait, so the device would idle.
-            let logged = done.is_multiple_of(log_every) || done == steps;
             let saved = self.saves() && done.is_multiple_of(checkpoint_every);
+            // A score belongs to a row.
+            let scored = saved && self.options.score.is_some();
+            let logged = done.is_multiple_of(log_every) || done == steps || scored;
             let snapped = self.options.posthoc.as_ref().is_some_and(|p| done.is_multiple_of(p.every));
             if logged || saved || snapped || !self.model.device().is_cuda() || self.options.on_step.is_some()
             {
@@ -581,68 +587,6 @@ impl<'a> Training<'a> {
             self.losses.extend(Tensor::stack(&scalars, 0)?.to_f64()?);
         }
         Ok(self.pending.drain(..).next_back())
-    }
-
-    /// Reads the losses of all steps so far, and returns the row of the last step, which is logged if `logged`.
-    fn read(&mut self, logged: bool) -> Result<Option<(Row, Pending)>> {
-        // A row that is read twice would be logged twice.
-        uninterrupted(|| {
-            let Some(last) = self.flush_losses()? else { return Ok(None) };
-            let since = self.history.last().map_or(0, |r| r.step);
-            let row = Row {
-                step: self.losses.len(),
-                loss: mean(&self.losses[since..]),
-                lr: last.lr,
-                grad_norm: last.norm.item()?,
-                seconds: self.seconds(),
-                loss_bins: Vec::new(),
-            };
-            if logged {
-                self.note(row.clone())?;
-            }
-            Ok(Some((row, last)))
-        })
-    }
-
-    /// Reports the last step to the progress bar and `on_step`.
-    fn report(&mut self, read: Option<(Row, Pending)>, logged: bool) -> Result<()> {
-        let Some((row, last)) = read else { return Ok(()) };
-        // Single losses are noisy, because batch and times vary.
-        let recent = mean(&self.losses[self.losses.len().saturating_sub(20)..]);
-        let skipped = match self.skipped.len() {
-            0 => String::new(),
-            count => format!("  skipped {count}"),
-        };
-        self.bar.update(row.step as u64, &format!("loss {recent:.4}  lr {:.1e}{skipped}", row.lr));
-        if self.options.on_step.is_some() {
-            self.ended = self.ends_after(row.clone(), last.indices)?;
-            if self.ended && !logged {
-                self.note(row)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Calls `on_step` with a row of the last step, and returns whether it ends the run.
-    pub(super) fn ends_after(&mut self, row: Row, indices: Tensor) -> Result<bool> {
-        let options = self.options;
-        let Some(on_step) = &options.on_step else { return Ok(false) };
-        let own = Row { loss: self.losses[row.step - 1], ..row };
-        let Value::Map(mut about) = own.into_value() else {
-            return Err(Error::internal("a row is a map"));
-        };
-        about.insert("indices".to_string(), indices.into_value());
-        let given = self.agree(on_step.call_as("`on_step`", &[Value::Map(about)]))?;
-        self.ranks.any(matches!(given, Value::Bool(false)))
-    }
-
-    fn note(&mut self, mut row: Row) -> Result<()> {
-        if let Some(bins) = &mut self.bins {
-            row.loss_bins = bins.take()?;
-        }
-        let logged = self.log.as_mut().map_or(Ok(()), |log| log.row(&row));
-        self.history.push(row);
-        logged
     }
 
     pub(super) fn finish(self) -> Result<Run> {

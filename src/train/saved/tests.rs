@@ -1,20 +1,20 @@
 //! Runs that end in unusual ways, and what the next run in their folder finds.
 
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use crate::context::Context;
 use crate::data::decode::tests::png_of;
 use crate::data::folder::image_folder;
 use crate::data::{Dataset, ImageFolderOptions};
-use crate::declare::{Function, Value};
+use crate::declare::{FromValue, Function, Value};
 use crate::model::Model;
 use crate::spectral::filter::Response;
 use crate::spectral::{Filter, correction, gate};
 use crate::torch::{DType, Device, Tensor, rng};
 use crate::train::checkpoint::Checkpoint;
 use crate::train::fit::fit;
-use crate::train::tests::{model, short, train, two_classes, weights};
+use crate::train::tests::{model, short, stopped_after, train, two_classes, weights};
 use crate::train::{AverageOptions, Averages, FitOptions, Run};
 
 /// Returns eight small images of two classes, which are read when they are needed.
@@ -170,9 +170,9 @@ fn a_response_that_was_used_on_another_grid_is_the_same() {
     });
     let first = train(&low_passed(), &FitOptions { on_step: Some(on_step), ..options.clone() }).unwrap();
     low.flops(9).unwrap();
-    let notes = std::sync::Arc::new(Mutex::new(Vec::new()));
+    let notes = Arc::new(Mutex::new(Vec::new()));
     let told = notes.clone();
-    let note = std::sync::Arc::new(move |text: &str| told.lock().unwrap().push(text.to_string()));
+    let note = Arc::new(move |text: &str| told.lock().unwrap().push(text.to_string()));
     let context = Context { note, ..Context::default() };
     let again = fit(&low_passed(), &two_classes(), &options, &context).unwrap();
     assert_eq!(again.losses(), first.losses());
@@ -200,4 +200,51 @@ fn a_run_that_starts_over_leaves_nothing_of_another_one() {
     }
     let run: Run = train(&model(0), &again).unwrap();
     assert!(run.loss().is_finite() && there("ema.safetensors") && !there("ema-slow.safetensors"));
+}
+
+/// The step of a checkpoint has a row with its score, in the history, in the log and after a resume.
+#[test]
+fn scores_are_in_the_rows_of_their_steps() {
+    let folder = tempfile::tempdir().unwrap();
+    let score = || {
+        Some(Function::new(|values| {
+            let Value::Map(about) = &values[0] else { unreachable!() };
+            Ok(Value::Float(f64::from_value(&about["step"])? / 2.0))
+        }))
+    };
+    let options = FitOptions { checkpoint_every: 3, log_every: 5, score: score(), ..short() };
+    let rows = |run: &Run| run.history().iter().map(|row| (row.step, row.score)).collect::<Vec<_>>();
+    let expected = [(3, Some(1.5)), (5, None), (6, Some(3.0)), (9, Some(4.5)), (10, None), (12, Some(6.0))];
+    let out = |name: &str| folder.path().join(name).display().to_string();
+    let straight = train(&model(0), &FitOptions { out: out("a"), ..options.clone() }).unwrap();
+    assert_eq!(rows(&straight), expected);
+    let saved = FitOptions { out: out("b"), ..options };
+    stopped_after(7, &saved);
+    let resumed = train(&model(0), &FitOptions { score: score(), ..saved }).unwrap();
+    assert_eq!(rows(&resumed), expected);
+    assert_eq!(resumed.losses(), straight.losses());
+    for name in ["a", "b"] {
+        let log = std::fs::read_to_string(folder.path().join(name).join("log.csv")).unwrap();
+        let column = |n: usize| log.lines().map(|line| line.split(',').nth(n).unwrap()).collect::<Vec<_>>();
+        assert_eq!(column(0), ["step", "3", "5", "6", "9", "10", "12"]);
+        assert_eq!(column(5), ["score", "1.5", "", "3", "4.5", "", "6"]);
+    }
+}
+
+/// `on_step` has the weights after the step, and those of the main average.
+#[test]
+fn the_function_of_each_step_has_the_models() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&seen);
+    let on_step = Function::new(move |values| {
+        let Value::Map(about) = &values[0] else { unreachable!() };
+        let of = |name: &str| weights(&about[name].downcast::<Model>().unwrap());
+        heard.lock().unwrap().push((of("model"), of("ema")));
+        Ok(Value::Unit)
+    });
+    let run = train(&model(0), &FitOptions { on_step: Some(on_step), ..short() }).unwrap();
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 12);
+    assert_eq!(seen[11], (weights(run.model()), weights(run.ema())));
+    assert_ne!(seen[0].0, seen[11].0);
 }
