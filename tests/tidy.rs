@@ -356,6 +356,7 @@ const WRITERS: &[(&str, &str)] = &[
     ("src/files.rs", "writes a temporary name, syncs and renames it"),
     ("src/files/claim.rs", "a claim is a file that only one process can create"),
     ("src/train/log.rs", "appends whole rows, which a reader may see at any time"),
+    ("src/train/tensorboard/mod.rs", "appends whole records, which a reader may see at any time"),
     ("src/front/fetch.rs", "continues a download under a name of its own, then checks and renames it"),
     ("src/torch/memory.rs", "writes into the kernel's file system, which has no temporary names"),
     ("src/eval/samples.rs", "writes thousands of images into a new folder, too many to sync each"),

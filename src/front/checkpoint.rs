@@ -244,7 +244,13 @@ fn flat(map: &Map, prefix: &str, all: &mut BTreeMap<String, String>) {
 }
 
 /// Facts of a run that are not part of its result.
-const APART: [&str; 2] = ["values.seconds", "values.settings.out"];
+const APART: [&str; 5] = [
+    "values.seconds",
+    "values.settings.out",
+    "values.settings.tensorboard",
+    "values.events.file",
+    "values.events.size",
+];
 
 /// Tensor with the rows of a run's log, whose last column has times.
 const HISTORY: &str = "run.history";

@@ -8,12 +8,14 @@ use crate::functions;
 use crate::model::Model;
 use crate::torch::{Device, Generator};
 use crate::train::{
-    self, Ema, FitOptions, Optimizer, PosthocAverageOptions, Run, checkpoint, optim, posthoc,
+    self, Ema, FitOptions, Optimizer, PosthocAverageOptions, Run, checkpoint, optim, posthoc, tensorboard,
 };
 
 crate::api! {
-    types: [Optimizer, optim::Update, Ema, Run],
-    functions: [optim, space, properties, checkpoint::api::space],
+    types: [Optimizer, optim::Update, Ema, Run, tensorboard::TensorBoard],
+    functions: [
+        optim, space, properties, checkpoint::api::space, tensorboard::api::space, tensorboard::api::methods,
+    ],
 }
 
 /// Options of `train::generator`.

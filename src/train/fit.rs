@@ -117,13 +117,17 @@ pub struct FitOptions {
     /// `fit` again with the same arguments resumes a run that was stopped.
     #[option(changeable)]
     pub out: String,
+    /// Folder for an event file that TensorBoard shows while the run goes on: the columns of the log, images per second and
+    /// the settings; empty for none. A resumed run goes on in the same curves.
+    #[option(changeable)]
+    pub tensorboard: String,
     /// Steps between checkpoints; one is always written at the end.
     #[option(default = 500, range = 1.., changeable)]
     pub checkpoint_every: usize,
     /// Number of latest checkpoints to keep, besides the best one.
     #[option(default = 2, range = 1.., changeable)]
     pub keep: usize,
-    /// Function called with `#{ step, loss, model, ema, averages }` at each checkpoint. It returns a number, and the
+    /// Function called with `#{ step, loss, model, ema, averages, tensorboard }` at each checkpoint. It returns a number, and the
     /// checkpoint with the lowest one is the best; NaN never is. By default the score is `loss`, the mean of the last
     /// `checkpoint_every` steps. A resumed run with another `score` forgets the best checkpoint so far. The step of a
     /// checkpoint has a row of the history and the log with its `score`.
@@ -166,9 +170,10 @@ pub struct FitOptions {
     /// at each step.
     #[option(changeable)]
     pub not_finite: NotFinite,
-    /// Function called after each step with `#{ step, loss, lr, grad_norm, seconds, indices, model, ema }`, where
-    /// `indices` are the positions of the images in the data set, and `model` and `ema` have the weights after the step,
-    /// to sample from or to measure. If it returns `false`, the run ends; when the call is made
+    /// Function called after each step with `#{ step, loss, lr, grad_norm, seconds, indices, model, ema, tensorboard }`,
+    /// where `indices` are the positions of the images in the data set, and `model` and `ema` have the weights after the
+    /// step, to sample from or to measure. `tensorboard` is the log of the option, for images and numbers of your own:
+    /// `s.tensorboard.image("samples", images, s.step)`. If it returns `false`, the run ends; when the call is made
     /// again, the function is asked again about the last step, and the run goes on unless it returns `false`.
     #[option(changeable, receives = received::STEP, takes = ["s"])]
     pub on_step: Option<Function>,

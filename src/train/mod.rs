@@ -6,7 +6,7 @@
 //!   [`posthoc`]: averages of any length after training
 //! - [`fit`](mod@fit): the loop, with its steps in `training`, what it tells of them in `reported`, and its loss in `objective`;
 //!   [`run`]: its result;
-//!   [`log`]: its CSV file; `bins`: errors by time
+//!   [`log`]: its CSV file; [`tensorboard`]: logs for TensorBoard; `bins`: errors by time
 //! - [`checkpoint`]: the whole state of a run in one file; `saved`: saving and resuming a run; `from`: a run that
 //!   begins from another one
 //! - `recorded`: loss and gradients by a CUDA graph
@@ -37,6 +37,7 @@ mod reported;
 pub mod run;
 mod saved;
 pub mod schedule;
+pub mod tensorboard;
 mod training;
 
 pub use api::StepGeneratorOptions;
@@ -52,6 +53,9 @@ pub use posthoc::PosthocAverageOptions;
 pub use recorded::RecordedBackward;
 pub use run::Run;
 pub use schedule::Schedule;
+pub use tensorboard::TensorBoard;
+pub use tensorboard::api::TensorBoardOptions;
+pub use tensorboard::api::space::*;
 
 use crate::error::Result;
 use crate::torch::rng::mix;

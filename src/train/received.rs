@@ -32,8 +32,15 @@ pub const STEP: &[(&str, &str)] = &[
     ("indices", "tensor"),
     ("model", "model"),
     ("ema", "model"),
+    ("tensorboard", "tensorboard"),
 ];
 
 /// What `score` receives.
-pub const SCORE: &[(&str, &str)] =
-    &[("step", "int"), ("loss", "float"), ("model", "model"), ("ema", "model"), ("averages", "map")];
+pub const SCORE: &[(&str, &str)] = &[
+    ("step", "int"),
+    ("loss", "float"),
+    ("model", "model"),
+    ("ema", "model"),
+    ("averages", "map"),
+    ("tensorboard", "tensorboard"),
+];

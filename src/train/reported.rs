@@ -2,6 +2,7 @@
 
 use super::Ema;
 use super::log::Row;
+use super::tensorboard::TensorBoard;
 use super::training::{Pending, Training, mean};
 use crate::declare::{IntoValue, Value};
 use crate::error::{Error, Result};
@@ -35,7 +36,7 @@ impl Training<'_> {
         let Some((row, last)) = read else { return Ok(()) };
         self.show(&row);
         if self.options.on_step.is_some() {
-            self.ended = self.ends_after(row.clone(), last.indices)?;
+            self.ended = self.ends_after(row.clone(), last.indices, false)?;
             if self.ended && !logged {
                 self.note(row)?;
             }
@@ -66,11 +67,23 @@ impl Training<'_> {
         row.score = Some(score);
         let row = row.clone();
         self.show(&row);
-        self.log.as_mut().map_or(Ok(()), |log| log.replace_last(&row))
+        self.log.as_mut().map_or(Ok(()), |log| log.replace_last(&row))?;
+        self.events.as_ref().map_or(Ok(()), |events| events.score(step, score))
     }
 
-    /// Calls `on_step` with a row of the last step, and returns whether it ends the run.
-    pub(super) fn ends_after(&mut self, row: Row, indices: Tensor) -> Result<bool> {
+    /// Returns the log for TensorBoard that code receives, one that writes nothing if it has received it before or on other
+    /// ranks, and `()` without the option.
+    pub(super) fn log_of_code(&self, again: bool) -> Value {
+        match &self.events {
+            _ if self.options.tensorboard.is_empty() => Value::Unit,
+            Some(events) if !again => events.writer.clone().into_value(),
+            _ => TensorBoard::mute().into_value(),
+        }
+    }
+
+    /// Calls `on_step` with a row of the last step, `again` if it was called for that step before, and returns whether it ends
+    /// the run.
+    pub(super) fn ends_after(&mut self, row: Row, indices: Tensor, again: bool) -> Result<bool> {
         let options = self.options;
         let Some(on_step) = &options.on_step else { return Ok(false) };
         let own = Row { loss: self.losses[row.step - 1], score: None, ..row };
@@ -81,6 +94,7 @@ impl Training<'_> {
         about.insert("model".to_string(), self.model.clone().into_value());
         let ema = self.averages.first().map(Ema::model);
         about.insert("ema".to_string(), ema.map_or(Value::Unit, IntoValue::into_value));
+        about.insert("tensorboard".to_string(), self.log_of_code(again));
         let given = self.agree(on_step.call_as("`on_step`", &[Value::Map(about)]))?;
         self.ranks.any(matches!(given, Value::Bool(false)))
     }
@@ -90,7 +104,8 @@ impl Training<'_> {
             row.loss_bins = bins.take()?;
         }
         let logged = self.log.as_mut().map_or(Ok(()), |log| log.row(&row));
+        let shown = self.events.as_ref().map_or(Ok(()), |events| events.row(&row, self.history.last()));
         self.history.push(row);
-        logged
+        logged.and(shown)
     }
 }

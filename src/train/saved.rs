@@ -138,6 +138,7 @@ impl Training<'_> {
         self.scored = values.get("scored").map_or(Ok(true), bool::from_value)?;
         (self.written, self.losses, self.origin) = (losses.len(), losses, origin);
         self.from = values.get("from").cloned().unwrap_or(Value::Unit);
+        self.events_end = values.get("events").cloned();
         Ok(())
     }
 
@@ -251,7 +252,7 @@ impl Training<'_> {
             // The images that are loaded with the indices do not matter.
             let batch = self.loader.next_share(0, 1);
             self.loader.seek(position);
-            self.ended = self.ends_after(row, batch?.indices)?;
+            self.ended = self.ends_after(row, batch?.indices, true)?;
         }
         if self.ended {
             let (out, done) = (&self.options.out, self.done());
@@ -343,6 +344,9 @@ impl Training<'_> {
             ("settings".to_string(), Value::Map(self.settings.clone())),
             ("changed".to_string(), Value::Map(self.changed()?)),
         ]);
+        if let Some(events) = &self.events {
+            parts.values.insert("events".to_string(), events.position());
+        }
         if !self.accepted.is_empty() {
             parts.values.insert("accepted".to_string(), self.accepted.clone().into_value());
         }
@@ -406,6 +410,7 @@ impl Training<'_> {
             ("model".to_string(), self.model.clone().into_value()),
             ("ema".to_string(), averages.first().map_or(Value::Unit, |(_, model)| model.clone())),
             ("averages".to_string(), Value::Map(averages.into_iter().collect())),
+            ("tensorboard".to_string(), self.log_of_code(false)),
         ]);
         let given = score.call_as("`score`", &[Value::Map(about)]);
         let given = given.and_then(|given| f64::from_value(&given).map_err(|e| e.context("`score`")));

@@ -672,6 +672,7 @@ fn a_resumed_run_may_change_what_does_not_change_its_results() {
         [
             "log_every",
             "out",
+            "tensorboard",
             "checkpoint_every",
             "keep",
             "score",

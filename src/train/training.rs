@@ -13,6 +13,7 @@ use super::objective::{Drawn, reads_velocity};
 use super::run::Record;
 use super::saved::hash;
 use super::schedule::Cosine;
+use super::tensorboard::RunEvents;
 use super::{
     AdamWOptions, Ema, FitOptions, Method, Optimizer, Parameters, RecordedBackward, Run, posthoc,
     step_generator,
@@ -50,6 +51,10 @@ pub(super) struct Training<'a> {
     pub(super) reads_velocity: bool,
     pub(super) bar: Box<dyn Bar>,
     pub(super) log: Option<Log>,
+    /// Events for TensorBoard, on rank 0.
+    pub(super) events: Option<RunEvents>,
+    /// Where the events ended at the checkpoint that the run resumed.
+    pub(super) events_end: Option<Value>,
     start: Instant,
     /// Seconds of the earlier runs that this one resumes.
     pub(super) before: f64,
@@ -159,6 +164,8 @@ impl<'a> Training<'a> {
             unread: false,
             failed_elsewhere: false,
             log: None,
+            events: None,
+            events_end: None,
             recorded: recorded(model, options, &optimizer),
             reads_velocity: reads_velocity(&options.loss),
             model,
@@ -182,6 +189,12 @@ impl<'a> Training<'a> {
         if let Some(folder) = &training.folder {
             let scored = options.score.is_some() || training.history.iter().any(|row| row.score.is_some());
             training.log = Some(Log::create(folder.path(), &training.history, options.loss_bins, scored)?);
+        }
+        if !options.tensorboard.is_empty() && training.ranks.is_first() {
+            let (done, end) = (training.done(), training.events_end.as_ref());
+            let (folder, settings) = (&options.tensorboard, &training.settings);
+            training.events =
+                Some(RunEvents::begin(folder, &options.out, done, end, settings, options.batch)?);
         }
         Ok(training)
     }

@@ -239,6 +239,7 @@ fn the_function_of_each_step_has_the_models() {
     let on_step = Function::new(move |values| {
         let Value::Map(about) = &values[0] else { unreachable!() };
         let of = |name: &str| weights(&about[name].downcast::<Model>().unwrap());
+        assert!(matches!(about["tensorboard"], Value::Unit));
         heard.lock().unwrap().push((of("model"), of("ema")));
         Ok(Value::Unit)
     });
