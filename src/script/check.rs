@@ -319,9 +319,11 @@ impl Checker<'_> {
             if fitting.len() < known.iter().filter(fits).filter(takes_map).count() {
                 return;
             }
+            let fields: Vec<&Field> =
+                fitting.iter().filter_map(|k| k.declaration).flat_map(|d| d.fields()).collect();
             for (key, value) in entries {
                 self.option(script, &fitting, &path, key.name.as_str(), value, key.pos);
-                self.received(script, &fitting, &path, key.name.as_str(), value, body);
+                self.received(script, &fields, &path, key.name.as_str(), value, body);
             }
         }
         self.library(script, call, &path);
@@ -467,20 +469,26 @@ impl Checker<'_> {
         self.field(script, &fields, path, key, value, at);
     }
 
-    /// Checks the arguments of the function in an option, and the keys that it reads from the map that it receives.
+    /// Checks the arguments of the function in an option, and the keys that it reads from the map that it receives; in an
+    /// option that is a map, those of the functions in it.
     fn received(
         &mut self,
         script: &Script,
-        fitting: &[&Known],
+        fields: &[&Field],
         path: &str,
         key: &str,
         value: &Expr,
         body: &Body,
     ) {
-        let fields = fitting.iter().filter_map(|k| k.declaration).flat_map(|d| d.fields());
-        let Some(field) = fields.filter(|f| f.is_called(key)).find(|f| !f.takes.is_empty()) else {
+        let mut called = fields.iter().filter(|f| f.is_called(key));
+        if let Some(entries) = map(value) {
+            let inner: Vec<&Field> = called.flat_map(|f| (f.fields)()).collect();
+            for (key, value) in entries {
+                self.received(script, &inner, path, key.name.as_str(), value, body);
+            }
             return;
-        };
+        }
+        let Some(field) = called.find(|f| !f.takes.is_empty()) else { return };
         let count = body.functions.taken_by(value);
         if let Some(Err(error)) = count.map(|count| field.check_count(count, "")) {
             return self.report(Some((script.name, value.position())), error.in_function(path, false));

@@ -30,7 +30,7 @@ macro_rules! libraries {
 }
 
 /// All files of `std-lib/`.
-pub const LIBRARIES: &[Library] = libraries!["cli", "data", "ideas", "report", "sweep"];
+pub const LIBRARIES: &[Library] = libraries!["cli", "data", "ideas", "optimizers", "report", "sweep"];
 
 /// Returns the libraries as modules, by namespace. Their functions see every native namespace, each other, and the
 /// private functions of their own file.

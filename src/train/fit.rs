@@ -26,13 +26,14 @@ pub struct FitOptions {
     /// Images per update.
     #[option(default = 64, range = 1..)]
     pub batch: usize,
-    /// Optimizer: `"adamw"`; `"muon"`, which updates the matrices of blocks by Muon and all others by AdamW; or a map of
-    /// `kind: "muon"` and its options, see `optim::muon`. The schedule multiplies all learning rates.
+    /// Optimizer: `"adamw"`; `"muon"`, which updates the matrices of blocks by Muon and all others by AdamW; a map of
+    /// `kind: "muon"` and its options, see `optim::muon`; or a map with a function, `#{ update: |u| .. }`, see `optim::custom`
+    /// and the namespace `optimizers`. The schedule multiplies all learning rates.
     pub optimizer: Method,
-    /// Learning rate of AdamW.
+    /// Learning rate of AdamW, and of a custom optimizer without one of its own.
     #[option(default = 1e-4, range = 0.0..=1000.0)]
     pub lr: f64,
-    /// Decay rates of the first and the second moment of AdamW.
+    /// Decay rates of the first and the second moment of AdamW; a custom optimizer receives them.
     #[option(default = (0.9, 0.99), range = 0.0..1.0)]
     pub betas: (f64, f64),
     /// Decoupled weight decay of AdamW; Muon has its own, `optimizer: #{ kind: "muon", weight_decay }`.
@@ -300,14 +301,10 @@ pub fn not_stored(model: &Model, options: &FitOptions) -> Vec<String> {
     let schedule = options.schedule.to_compared().err().map(|why| ("`schedule`".to_string(), why));
     let augment = options.augment.as_ref().and_then(|augment| augment.to_compared().err());
     let augment = augment.map(|why| ("`augment`".to_string(), why));
-    all.extend(
-        also.chain(path)
-            .chain(loss)
-            .chain(times)
-            .chain(schedule)
-            .chain(augment)
-            .map(|(what, why)| sentence(what, why)),
-    );
+    let optimizer = options.optimizer.not_compared().into_iter();
+    let optimizer = optimizer.map(|(name, why)| (format!("`optimizer.{name}`"), why));
+    let functions = also.chain(path).chain(loss).chain(times).chain(schedule).chain(augment).chain(optimizer);
+    all.extend(functions.map(|(what, why)| sentence(what, why)));
     all
 }
 
@@ -397,6 +394,7 @@ pub(super) fn settings(options: &FitOptions) -> Map {
     let weights = options.image_weights.as_ref().map_or(Value::Unit, ImageWeights::to_compared);
     map.insert("image_weights".to_string(), weights);
     map.insert("schedule".to_string(), options.schedule.to_compared().unwrap_or(Value::Unit));
+    map.insert("optimizer".to_string(), options.optimizer.to_compared());
     map.values_mut().for_each(to_data);
     map
 }

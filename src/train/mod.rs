@@ -1,6 +1,6 @@
 //! Training: the loop [`fit`](mod@fit) and its components.
 //!
-//! - [`optimizer`]: AdamW, and [`muon`] for matrices; [`parameters`]: the tensors it updates; [`groups`] of parameters; [`clip`]: gradient
+//! - [`optimizer`]: AdamW, [`muon`] for matrices, and [`custom`] rules; [`parameters`]: the tensors it updates; [`groups`] of parameters; [`clip`]: gradient
 //!   clipping
 //! - [`schedule`]: factors of the learning rate; [`ema`]: averaged weights; [`averages`]: those of a run;
 //!   [`posthoc`]: averages of any length after training
@@ -18,6 +18,7 @@ mod bins;
 pub mod checkpoint;
 pub mod clip;
 mod compared;
+pub mod custom;
 pub mod ema;
 pub mod fit;
 mod from;
@@ -43,6 +44,7 @@ mod training;
 pub use api::StepGeneratorOptions;
 pub use api::space::*;
 pub use averages::{AverageOptions, Averages, PosthocOptions};
+pub use custom::{CustomAndAdamWOptions, CustomOptions};
 pub use ema::{Ema, EmaOptions, Profile};
 pub use fit::{FitOptions, NotFinite, Precision, not_stored};
 pub use groups::{Group, Groups};

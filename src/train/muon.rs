@@ -3,10 +3,10 @@
 //! Source: Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks".
 
 use super::fit::Precision;
-use super::{AdamWOptions, Groups, Parameters};
-use crate::declare::{FromValue, IntoValue, Map, OneOrMany, Options, Value};
+use super::{AdamWOptions, CustomOptions, Groups, Parameters};
+use crate::declare::{Field, FromValue, IntoValue, Map, OneOrMany, Options, Value};
 use crate::ensure;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, nearest};
 use crate::nn::glob;
 use crate::torch::optim::{Slots, global_norm};
 use crate::torch::{DType, Tensor};
@@ -157,12 +157,62 @@ pub enum Method {
     AdamW,
     /// Muon for the matrices of blocks, and AdamW for all others.
     Muon(MuonOptions),
+    /// A function for some or all parameters, and AdamW for all others.
+    Custom(Box<CustomOptions>),
 }
 
 /// Names of the optimizers.
 const NAMES: [&str; 2] = ["adamw", "muon"];
 
-/// Reads a name, or a map of `kind` and options.
+/// The key of the maps that `optimizer` takes beside the options of an optimizer.
+#[derive(Debug, Clone, Options)]
+struct Named {
+    /// `"muon"` or `"adamw"`; a map with `update` or `update_all` has none.
+    pub kind: Option<String>,
+}
+
+/// All keys of the maps that `optimizer` takes.
+const KEYS: &[Field] = &{
+    const PARTS: [&[Field]; 3] = [Named::FIELDS, MuonOptions::FIELDS, CustomOptions::FIELDS];
+    let mut all = [PARTS[0][0]; PARTS[0].len() + PARTS[1].len() + PARTS[2].len()];
+    let (mut part, mut place) = (0, 0);
+    while part < PARTS.len() {
+        let mut i = 0;
+        while i < PARTS[part].len() {
+            all[place] = PARTS[part][i];
+            (i, place) = (i + 1, place + 1);
+        }
+        part += 1;
+    }
+    all
+};
+
+impl Method {
+    /// Returns the optimizer as data for comparisons. A function without a known text becomes `()`.
+    pub(super) fn to_compared(&self) -> Value {
+        match self {
+            Self::Custom(custom) => custom.to_compared(),
+            other => other.clone().into_value(),
+        }
+    }
+
+    /// Returns whether an update calls code.
+    pub(super) fn calls_code(&self) -> bool {
+        matches!(self, Self::Custom(_))
+    }
+
+    /// Returns the functions that cannot be compared with those of another run, by name, and why.
+    pub(super) fn not_compared(&self) -> Vec<(&'static str, Error)> {
+        match self {
+            Self::Custom(custom) => {
+                custom.functions().filter_map(|(name, f)| Some((name, f.to_compared().err()?))).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Reads a name, a map of `kind` and options, or a map with an update function.
 impl FromValue for Method {
     fn label() -> String {
         "string or map".to_string()
@@ -177,8 +227,15 @@ impl FromValue for Method {
                 Ok(Self::AdamW)
             }
             "muon" => MuonOptions::from_map(options).map(Self::Muon),
-            other => Err(Error::argument(format!("there is no optimizer called \"{other}\""))
-                .did_you_mean(other, NAMES)),
+            other => {
+                let error = Error::argument(format!("there is no optimizer called \"{other}\""));
+                Err(match nearest(other, NAMES) {
+                    Some(_) => error.did_you_mean(other, NAMES),
+                    None => error.hint(
+                        "others are maps of the namespace `optimizers`: `optimizer: optimizers::lion()`",
+                    ),
+                })
+            }
         };
         match value {
             Value::Str(name) => of(name, &Map::new()),
@@ -186,14 +243,26 @@ impl FromValue for Method {
                 let mut options = map.clone();
                 match options.remove("kind") {
                     Some(Value::Str(name)) => of(&name, &options),
-                    _ => Err(Error::argument("the map of an optimizer has a `kind`, \"adamw\" or \"muon\"")
-                        .hint("`optimizer: #{ kind: \"muon\", lr: 0.02 }`")),
+                    None if ["update", "update_all"].iter().any(|key| map.contains_key(*key)) => {
+                        let custom = CustomOptions::from_map(map)?;
+                        custom.check_functions()?;
+                        Ok(Self::Custom(Box::new(custom)))
+                    }
+                    _ => Err(Error::argument(
+                        "the map of an optimizer has a `kind`, \"adamw\" or \"muon\", or a function `update`",
+                    )
+                    .hint(
+                        "`optimizer: #{ kind: \"muon\", lr: 0.02 }`, or `#{ update: |u| u.param - u.lr * u.grad }`",
+                    )),
                 }
             }
             other => {
                 Err(other.mismatch("\"adamw\", \"muon\" or a map such as #{ kind: \"muon\", lr: 0.02 }"))
             }
         }
+    }
+    fn fields() -> &'static [Field] {
+        KEYS
     }
 }
 
@@ -207,6 +276,11 @@ impl IntoValue for Method {
             Self::Muon(options) => {
                 let mut map = options.to_map();
                 map.insert("kind".to_string(), "muon".into_value());
+                Value::Map(map)
+            }
+            Self::Custom(custom) => {
+                let mut map = custom.to_map();
+                map.retain(|_, value| !matches!(value, Value::Unit));
                 Value::Map(map)
             }
         }

@@ -7,7 +7,10 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::torch::Tensor;
 use crate::train::clip;
-pub use crate::train::{AdamWOptions, Ema, EmaOptions, MuonAndAdamWOptions, Optimizer, Parameters};
+pub use crate::train::{
+    AdamWOptions, CustomAndAdamWOptions, CustomOptions, Ema, EmaOptions, MuonAndAdamWOptions, Optimizer,
+    Parameters,
+};
 use crate::{functions, scripted};
 
 pub use super::fit::Precision;
@@ -84,6 +87,35 @@ pub(crate) mod space {
         /// ```
         fn muon(parameters: Parameters, options: MuonAndAdamWOptions) -> Optimizer {
             Optimizer::muon(&parameters, &options.muon, &options.adamw)
+        }
+
+        /// Creates an optimizer whose update rule is a function, for all parameters or for some of them.
+        ///
+        /// `update` gets a map u of one parameter and returns its new value, or a map of `param` and `state`. `state` makes
+        /// the tensors that the rule remembers, under names such as m; they are saved in checkpoints as `m.NAME`. AdamW
+        /// updates the parameters that `match` and `except` leave out, with the options in `adamw`. Gradients are summed
+        /// over all ranks, clipped, and finite; parameters in bfloat16 or float16 come as their float32 master weights.
+        /// All new values are computed before the first one is written, which takes memory for one copy of them. An error,
+        /// a value that is not finite, or a shape that differs leaves everything as it was. `optimizer` of `train::fit`
+        /// takes the same map, with `lr`, `betas`, `weight_decay` and `groups` of the run in place of `adamw`.
+        ///
+        /// ```rhai
+        /// // Momentum, with the sign of it as the step.
+        /// let rule = #{
+        ///     state: |p| #{ m: tensor::zeros_like(p.param) },
+        ///     update: |u| {
+        ///         let m = u.state.m.lerp(u.grad, 0.1);
+        ///         #{ param: u.param * (1 - u.lr * u.weight_decay) - u.lr * m.sign(), state: #{ m: m } }
+        ///     },
+        /// };
+        /// let w = tensor::ones([2]).requires_grad(true);
+        /// let opt = optim::custom(#{ w: w }, rule + #{ lr: 0.25 });
+        /// opt.step((w * tensor([3.0, -1.0])).sum());
+        /// assert_close(w, [0.75, 1.25], 1e-6);
+        /// assert_close(opt.state()["m.w"], [0.3, -0.1], 1e-6);
+        /// ```
+        fn custom(parameters: Parameters, options: CustomAndAdamWOptions) -> Optimizer {
+            Optimizer::custom(&parameters, &options.custom, &options.adamw)
         }
 
         /// Starts an exponential moving average (EMA) of a model's weights.
@@ -214,8 +246,8 @@ pub(crate) mod methods {
 
         /// Returns a copy of the optimizer's state: a map of tensors, to save or to pass to `load_state`.
         ///
-        /// It holds `exp_avg.NAME`, `exp_avg_sq.NAME` and `step.NAME` for each parameter of AdamW, and `momentum.NAME` and
-        /// `step.NAME` for each of Muon.
+        /// It holds `exp_avg.NAME`, `exp_avg_sq.NAME` and `step.NAME` for each parameter of AdamW, `momentum.NAME` and
+        /// `step.NAME` for each of Muon, and `step.NAME` and the tensors of its state for each of a function.
         ///
         /// ```rhai
         /// let w = tensor::ones([1]).requires_grad(true);

@@ -1,4 +1,4 @@
-//! The optimizer: AdamW, or Muon for some parameters, with state that can be saved.
+//! The optimizer: AdamW, or Muon or a function for some parameters, with state that can be saved.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::clip::{excess, no_gradients};
+use super::custom::{Custom, CustomOptions, Item, Staged};
 use super::groups::{self, Groups};
 use super::muon::{Muon, MuonOptions};
 use super::{Parameters, masters};
@@ -38,7 +39,7 @@ pub struct AdamWOptions {
 }
 
 /// Optimizer over named parameters; clones share its state. All are updated by AdamW (Loshchilov and Hutter 2019,
-/// algorithm 2), unless some are given to [Muon](super::muon).
+/// algorithm 2), unless some are given to [Muon](super::muon) or to a function.
 ///
 /// Parameters in bfloat16 or float16 have float32 master weights. Updates go to these, which are then rounded
 /// into the parameters; their moments are float32 too. An update whose loss or gradient is not finite changes
@@ -55,8 +56,8 @@ struct Inner {
     told: AtomicBool,
     /// Float32 master weights of parameters in bfloat16 or float16.
     masters: Vec<Option<Tensor>>,
-    /// First moments, or momenta of parameters that Muon updates.
-    first: Vec<Tensor>,
+    /// First moments, or momenta of parameters that Muon updates; none of those that a function updates.
+    first: Vec<Option<Tensor>>,
     /// Second moments of parameters that AdamW updates.
     second: Vec<Option<Tensor>>,
     steps: Vec<Tensor>,
@@ -64,10 +65,12 @@ struct Inner {
     /// Group of each parameter; 0 if it is in none.
     members: Vec<usize>,
     muon: Option<MuonOptions>,
+    /// Rule that is a function, with its state.
+    custom: Option<Custom>,
     /// Index into `given` and the current rules for each parameter.
     ruled: Vec<usize>,
     /// Update rules as configured: that of AdamW for parameters in no group, then those of groups, then the same of Muon
-    /// if some parameters are its own.
+    /// or the function if some parameters are its own.
     given: Vec<Rule>,
     mutable: Mutex<Mutable>,
 }
@@ -77,19 +80,29 @@ struct Inner {
 enum Rule {
     AdamW(AdamW),
     Muon(Muon),
+    /// Constants that a function receives.
+    Custom(AdamW),
+}
+
+/// What updates the parameters that AdamW does not update.
+#[derive(Clone, Copy)]
+enum Other<'a> {
+    None,
+    Muon(&'a MuonOptions),
+    Custom(&'a CustomOptions),
 }
 
 impl Rule {
     fn lr(&self) -> f64 {
         match self {
-            Self::AdamW(rule) => rule.lr,
+            Self::AdamW(rule) | Self::Custom(rule) => rule.lr,
             Self::Muon(rule) => rule.lr,
         }
     }
 
     fn set_lr(&mut self, lr: f64) {
         match self {
-            Self::AdamW(rule) => rule.lr = lr,
+            Self::AdamW(rule) | Self::Custom(rule) => rule.lr = lr,
             Self::Muon(rule) => rule.lr = lr,
         }
     }
@@ -98,6 +111,7 @@ impl Rule {
         match self {
             Self::AdamW(rule) => rule.update(slots, scale, Some(skip)),
             Self::Muon(rule) => rule.update(slots, scale, skip),
+            Self::Custom(_) => Err(Error::internal("a function gets no lists of tensors")),
         }
     }
 }
@@ -128,63 +142,106 @@ impl fmt::Debug for Optimizer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let AdamWOptions { lr, betas: (beta1, beta2), weight_decay, .. } = self.settings();
         let (tensors, updates) = (self.0.params.len(), self.updates());
+        let groups = self.0.groups.lines(&self.0.members);
         if let Some(muon) = &self.0.muon {
             let own = self.0.second.iter().filter(|second| second.is_none()).count();
-            let (lr, momentum) = (self.muon_lr(), muon.momentum);
+            let (lr, momentum) = (self.other_lr(), muon.momentum);
             write!(
                 f,
                 "muon(lr {lr}, momentum {momentum}, weight_decay {}, {own} matrices) and ",
                 muon.weight_decay
             )?;
         }
+        if let Some(custom) = &self.0.custom {
+            let own = (0..tensors).filter(|i| custom.takes(*i)).count();
+            let (title, lr) = (custom.options().title(), self.other_lr());
+            if own == tensors {
+                return write!(f, "{title}(lr {lr}, {tensors} tensors, {updates} updates){groups}");
+            }
+            write!(f, "{title}(lr {lr}, {own} tensors) and ")?;
+        }
         write!(f, "adamw(lr {lr}, betas [{beta1}, {beta2}], weight_decay {weight_decay}, ")?;
-        write!(f, "{tensors} tensors, {updates} updates){}", self.0.groups.lines(&self.0.members))
+        write!(f, "{tensors} tensors, {updates} updates){groups}")
     }
 }
 
 impl Optimizer {
     /// Creates an optimizer with zero moments.
     pub fn new(parameters: &Parameters, options: &AdamWOptions) -> Result<Self> {
-        Self::with(parameters, options, None)
+        Self::with(parameters, options, Other::None)
     }
 
     /// Creates an optimizer that updates matrices by Muon and all other parameters by AdamW, with zero moments.
     pub fn muon(parameters: &Parameters, muon: &MuonOptions, options: &AdamWOptions) -> Result<Self> {
         muon.check()?;
-        Self::with(parameters, options, Some(muon))
+        Self::with(parameters, options, Other::Muon(muon))
     }
 
-    fn with(parameters: &Parameters, options: &AdamWOptions, muon: Option<&MuonOptions>) -> Result<Self> {
+    /// Creates an optimizer that updates parameters by a function, and those that it does not take by AdamW.
+    pub fn custom(parameters: &Parameters, custom: &CustomOptions, options: &AdamWOptions) -> Result<Self> {
+        custom.check_functions()?;
+        let mut options = options.clone();
+        if custom.takes(parameters)?.iter().all(|taken| *taken) {
+            // The rates that texts and logs show are then those of the function.
+            options.lr = custom.lr.unwrap_or(options.lr);
+            options.weight_decay = custom.weight_decay.unwrap_or(options.weight_decay);
+        }
+        Self::with(parameters, &options, Other::Custom(custom))
+    }
+
+    fn with(parameters: &Parameters, options: &AdamWOptions, other: Other) -> Result<Self> {
         options.check()?;
         let params = parameters.tensors();
         let moment = |p: &Tensor| Tensor::zeros(&p.shape(), masters::state_dtype(p), p.device());
         let device = params[0].device();
         let zero = || Tensor::zeros(&[], DType::Float32, device);
         let members = options.groups.assign(parameters)?;
-        let of_muon = match muon {
-            Some(muon) => muon.takes(parameters)?,
-            None => vec![false; params.len()],
+        let taken = match other {
+            Other::Muon(muon) => muon.takes(parameters)?,
+            Other::Custom(custom) => custom.takes(parameters)?,
+            Other::None => vec![false; params.len()],
         };
         let base = groups::base(options);
         let own = options.groups.0.iter().map(|group| group.rule(options));
         let mut given: Vec<Rule> =
             std::iter::once(Ok(base)).chain(own).map(|rule| rule.map(Rule::AdamW)).collect::<Result<_>>()?;
-        let first_of_muon = given.len();
-        given.extend(muon.iter().flat_map(|muon| muon.rules(&options.groups)).map(Rule::Muon));
-        let ruled = members.iter().zip(&of_muon);
-        let ruled = ruled.map(|(group, muon)| if *muon { first_of_muon + group } else { *group }).collect();
-        let second = params.iter().zip(&of_muon).map(|(p, muon)| (!muon).then(|| moment(p)).transpose());
+        let first_of_other = given.len();
+        match other {
+            Other::Muon(muon) => given.extend(muon.rules(&options.groups).into_iter().map(Rule::Muon)),
+            Other::Custom(custom) => {
+                given.extend(custom.constants(options, base, &options.groups).into_iter().map(Rule::Custom))
+            }
+            Other::None => {}
+        }
+        let ruled = members.iter().zip(&taken);
+        let ruled =
+            ruled.map(|(group, taken)| if *taken { first_of_other + group } else { *group }).collect();
+        let masters: Vec<Option<Tensor>> = params.iter().map(masters::of).collect::<Result<_>>()?;
+        let custom = match other {
+            Other::Custom(custom) => {
+                let values = params.iter().zip(&masters);
+                let values: Vec<Tensor> =
+                    values.map(|(p, master)| master.as_ref().unwrap_or(p).clone()).collect();
+                Some(Custom::new(custom, parameters, &values, &taken)?)
+            }
+            _ => None,
+        };
+        let first = params.iter().zip(&taken);
+        let first = first.map(|(p, taken)| (!taken || custom.is_none()).then(|| moment(p)).transpose());
+        let first = first.collect::<Result<_>>()?;
+        let second = params.iter().zip(&taken).map(|(p, taken)| (!taken).then(|| moment(p)).transpose());
         Ok(Self(Arc::new(Inner {
             names: parameters.named().iter().map(|(n, _)| n.clone()).collect(),
             frozen: parameters.frozen().to_vec(),
             told: AtomicBool::new(false),
-            masters: params.iter().map(masters::of).collect::<Result<_>>()?,
-            first: params.iter().map(moment).collect::<Result<_>>()?,
+            masters,
+            first,
             second: second.collect::<Result<_>>()?,
             steps: params.iter().map(|_| zero()).collect::<Result<_>>()?,
             groups: options.groups.clone(),
             members,
-            muon: muon.cloned(),
+            muon: if let Other::Muon(muon) = other { Some(muon.clone()) } else { None },
+            custom,
             ruled,
             mutable: Mutex::new(Mutable { rules: given.clone(), updates: 0, failed: zero()? }),
             given,
@@ -259,17 +316,21 @@ impl Optimizer {
             allow(max > 0.0, "clip", "above 0, or () for none", max)?;
         }
         let mut groups: Vec<Slots> = self.0.given.iter().map(|_| Slots::default()).collect();
-        let (mut grads, mut rounded) = (Vec::new(), Vec::new());
+        let (mut grads, mut rounded, mut items) = (Vec::new(), Vec::new(), Vec::new());
         for (i, (param, grad)) in self.0.params.iter().zip(gradients).enumerate() {
             if let Some(grad) = grad {
                 let master = self.0.masters[i].as_ref();
                 rounded.extend(master.map(|master| (master, param)));
                 let grad = if master.is_some() { grad.to_dtype(DType::Float32)? } else { grad };
                 grads.push(grad.clone());
+                if self.0.custom.as_ref().is_some_and(|custom| custom.takes(i)) {
+                    items.push(Item { index: i, param: master.unwrap_or(param).clone(), grad });
+                    continue;
+                }
                 let slots = &mut groups[self.0.ruled[i]];
                 slots.grads.push(grad);
                 slots.params.push(master.unwrap_or(param).clone());
-                slots.first.push(self.0.first[i].clone());
+                slots.first.extend(self.0.first[i].clone());
                 slots.second.extend(self.0.second[i].clone());
                 slots.steps.push(self.0.steps[i].clone());
             }
@@ -290,11 +351,30 @@ impl Optimizer {
                 let number = mutable.updates + 1;
                 let fails_now =
                     probe.isfinite()?.eq_scalar(0)?.to_dtype(DType::Float32)?.mul_scalar(number as f64)?;
-                let failed = mutable.failed.where_true(&mutable.failed.gt_scalar(0.0)?, &fails_now)?;
-                let skip = failed.gt_scalar(0.0)?.to_dtype(DType::Float32)?;
+                let mut failed = mutable.failed.where_true(&mutable.failed.gt_scalar(0.0)?, &fails_now)?;
+                let mut skip = failed.gt_scalar(0.0)?.to_dtype(DType::Float32)?;
                 rounded.iter().try_for_each(|(master, param)| masters::follow(master, param))?;
+                let mut made = None;
+                if let Some(custom) = self.0.custom.as_ref().filter(|_| !items.is_empty()) {
+                    let rules = mutable.rules.clone();
+                    // The function may read the optimizer.
+                    drop(mutable);
+                    made = self.made(custom, &items, &rules, scale.as_ref(), &skip)?;
+                    mutable = self.lock();
+                    if let Some(staged) = made.as_ref().filter(|_| self.device().is_cuda())
+                        && let Some(fails) = staged.fails()?
+                    {
+                        let fails_now = fails.mul_scalar(number as f64)?;
+                        failed = failed.where_true(&failed.gt_scalar(0.0)?, &fails_now)?;
+                        skip = failed.gt_scalar(0.0)?.to_dtype(DType::Float32)?;
+                    }
+                }
                 for (rule, slots) in mutable.rules.iter().zip(&groups).filter(|(_, s)| !s.params.is_empty()) {
                     rule.update(slots, scale.as_ref(), &skip)?;
+                }
+                if let (Some(custom), Some(made)) = (&self.0.custom, made) {
+                    let skip = self.device().is_cuda().then_some(&skip);
+                    custom.apply(made, &items, &self.0.steps, skip)?;
                 }
                 rounded.iter().try_for_each(|(master, param)| masters::round(master, param))?;
                 mutable.failed = failed;
@@ -302,6 +382,33 @@ impl Optimizer {
                 Ok(norm)
             })
         })
+    }
+
+    /// Returns what the update function makes of the gradients, or `None` if the update is skipped.
+    ///
+    /// On CUDA, reading `skip` would make the CPU wait for the device, so the function is called in any case.
+    fn made(
+        &self,
+        custom: &Custom,
+        items: &[Item],
+        rules: &[Rule],
+        scale: Option<&Tensor>,
+        skip: &Tensor,
+    ) -> Result<Option<Staged>> {
+        let constants = |index: usize| match rules[self.0.ruled[index]] {
+            Rule::AdamW(rule) | Rule::Custom(rule) => rule,
+            // Muon and a function are not in one optimizer.
+            Rule::Muon(_) => groups::base(&self.settings()),
+        };
+        if self.device().is_cuda() {
+            return custom.next(&self.0.names, items, &constants, scale, Some(skip)).map(Some);
+        }
+        if skip.item()? > 0.0 {
+            return Ok(None);
+        }
+        let staged = custom.next(&self.0.names, items, &constants, scale, None)?;
+        staged.check()?;
+        Ok(Some(staged))
     }
 
     /// Returns an error if an update since the last call had a loss or gradient that was not finite.
@@ -327,6 +434,7 @@ impl Optimizer {
         }
         mutable.failed = uninterrupted(|| Tensor::zeros(&[], DType::Float32, self.device()))?;
         mutable.updates = failed - 1;
+        self.0.custom.as_ref().map_or(Ok(()), |custom| custom.recount(&self.0.steps))?;
         Ok(Some(failed))
     }
 
@@ -335,10 +443,10 @@ impl Optimizer {
         self.lock().rules[0].lr()
     }
 
-    /// Returns the learning rate of parameters of Muon in no group, or zero without Muon.
-    fn muon_lr(&self) -> f64 {
+    /// Returns the learning rate of parameters in no group that AdamW does not update, or zero without any.
+    fn other_lr(&self) -> f64 {
         let rules = &self.lock().rules;
-        rules.iter().find(|rule| matches!(rule, Rule::Muon(_))).map_or(0.0, Rule::lr)
+        rules.iter().find(|rule| !matches!(rule, Rule::AdamW(_))).map_or(0.0, Rule::lr)
     }
 
     /// Sets the learning rate of later updates; the rates of groups change in proportion.
@@ -368,7 +476,7 @@ impl Optimizer {
     }
 
     /// Returns the learning rates of the next update: that of parameters in no group, then that of each group, then the
-    /// same of Muon if it is used.
+    /// same of Muon or the function if one is used.
     pub fn rates(&self) -> Vec<f64> {
         self.lock().rules.iter().map(Rule::lr).collect()
     }
@@ -391,7 +499,8 @@ impl Optimizer {
     }
 
     /// Returns copies of the state: `exp_avg.NAME`, `exp_avg_sq.NAME` and `step.NAME` for each parameter of AdamW,
-    /// `momentum.NAME` and `step.NAME` for those of Muon, and `master.NAME` for those in bfloat16 or float16.
+    /// `momentum.NAME` and `step.NAME` for those of Muon, `step.NAME` and what its state has, such as `m.NAME`, for those of a
+    /// function, and `master.NAME` for those in bfloat16 or float16.
     pub fn state(&self) -> Result<BTreeMap<String, Tensor>> {
         self.slots().map(|(key, tensor)| Ok((key, tensor.copy()?))).collect()
     }
@@ -400,7 +509,7 @@ impl Optimizer {
     pub fn settings(&self) -> AdamWOptions {
         let rule = self.lock().rules.iter().find_map(|rule| match rule {
             Rule::AdamW(rule) => Some(*rule),
-            Rule::Muon(_) => None,
+            Rule::Muon(_) | Rule::Custom(_) => None,
         });
         let groups = self.0.groups.clone();
         // The first rule is that of AdamW.
@@ -409,13 +518,16 @@ impl Optimizer {
         })
     }
 
-    /// Returns all constants as data. Learning rates of groups and of Muon are in [`Optimizer::rates`] alone.
+    /// Returns all constants as data. Learning rates of groups, of Muon and of a function are in [`Optimizer::rates`] alone.
     pub(super) fn about(&self) -> Map {
         let mut about = self.settings().to_map();
         if let Some(muon) = &self.0.muon {
             let mut muon = muon.to_map();
             muon.remove("lr");
             about.insert("muon".to_string(), Value::Map(muon));
+        }
+        if let Some(custom) = &self.0.custom {
+            about.insert("custom".to_string(), Value::Map(custom.options().facts()));
         }
         if self.0.given.len() > 1 {
             about.insert("rates".to_string(), self.rates().into_value());
@@ -439,6 +551,7 @@ impl Optimizer {
                     updates = updates.max(tensor.item()?);
                 }
             }
+            self.0.custom.as_ref().map_or(Ok(()), |custom| custom.recount(&self.0.steps))?;
             let failed = Tensor::zeros(&[], DType::Float32, self.device())?;
             let mut mutable = self.lock();
             (mutable.updates, mutable.failed) = (updates as u64, failed);
@@ -484,12 +597,14 @@ impl Optimizer {
     fn slots(&self) -> impl Iterator<Item = (String, &Tensor)> {
         self.0.names.iter().enumerate().flat_map(|(i, name)| {
             let second = self.0.second[i].as_ref();
-            let first = if second.is_some() { "exp_avg" } else { "momentum" };
-            let first = (format!("{first}.{name}"), &self.0.first[i]);
+            let key = if second.is_some() { "exp_avg" } else { "momentum" };
+            let first = self.0.first[i].as_ref().map(|first| (format!("{key}.{name}"), first));
             let second = second.map(|second| (format!("exp_avg_sq.{name}"), second));
             let step = (format!("step.{name}"), &self.0.steps[i]);
             let master = self.0.masters[i].as_ref().map(|master| (format!("master.{name}"), master));
-            [first].into_iter().chain(second).chain([step]).chain(master)
+            let own = self.0.custom.iter().flat_map(move |custom| custom.state(i));
+            let own = own.map(move |(key, tensor)| (format!("{key}.{name}"), tensor));
+            first.into_iter().chain(second).chain([step]).chain(master).chain(own)
         })
     }
 
@@ -500,148 +615,4 @@ impl Optimizer {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn scalar(value: f64) -> (Tensor, Parameters) {
-        let w = Tensor::from_f64(&[value], &[1]).unwrap().set_requires_grad(true).unwrap();
-        (w.clone(), Parameters::new(vec![("w".into(), w)]).unwrap())
-    }
-
-    /// Returns the loss `w^2 / 2`, whose gradient is w.
-    fn bowl(w: &Tensor) -> Tensor {
-        w.square().unwrap().sum(&[], false).unwrap().mul_scalar(0.5).unwrap()
-    }
-
-    #[test]
-    fn two_updates_by_hand() {
-        let (w, parameters) = scalar(2.0);
-        let options =
-            AdamWOptions { lr: 0.1, betas: (0.5, 0.75), weight_decay: 0.2, eps: 0.0, ..Default::default() };
-        let opt = Optimizer::new(&parameters, &options).unwrap();
-        // First: m = 0.5 * 2 = 1, corrected 1 / 0.5 = 2; v = 0.25 * 4 = 1, corrected 1 / 0.25 = 4; so the
-        // step is 2 / 2 = 1, and the decay takes 0.1 * 0.2 of the weight before: 2 * 0.98 - 0.1 = 1.86.
-        opt.step(&bowl(&w), None).unwrap();
-        assert!((w.item().unwrap() - 1.86).abs() < 1e-12);
-        // Second: m = 0.5 * 1 + 0.5 * 1.86, corrected by 0.75; v = 0.75 * 1 + 0.25 * 1.86^2, by 0.4375.
-        let expected = 1.86 * 0.98 - 0.1 * (1.43 / 0.75) / (1.6149f64 / 0.4375).sqrt();
-        opt.step(&bowl(&w), None).unwrap();
-        assert!((w.item().unwrap() - expected).abs() < 1e-12);
-        assert_eq!(opt.updates(), 2);
-    }
-
-    #[test]
-    fn clipping_inside_the_update_equals_clipping_before_it() {
-        let options = AdamWOptions { lr: 0.1, eps: 1.0, ..Default::default() };
-        let (a, parameters) = scalar(7.0);
-        let fused = Optimizer::new(&parameters, &options).unwrap();
-        assert_eq!(fused.step(&bowl(&a), Some(0.5)).unwrap().item().unwrap(), 7.0);
-        let (b, parameters) = scalar(7.0);
-        let plain = Optimizer::new(&parameters, &options).unwrap();
-        bowl(&b).backward(None, false).unwrap();
-        super::super::clip::clip_grad_norm(&parameters, 0.5).unwrap();
-        plain.update(None, None).unwrap();
-        assert!(a.allclose(&b, 1e-7, 0.0).unwrap());
-        // With eps 1 the size of the gradient matters: unclipped, the step would be 0.1 * 7 / 8.
-        assert!((a.item().unwrap() - (7.0 - 0.1 * 0.5 / 1.5)).abs() < 1e-6);
-    }
-
-    #[test]
-    fn a_loss_that_is_not_finite_changes_nothing_and_is_named() {
-        let (w, parameters) = scalar(1.0);
-        let opt = Optimizer::new(&parameters, &AdamWOptions::default()).unwrap();
-        opt.step(&bowl(&w), None).unwrap();
-        let (before, state) = (w.item().unwrap(), opt.state().unwrap());
-        for bad in [f64::NAN, f64::INFINITY] {
-            let error = opt.step(&bowl(&w).mul_scalar(bad).unwrap(), Some(1.0)).unwrap_err();
-            assert!(error.message().contains("at update 2"), "{error}");
-            assert_eq!(w.item().unwrap(), before);
-            assert!(opt.state().unwrap().iter().all(|(k, t)| t.equal(&state[k]).unwrap()));
-        }
-        opt.step(&bowl(&w), None).unwrap();
-        assert!(w.item().unwrap() < before);
-    }
-
-    #[test]
-    fn updates_after_an_unreported_failure_change_nothing() {
-        let (w, parameters) = scalar(1.0);
-        let opt = Optimizer::new(&parameters, &AdamWOptions::default()).unwrap();
-        for factor in [f64::NAN, 1.0, 1.0] {
-            let loss = bowl(&w).mul_scalar(factor).unwrap();
-            opt.zero_grad().unwrap();
-            loss.backward(None, false).unwrap();
-            opt.update(Some(&loss), None).unwrap();
-        }
-        assert_eq!(w.item().unwrap(), 1.0);
-        assert!(opt.verify().unwrap_err().message().contains("at update 1;"));
-    }
-
-    #[test]
-    fn a_restored_state_continues_alike() {
-        let (a, parameters) = scalar(3.0);
-        let opt = Optimizer::new(&parameters, &AdamWOptions::default()).unwrap();
-        opt.step(&bowl(&a), None).unwrap();
-        let (b, parameters) = scalar(a.item().unwrap());
-        let other = Optimizer::new(&parameters, &AdamWOptions::default()).unwrap();
-        other.load_state(&opt.state().unwrap()).unwrap();
-        opt.step(&bowl(&a), None).unwrap();
-        other.step(&bowl(&b), None).unwrap();
-        assert_eq!(a.item().unwrap(), b.item().unwrap());
-        assert_eq!(other.updates(), 2);
-
-        let mut state = opt.state().unwrap();
-        state.remove("exp_avg.w");
-        assert_eq!(other.load_state(&state).unwrap_err().message(), "the state lacks `exp_avg.w`");
-        state.insert("exp_avg.w".into(), Tensor::from_f64(&[1.0, 2.0], &[2]).unwrap());
-        assert!(other.load_state(&state).unwrap_err().message().contains("must be a tensor [1] float64"));
-    }
-
-    /// Steps too small for bfloat16 still accumulate: near 1 its numbers are 1/128 apart.
-    #[test]
-    fn small_steps_of_short_parameters_add_up() {
-        for dtype in [DType::BFloat16, DType::Float16] {
-            let make = || {
-                let w = Tensor::ones(&[2], dtype, Device::Cpu).unwrap().set_requires_grad(true).unwrap();
-                let parameters = Parameters::new(vec![("w".into(), w.clone())]).unwrap();
-                let options = AdamWOptions { lr: 1e-4, ..Default::default() };
-                (w, Optimizer::new(&parameters, &options).unwrap())
-            };
-            let step =
-                |w: &Tensor, opt: &Optimizer| opt.step(&w.sum(&[], false).unwrap(), None).map(drop).unwrap();
-            let (w, opt) = make();
-            (0..300).for_each(|_| step(&w, &opt));
-            assert!((w.to_f64().unwrap()[0] - 0.97).abs() < 0.005, "{dtype:?}");
-            // A restored state continues to the same bits, master weights included.
-            let state = opt.state().unwrap();
-            assert_eq!(state["master.w"].dtype(), DType::Float32);
-            let (other, again) = make();
-            other.copy_(&w.detach().unwrap()).unwrap();
-            again.load_state(&state).unwrap();
-            for _ in 0..50 {
-                step(&w, &opt);
-                step(&other, &again);
-            }
-            let bits = |opt: &Optimizer| opt.state().unwrap()["master.w"].to_f32().unwrap();
-            assert_eq!(bits(&opt), bits(&again));
-            // A parameter set from outside is picked up, and so is a state without master weights and with moments
-            // in the parameter's dtype.
-            w.fill_(5.0).unwrap();
-            step(&w, &opt);
-            assert!(bits(&opt).iter().all(|x| (x - 5.0).abs() < 0.01));
-            let mut old = state;
-            old.remove("master.w");
-            for key in ["exp_avg.w", "exp_avg_sq.w"] {
-                old.insert(key.to_string(), old[key].to_dtype(dtype).unwrap());
-            }
-            again.load_state(&old).unwrap();
-            assert_eq!(bits(&again), other.to_f32().unwrap());
-        }
-    }
-
-    #[test]
-    fn parameters_must_record_gradients() {
-        let w = Tensor::from_f32(&[1.0], &[1]).unwrap();
-        let error = Parameters::new(vec![("w".into(), w)]).unwrap_err();
-        assert_eq!(error.message(), "parameter `w` does not record gradients");
-    }
-}
+mod tests;

@@ -44,3 +44,19 @@ pub const SCORE: &[(&str, &str)] = &[
     ("averages", "map"),
     ("tensorboard", "tensorboard"),
 ];
+
+/// What `update` of an optimizer receives.
+pub const UPDATE: &[(&str, &str)] = &[
+    ("name", "string"),
+    ("param", "tensor"),
+    ("grad", "tensor"),
+    ("state", "map"),
+    ("step", "int"),
+    ("lr", "float"),
+    ("weight_decay", "float"),
+    ("betas", "array"),
+    ("eps", "float"),
+];
+
+/// What `state` of an optimizer receives.
+pub const STATE: &[(&str, &str)] = &[("name", "string"), ("param", "tensor")];

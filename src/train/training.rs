@@ -139,6 +139,7 @@ impl<'a> Training<'a> {
         let optimizer = match &options.optimizer {
             Method::AdamW => Optimizer::new(&parameters, &adamw),
             Method::Muon(muon) => Optimizer::muon(&parameters, muon, &adamw),
+            Method::Custom(custom) => Optimizer::custom(&parameters, custom, &adamw),
         }?;
         let mut training = Self {
             averages: options.ema.start(model, options.ema_warmup, options.widths())?,
@@ -339,11 +340,10 @@ impl<'a> Training<'a> {
 
     /// Returns the states of the default generators if a step may draw from them and can be retried.
     fn random(&self) -> Result<Vec<(Device, Tensor)>> {
-        let FitOptions { path, loss, timesteps, .. } = self.options;
+        let FitOptions { path, loss, timesteps, optimizer, .. } = self.options;
         let times = timesteps.as_ref().is_some_and(Times::calls_code);
-        if !self.saves()
-            || !(self.model.design().calls_code() || path.calls_code() || loss.calls_code() || times)
-        {
+        let model = self.model.design().calls_code() || optimizer.calls_code();
+        if !self.saves() || !(model || path.calls_code() || loss.calls_code() || times) {
             return Ok(Vec::new());
         }
         self.default_states()

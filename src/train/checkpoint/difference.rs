@@ -103,10 +103,7 @@ fn changed(name: &str, old: &Value, new: &Value) -> Option<String> {
         (Value::List(a), Value::List(b)) if holds_code(old) || holds_code(new) => {
             Some(format!("`{name}` had {} entries and has {}", a.len(), b.len()))
         }
-        _ => {
-            let (old, new) = (text(old), text(new));
-            (old != new).then(|| format!("`{name}` was {old} and is {new}"))
-        }
+        _ => (text(old) != text(new)).then(|| format!("`{name}` was {} and is {}", shown(old), shown(new))),
     }
 }
 
@@ -270,6 +267,17 @@ fn holds_code(value: &Value) -> bool {
         }
         Value::List(list) => list.iter().any(|part| is_code(part) || holds_code(part)),
         _ => false,
+    }
+}
+
+/// Returns the text of a value in messages; for a map with code, which is long, its name.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Map(map) if holds_code(value) => match map.get("name") {
+            Some(Value::Str(name)) => format!("{name}, which has code"),
+            _ => "code".to_string(),
+        },
+        other => text(other),
     }
 }
 
