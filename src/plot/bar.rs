@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::plot::axis::Axis;
 use crate::plot::chart::{Chart, Parts};
 use crate::plot::color::{Color, Palette};
+use crate::plot::errors::Errors;
 use crate::plot::figure::Figure;
 use crate::plot::layer::{Bar, Layer, Reference, Shape};
 use crate::plot::legend::Legend;
@@ -14,19 +15,19 @@ use crate::plot::legend::Legend;
 pub struct BarGroup {
     name: String,
     values: Vec<f64>,
-    errors: Vec<f64>,
+    errors: Errors,
     color: Option<Color>,
 }
 
 impl BarGroup {
     /// Creates a group with one value per category; NaN leaves a gap.
     pub fn new(name: impl Into<String>, values: impl Into<Vec<f64>>) -> Self {
-        Self { name: name.into(), values: values.into(), errors: Vec::new(), color: None }
+        Self { name: name.into(), values: values.into(), errors: Errors::default(), color: None }
     }
 
-    /// Draws error bars from value - error to value + error.
+    /// Draws error bars from value - error to value + error, or with pairs from value - below to value + above.
     #[must_use]
-    pub fn errors(mut self, errors: impl Into<Vec<f64>>) -> Self {
+    pub fn errors(mut self, errors: impl Into<Errors>) -> Self {
         self.errors = errors.into();
         self
     }
@@ -142,14 +143,16 @@ impl Bars {
             );
             let bar = |(slot, value): (usize, &f64)| {
                 let left = slot as f64 + width * (index as f64 - count as f64 / 2.0);
-                let error = group.errors.get(slot).map_or(0.0, |e| e.abs());
+                let known = |error: f64| if error.is_finite() { error.abs() } else { 0.0 };
+                let (below, above) = group.errors.pairs().get(slot).copied().unwrap_or_default();
                 // A thin white gap separates neighbors in grayscale print.
                 let rim = if count > 1 { 0.03 * width } else { 0.0 };
                 Bar {
                     left: left + rim,
                     right: left + width - rim,
                     value: *value,
-                    error: if error.is_finite() { error } else { 0.0 },
+                    below: known(below),
+                    above: known(above),
                 }
             };
             layers.push(Layer {
@@ -194,6 +197,11 @@ mod tests {
         assert_eq!(figure.describe(), "bar figure: 1 series, 2 categories, y 0 to 1.5 (fid)");
         assert!(figure.to_png(400, 300).is_ok());
         assert!(Bars::new(Vec::<String>::new(), Axis::new("")).figure().is_err());
+        let figure = Bars::new(["a"], Axis::new("fid")).group(BarGroup::new("", [2.0]).errors([(1.0, 0.5)]));
+        assert_eq!(
+            figure.figure().unwrap().describe(),
+            "bar figure: 1 series, 1 categories, y 0 to 2.5 (fid)"
+        );
     }
 
     #[test]

@@ -133,7 +133,8 @@ impl Histogram {
                 left: edge(span.lo, span.hi, bins, i),
                 right: edge(span.lo, span.hi, bins, i + 1),
                 value: n as f64 * unit,
-                error: 0.0,
+                below: 0.0,
+                above: 0.0,
             };
             layers.push(Layer {
                 name,

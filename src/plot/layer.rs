@@ -3,7 +3,7 @@
 use crate::plot::axis::{Scale, Span};
 use crate::plot::color::Color;
 use crate::plot::geometry::{Point, Rect, thinned};
-use crate::plot::scene::{Anchor, Scene, Stroke};
+use crate::plot::scene::{Anchor, Ink, Scene, Stroke};
 use crate::plot::style::{Dash, GRID, Marker, TEXT};
 use crate::plot::ticks;
 
@@ -75,7 +75,9 @@ pub(crate) struct Bar {
     pub left: f64,
     pub right: f64,
     pub value: f64,
-    pub error: f64,
+    /// Lengths of the error bar.
+    pub below: f64,
+    pub above: f64,
 }
 
 /// A value in a row, with the interval around it.
@@ -126,7 +128,7 @@ impl Dodge {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Shape {
     Curve(Curve),
-    Points { points: Vec<Point>, marker: Marker, radius: f64, alpha: f64 },
+    Points { points: Vec<Point>, errors: Option<Spread>, marker: Marker, radius: f64, alpha: f64 },
     Bars { bars: Vec<Bar>, steps: bool, alpha: f64, values: bool },
     Intervals { intervals: Vec<Interval>, marker: Marker },
 }
@@ -177,7 +179,7 @@ impl Layer {
     /// the scales of the axes.
     pub fn ys(&self, x: Scale, y: Scale) -> Vec<f64> {
         match &self.shape {
-            Shape::Curve(Curve { points, spread, .. }) => {
+            Shape::Curve(Curve { points, spread, .. }) | Shape::Points { points, errors: spread, .. } => {
                 let shown = |i: &usize| x.shows(points[*i].0);
                 let edges = spread.iter().flat_map(|s| {
                     let ends = |i: usize| [s.low[i], s.high[i]];
@@ -185,9 +187,8 @@ impl Layer {
                 });
                 (0..points.len()).filter(shown).map(|i| points[i].1).chain(edges).collect()
             }
-            Shape::Points { points, .. } => points.iter().filter(|p| x.shows(p.0)).map(|p| p.1).collect(),
             Shape::Bars { bars, .. } => {
-                bars.iter().flat_map(|b| [0.0, b.value, b.value - b.error, b.value + b.error]).collect()
+                bars.iter().flat_map(|b| [0.0, b.value, b.value - b.below, b.value + b.above]).collect()
             }
             Shape::Intervals { intervals, .. } => intervals.iter().map(|i| i.row).collect(),
         }
@@ -296,11 +297,16 @@ impl Frame {
                     }
                 }
             }
-            Shape::Points { points, .. } => trace.extend(points.iter().filter_map(|p| self.point(*p))),
+            Shape::Points { points, errors, .. } => {
+                trace.extend(points.iter().filter_map(|p| self.point(*p)));
+                for (x, low, high) in errors.iter().flat_map(|spread| self.edges(points, spread)).flatten() {
+                    follow(&[(x, low.min(self.plot.bottom)), (x, high)], &mut trace);
+                }
+            }
             Shape::Bars { bars, .. } => {
                 for bar in bars {
                     let Some(rect) = self.bar(bar) else { continue };
-                    let top = self.y_or_below(bar.value + bar.error).unwrap_or(rect.top).min(rect.top);
+                    let top = self.y_or_below(bar.value + bar.above).unwrap_or(rect.top).min(rect.top);
                     for x in [rect.left, rect.center().0, rect.right] {
                         follow(&[(x, top), (x, rect.bottom)], &mut trace);
                     }
@@ -322,7 +328,14 @@ impl Frame {
     pub fn draw(&self, scene: &mut Scene, layer: &Layer) {
         match &layer.shape {
             Shape::Curve(curve) => self.curve(scene, layer.color, curve),
-            Shape::Points { points, marker, radius, alpha } => {
+            Shape::Points { points, errors, marker, radius, alpha } => {
+                if let Some(spread) = errors {
+                    for (x, low, high) in self.edges(points, spread).into_iter().flatten() {
+                        if self.shows_x(x) {
+                            self.error_bar(scene, layer.color.faint(*alpha), x, low, high);
+                        }
+                    }
+                }
                 let seen = points.iter().filter_map(|p| self.point(*p));
                 for at in seen.filter(|p| self.plot.grown(0.5).contains(*p)) {
                     scene.marker(*marker, at, *radius, layer.color.faint(*alpha), 0.0);
@@ -355,16 +368,20 @@ impl Frame {
         }
     }
 
-    fn spread(&self, scene: &mut Scene, color: Color, curve: &Curve, spread: &Spread) {
-        let edges: Vec<Option<(f64, f64, f64)>> = curve
-            .points
+    /// Returns x and the two edges of a spread in pixels; `None` where a point is a gap.
+    fn edges(&self, points: &[Point], spread: &Spread) -> Vec<Option<(f64, f64, f64)>> {
+        points
             .iter()
             .zip(spread.low.iter().zip(&spread.high))
             .map(|(p, (low, high))| {
                 self.point(*p)?;
                 Some((self.x(p.0)?, self.y_or_below(*low)?, self.y_or_below(*high)?))
             })
-            .collect();
+            .collect()
+    }
+
+    fn spread(&self, scene: &mut Scene, color: Color, curve: &Curve, spread: &Spread) {
+        let edges = self.edges(&curve.points, spread);
         if spread.band {
             for run in edges.split(Option::is_none) {
                 let upper = run.iter().flatten().map(|(x, _, high)| (*x, *high));
@@ -395,8 +412,8 @@ impl Frame {
         }
     }
 
-    fn error_bar(&self, scene: &mut Scene, color: Color, x: f64, low: f64, high: f64) {
-        let stroke = Stroke::new(color, 1.2);
+    fn error_bar(&self, scene: &mut Scene, ink: impl Into<Ink>, x: f64, low: f64, high: f64) {
+        let stroke = Stroke::new(ink, 1.2);
         // A bar at the edge keeps its whole cap.
         let area =
             Rect { left: self.plot.left.min(x - 3.0), right: self.plot.right.max(x + 3.0), ..self.plot };
@@ -416,9 +433,9 @@ impl Frame {
             let end = if bar.value < 0.0 { rect.bottom } else { rect.top };
             outline.extend([(rect.left, end), (rect.right, end)]);
             let (low, high) =
-                (self.y_or_below(bar.value - bar.error), self.y_or_below(bar.value + bar.error));
+                (self.y_or_below(bar.value - bar.below), self.y_or_below(bar.value + bar.above));
             let mut top = rect.top;
-            if let (Some(low), Some(high), true) = (low, high, bar.error > 0.0) {
+            if let (Some(low), Some(high), true) = (low, high, bar.below + bar.above > 0.0) {
                 self.error_bar(scene, TEXT, rect.center().0, low, high);
                 top = top.min(high);
             }

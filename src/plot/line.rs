@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::plot::axis::{Axis, Scale};
 use crate::plot::chart::{Chart, Parts};
 use crate::plot::color::{Color, OKABE_ITO, Palette};
+use crate::plot::errors::Errors;
 use crate::plot::figure::Figure;
 use crate::plot::layer::{Curve, Dodge, Layer, Reference, Shape, Spread};
 use crate::plot::legend::Legend;
@@ -29,8 +30,8 @@ pub struct Series {
 
 #[derive(Debug, Clone, PartialEq)]
 enum ErrorBars {
-    Bars(Vec<f64>),
-    Band(Vec<f64>),
+    Bars(Errors),
+    Band(Errors),
     Between(Vec<f64>, Vec<f64>),
 }
 
@@ -49,16 +50,16 @@ impl Series {
         }
     }
 
-    /// Draws error bars from y - error to y + error at every point.
+    /// Draws error bars from y - error to y + error at every point, or with pairs from y - below to y + above.
     #[must_use]
-    pub fn errors(mut self, error: impl Into<Vec<f64>>) -> Self {
+    pub fn errors(mut self, error: impl Into<Errors>) -> Self {
         self.spread = Some(ErrorBars::Bars(error.into()));
         self
     }
 
-    /// Shades y - spread to y + spread.
+    /// Shades y - spread to y + spread, or with pairs y - below to y + above.
     #[must_use]
-    pub fn band(mut self, spread: impl Into<Vec<f64>>) -> Self {
+    pub fn band(mut self, spread: impl Into<Errors>) -> Self {
         self.spread = Some(ErrorBars::Band(spread.into()));
         self
     }
@@ -118,8 +119,7 @@ impl Series {
                     "series `{name}` has {count} points and {} errors; they must be as many",
                     half.len()
                 );
-                let low = self.y.iter().zip(half).map(|(y, e)| y - e.abs()).collect();
-                let high = self.y.iter().zip(half).map(|(y, e)| y + e.abs()).collect();
+                let (low, high) = half.ends(&self.y);
                 (low, high, matches!(self.spread, Some(ErrorBars::Band(_))))
             }
             Some(ErrorBars::Between(low, high)) => {
@@ -300,6 +300,7 @@ mod tests {
         let error = figure(Series::new("a", [1.0, 2.0], [1.0])).unwrap_err();
         assert!(error.message().contains("2 x values and 1 y values"), "{error}");
         assert!(figure(Series::new("a", [1.0], [1.0]).errors([0.1, 0.2])).is_err());
+        assert!(figure(Series::new("a", [1.0], [1.0]).band([(0.1, 0.2); 2])).is_err());
         assert!(figure(Series::new("a", [1.0], [1.0]).between([0.1], [])).is_err());
         assert!(figure(Series::new("a", [], [])).is_err());
         assert!(figure(Series::new("a", [1.0], [f64::NAN])).is_err());
@@ -313,6 +314,16 @@ mod tests {
         let figure = figure(series).unwrap();
         assert!(figure.to_png(400, 300).is_ok());
         assert!(!figure.to_svg(400, 300).unwrap().contains("NaN"));
+    }
+
+    #[test]
+    fn bars_and_bands_may_differ_above_and_below() {
+        let series = Series::new("a", [1.0, 2.0], [3.0, 5.0]);
+        let lengths = [(1.0, 4.0), (0.5, 0.25)];
+        for series in [series.clone().errors(lengths), series.band(lengths)] {
+            let spread = series.check().unwrap().unwrap();
+            assert_eq!((spread.low, spread.high), (vec![2.0, 4.5], vec![7.0, 5.25]));
+        }
     }
 
     #[test]

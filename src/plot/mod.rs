@@ -26,7 +26,8 @@
 //! | `line`, `scatter`, `bar`, `histogram`, `intervals` | builders that end in a `chart` |
 //! | `heatmap` and `heat`, `grid`, `panels` | the other kinds of figure |
 //! | `chart`, `layer`, `legend` | two axes with marks between them |
-//! | `axis`, `ticks`, `color`, `style`, `text` | numbers, colors and fonts |
+//! | `axis`, `ticks`, `errors`, `color`, `style` | numbers and colors |
+//! | `lettering`, `fonts` | text and fonts |
 //! | `scene`, `geometry` | a drawing as a list of marks in pixels |
 //! | `png`, `svg` | output of a scene in the two formats |
 
@@ -35,6 +36,7 @@ mod axis;
 mod bar;
 mod chart;
 mod color;
+mod errors;
 mod figure;
 mod fonts;
 mod geometry;
@@ -74,6 +76,7 @@ pub use api::maps::*;
 pub use axis::{Axis, Scale};
 pub use bar::{BarGroup, Bars};
 pub use color::{Color, ColorMap, Palette};
+pub use errors::Errors;
 pub use figure::Figure;
 pub use grid::{ImageGrid, Images};
 pub use heatmap::{Heatmap, Labels, Matrix};

@@ -6,8 +6,9 @@ use crate::error::Result;
 use crate::plot::axis::Axis;
 use crate::plot::chart::{Chart, Parts};
 use crate::plot::color::{Color, Palette};
+use crate::plot::errors::Errors;
 use crate::plot::figure::Figure;
-use crate::plot::layer::{Layer, Reference, Shape};
+use crate::plot::layer::{Layer, Reference, Shape, Spread};
 use crate::plot::legend::Legend;
 use crate::plot::style::Marker;
 
@@ -17,6 +18,7 @@ pub struct Points {
     name: String,
     x: Vec<f64>,
     y: Vec<f64>,
+    errors: Option<Errors>,
     color: Option<Color>,
     marker: Option<Marker>,
     radius: Option<f64>,
@@ -25,7 +27,22 @@ pub struct Points {
 impl Points {
     /// Creates a set of points; an empty name keeps it out of the legend.
     pub fn new(name: impl Into<String>, x: impl Into<Vec<f64>>, y: impl Into<Vec<f64>>) -> Self {
-        Self { name: name.into(), x: x.into(), y: y.into(), color: None, marker: None, radius: None }
+        Self {
+            name: name.into(),
+            x: x.into(),
+            y: y.into(),
+            errors: None,
+            color: None,
+            marker: None,
+            radius: None,
+        }
+    }
+
+    /// Draws error bars from y - error to y + error at every point, or with pairs from y - below to y + above.
+    #[must_use]
+    pub fn errors(mut self, errors: impl Into<Errors>) -> Self {
+        self.errors = Some(errors.into());
+        self
     }
 
     /// Sets the color instead of taking the next one of the palette.
@@ -137,6 +154,16 @@ impl Scatter {
         for (index, points) in self.points.into_iter().enumerate() {
             let (name, xs, ys) = (&points.name, points.x.len(), points.y.len());
             ensure!(xs == ys, "points `{name}` have {xs} x values and {ys} y values; they must be as many");
+            let spread = points.errors.as_ref().map(|errors| {
+                let count = errors.len();
+                ensure!(
+                    count == ys,
+                    "points `{name}` have {ys} y values and {count} errors; they must be as many"
+                );
+                let (low, high) = errors.ends(&points.y);
+                Ok(Spread { low, high, band: false })
+            });
+            let spread = spread.transpose()?;
             let radius = points.radius.unwrap_or(radius);
             ensure!(
                 radius > 0.0 && radius <= 50.0,
@@ -146,6 +173,7 @@ impl Scatter {
                 color: points.color.unwrap_or_else(|| self.palette.color(index, count)),
                 shape: Shape::Points {
                     points: points.x.into_iter().zip(points.y).collect(),
+                    errors: spread,
                     marker: points.marker.unwrap_or(Marker::ALL[index % Marker::ALL.len()]),
                     radius,
                     alpha,
@@ -183,7 +211,16 @@ mod tests {
     }
 
     #[test]
+    fn error_bars_lie_on_the_axis() {
+        let points = Points::new("p", [0.0, 1.0], [2.0, 3.0]).errors([(0.5, 1.0), (4.0, 0.25)]);
+        let figure = Scatter::new(Axis::new("a"), Axis::new("b")).points(points).figure().unwrap();
+        assert_eq!(figure.describe(), "scatter figure: 1 series, x 0 to 1 (a), y -1 to 3.25 (b)");
+    }
+
+    #[test]
     fn unequal_lengths_are_an_error() {
+        let points = Points::new("p", [0.0], [1.0]).errors([1.0, 2.0]);
+        assert!(Scatter::new(Axis::new(""), Axis::new("")).points(points).figure().is_err());
         let points = Points::new("p", [0.0], [1.0, 2.0]);
         assert!(Scatter::new(Axis::new(""), Axis::new("")).points(points).figure().is_err());
     }

@@ -303,17 +303,18 @@ pub(crate) mod pairs {
         /// - `plot::line(xs, [series, ..])`: several over the same x
         ///
         /// The map of a series takes `y`, and optionally: `name` for the legend; `x`; `errors`, half lengths of error
-        /// bars; `band`, half heights of a shaded band, or its edges `low` and `high`; `color`, `#rrggbb` or one of
-        /// `blue`, `vermillion`, `green`, `purple`, `orange`, `sky`, `yellow`, `black`, `gray`; `width` in pixels;
-        /// `dash`, one of `solid`, `dashed`, `dash_dot`, `dotted`; `marker`, one of `none`, `circle`, `square`,
-        /// `triangle`, `diamond`, `down`, `plus`, `cross`. Error bars and markers of several series at one x
-        /// stand a few pixels beside each other; the lines stay in place. A figure is 600 x 400 layout pixels by default.
+        /// bars, one per point or pairs `[below, above]`; `band`, half heights of a shaded band in the same form, or
+        /// its edges `low` and `high`; `color`, `#rrggbb` or one of `blue`, `vermillion`, `green`, `purple`,
+        /// `orange`, `sky`, `yellow`, `black`, `gray`; `width` in pixels; `dash`, one of `solid`, `dashed`,
+        /// `dash_dot`, `dotted`; `marker`, one of `none`, `circle`, `square`, `triangle`, `diamond`, `down`, `plus`,
+        /// `cross`. Error bars and markers of several series at one x stand a few pixels beside each other; the
+        /// lines stay in place. A figure is 600 x 400 layout pixels by default.
         ///
         /// ```rhai
         /// let cutoffs = [0.25, 0.5, 0.75];
         /// let figure = plot::line(cutoffs, [
         ///     #{ name: "time gate", y: [37.9, 36.8, 38.8], errors: [0.8, 0.6, 1.2] },
-        ///     #{ name: "no gate", y: [39.5, 38.1, 39.0], dash: "dashed" },
+        ///     #{ name: "no gate", y: [39.5, 38.1, 39.0], errors: [[0.4, 1.1], [0.3, 0.6], [0.5, 1.4]] },
         /// ], #{ x_label: "cutoff (fraction of Nyquist)", y_label: "FID", horizontal: #{ value: 40.6, label: "DiT" } });
         /// figure.save("fid.svg");
         /// assert(files::read_text("fid.svg").contains("cutoff (fraction of Nyquist)"));
@@ -331,8 +332,9 @@ pub(crate) mod pairs {
         /// - `plot::scatter(xs, [cloud, ..])`: several over the same x
         ///
         /// The map of a cloud takes `x` and `y`, or `points` as a tensor [N, 2], and optionally: `name` for the legend;
-        /// `color`, `#rrggbb` or a name as for `plot::line`; `marker`, one of `circle`, `square`, `triangle`,
-        /// `diamond`, `down`, `plus`, `cross`; `radius` in pixels. Points that are not finite are left out.
+        /// `errors`, half lengths of vertical error bars as for `plot::line`; `color`, `#rrggbb` or a name;
+        /// `marker`, one of `circle`, `square`, `triangle`, `diamond`, `down`, `plus`, `cross`; `radius` in pixels.
+        /// Points that are not finite are left out.
         ///
         /// ```rhai
         /// let figure = plot::scatter([
@@ -355,13 +357,13 @@ pub(crate) mod pairs {
         /// - `plot::bar(names, [group, ..])`: several bars for each name, side by side; a group is numbers or a map
         ///
         /// The option `categories` can hold the names instead of the first argument. The map of a group takes `values`,
-        /// one per name, and optionally: `name` for the legend; `errors`, half lengths of error bars; `color`,
-        /// `#rrggbb` or a name as for `plot::line`.
+        /// one per name, and optionally: `name` for the legend; `errors`, half lengths of error bars, and
+        /// `color`, `#rrggbb` or a name, as for `plot::line`.
         ///
         /// ```rhai
         /// let figure = plot::bar(["FID", "precision", "recall"], [
         ///     #{ name: "binomial", values: [92, 103, 101], errors: [3, 1, 2] },
-        ///     #{ name: "gaussian", values: [90, 104, 102] },
+        ///     #{ name: "gaussian", values: [90, 104, 102], errors: [[2, 4], [1, 1], [1, 3]] },
         /// ], #{ y_label: "relative to DiT (%)", horizontal: 100 });
         /// assert(figure.svg().contains("precision"));
         /// assert(plot::bar(#{ DiT: 40.6, SpectralDiT: 36.8 }, #{ values: true }).svg().contains("36.8"));
@@ -377,10 +379,10 @@ functions! { in "plot";
     /// Draws estimates with confidence intervals, one named row each (a forest plot).
     ///
     /// `rows` are the names from top to bottom. `data` is a map or an array of maps, drawn below each other within
-    /// a row: `values`, one per row; `low` and `high`, the ends of the intervals, or `errors`, their half lengths;
-    /// `name` for the legend; `color`, `#rrggbb` or a name as for `plot::line`. NaN or `()` is not drawn; an
-    /// interval with one end is drawn from the value to it. Columns of `eval::paired` and `eval::summary` can be
-    /// passed as they are.
+    /// a row: `values`, one per row; `low` and `high`, the ends of the intervals, or `errors`, their half lengths as
+    /// for `plot::line`; `name` for the legend; `color`, `#rrggbb` or a name as for `plot::line`. NaN or `()` is not
+    /// drawn; an interval with one end is drawn from the value to it. Columns of `eval::paired` and `eval::summary`
+    /// can be passed as they are.
     ///
     /// ```rhai
     /// let figure = plot::intervals(["static gate", "three bands"], [

@@ -2,6 +2,7 @@
 
 use crate::declare::{FromValue, IntoValue, Value};
 use crate::error::{Error, Result, Subject};
+use crate::plot::Errors;
 use crate::torch::Tensor;
 
 /// Numbers from an array, a range or a tensor of one dimension; `()` and NaN are gaps.
@@ -91,6 +92,42 @@ impl IntoValue for Data {
             Data::Numbers(numbers) => numbers.into_value(),
             Data::Tensor(tensor) => tensor.into_value(),
         }
+    }
+}
+
+impl FromValue for Errors {
+    fn label() -> String {
+        "array or tensor of numbers or pairs".to_string()
+    }
+
+    fn from_value(value: &Value) -> Result<Self> {
+        if let Some(tensor) = value.downcast::<Tensor>().filter(|tensor| tensor.rank() == 2) {
+            return match tensor.size(1)? {
+                2 => Ok(Errors::from(real(&tensor)?.chunks(2).map(|p| (p[0], p[1])).collect::<Vec<_>>())),
+                _ => Err(Error::argument(format!(
+                    "expected lengths [N], or [N, 2] below and above, found a tensor of shape {:?}",
+                    tensor.shape()
+                ))),
+            };
+        }
+        let Value::List(list) = value else { return Numbers::from_value(value).map(|n| n.0.into()) };
+        let one = |value: &Value| match value {
+            Value::List(pair) if pair.len() == 2 => Ok((number(&pair[0])?, number(&pair[1])?)),
+            Value::List(_) => Err(value.mismatch("a length, or a pair [below, above]")),
+            other => number(other).map(|length| (length, length)),
+        };
+        let entry = |(i, v): (usize, &Value)| one(v).map_err(|e| e.within(Subject::Entry(i)));
+        list.iter().enumerate().map(entry).collect::<Result<Vec<_>>>().map(Errors::from)
+    }
+}
+
+impl IntoValue for Errors {
+    fn label() -> String {
+        "array of pairs of floats".to_string()
+    }
+
+    fn into_value(self) -> Value {
+        self.pairs().to_vec().into_value()
     }
 }
 

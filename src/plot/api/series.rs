@@ -3,7 +3,7 @@
 use super::numbers::{Data, Numbers, depth, number, real};
 use crate::declare::{Choice, FromValue, Map, Options, Value};
 use crate::error::{Error, Result, Subject, list};
-use crate::plot::{self, Color, Dash, Marker};
+use crate::plot::{self, Color, Dash, Errors, Marker};
 use crate::torch::Tensor;
 
 /// One series of a kind of chart.
@@ -160,10 +160,10 @@ pub struct Curve {
     pub x: Option<Numbers>,
     /// Vertical positions of the points; required.
     pub y: Option<Numbers>,
-    /// Half lengths of error bars, one per point, in units of y.
-    pub errors: Option<Numbers>,
-    /// Half heights of a shaded band, one per point, in units of y.
-    pub band: Option<Numbers>,
+    /// Half lengths of error bars, one per point or a pair `[below, above]`, in units of y.
+    pub errors: Option<Errors>,
+    /// Half heights of a shaded band, one per point or a pair `[below, above]`, in units of y.
+    pub band: Option<Errors>,
     /// Lower edge of a shaded band; goes with `high`.
     pub low: Option<Numbers>,
     /// Upper edge of a shaded band; goes with `low`.
@@ -191,6 +191,8 @@ pub struct Cloud {
     pub y: Option<Numbers>,
     /// Both positions as a tensor [N, 2], instead of `x` and `y`.
     pub points: Option<Tensor>,
+    /// Half lengths of vertical error bars, one per point or a pair `[below, above]`, in units of y.
+    pub errors: Option<Errors>,
     /// Color, `#rrggbb` or a name; the next one of the palette by default.
     #[option(alias = "colour")]
     pub color: Option<String>,
@@ -208,8 +210,8 @@ pub struct Group {
     pub name: String,
     /// Heights of the bars; required.
     pub values: Option<Numbers>,
-    /// Half lengths of error bars, one per bar.
-    pub errors: Option<Numbers>,
+    /// Half lengths of error bars, one per bar or a pair `[below, above]`.
+    pub errors: Option<Errors>,
     /// Color, `#rrggbb` or a name; the next one of the palette by default.
     #[option(alias = "colour")]
     pub color: Option<String>,
@@ -226,8 +228,8 @@ pub struct Estimates {
     pub low: Option<Numbers>,
     /// Upper ends of the intervals, one per row; goes with `low`.
     pub high: Option<Numbers>,
-    /// Half lengths of the intervals, one per row, instead of `low` and `high`.
-    pub errors: Option<Numbers>,
+    /// Half lengths of the intervals, one per row or a pair `[below, above]`, instead of `low` and `high`.
+    pub errors: Option<Errors>,
     /// Color, `#rrggbb` or a name; the next one of the palette by default.
     #[option(alias = "colour")]
     pub color: Option<String>,
@@ -320,18 +322,24 @@ fn places(own: &Option<Numbers>, shared: &Option<Numbers>, y: &[f64]) -> Result<
 pub fn curve(curve: &Curve, shared: &Option<Numbers>) -> Result<plot::Series> {
     let y = &required(&curve.y, "y")?.0;
     let x = places(&curve.x, shared, y)?;
-    let spreads =
-        [("errors", &curve.errors), ("band", &curve.band), ("low", &curve.low), ("high", &curve.high)];
-    for (key, spread) in spreads {
-        if let Some(spread) = spread {
-            same_length(key, spread.0.len(), "y", y.len())?;
+    let lengths = |errors: &Option<Errors>| errors.as_ref().map(Errors::len);
+    let count = |edge: &Option<Numbers>| edge.as_ref().map(|numbers| numbers.0.len());
+    let spreads = [
+        ("errors", lengths(&curve.errors)),
+        ("band", lengths(&curve.band)),
+        ("low", count(&curve.low)),
+        ("high", count(&curve.high)),
+    ];
+    for (key, found) in spreads {
+        if let Some(found) = found {
+            same_length(key, found, "y", y.len())?;
         }
     }
     let mut series = plot::Series::new(&curve.name, x, y.as_slice()).width(curve.width);
     series = match (&curve.errors, &curve.band, &curve.low, &curve.high) {
         (None, None, None, None) => series,
-        (Some(errors), None, None, None) => series.errors(errors.0.as_slice()),
-        (None, Some(band), None, None) => series.band(band.0.as_slice()),
+        (Some(errors), None, None, None) => series.errors(errors.pairs()),
+        (None, Some(band), None, None) => series.band(band.pairs()),
         (None, None, Some(low), Some(high)) => series.between(low.0.as_slice(), high.0.as_slice()),
         _ => {
             let given: Vec<&str> = spreads.iter().filter(|(_, s)| s.is_some()).map(|(key, _)| *key).collect();
@@ -370,7 +378,12 @@ pub fn cloud(cloud: &Cloud, shared: &Option<Numbers>) -> Result<plot::Points> {
             (places(x, shared, y)?, y.clone())
         }
     };
+    let count = y.len();
     let mut points = plot::Points::new(&cloud.name, x, y);
+    if let Some(errors) = &cloud.errors {
+        same_length("errors", errors.len(), "y", count)?;
+        points = points.errors(errors.pairs());
+    }
     if let Some(color) = &cloud.color {
         points = points.color(Color::parse(color)?);
     }
@@ -394,8 +407,8 @@ pub fn group(group: &Group, categories: usize) -> Result<plot::BarGroup> {
     }
     let mut bars = plot::BarGroup::new(&group.name, values.as_slice());
     if let Some(errors) = &group.errors {
-        same_length("errors", errors.0.len(), "values", values.len())?;
-        bars = bars.errors(errors.0.as_slice());
+        same_length("errors", errors.len(), "values", values.len())?;
+        bars = bars.errors(errors.pairs());
     }
     match &group.color {
         Some(color) => Ok(bars.color(Color::parse(color)?)),
@@ -409,17 +422,18 @@ pub fn estimates(set: &Estimates, rows: usize) -> Result<plot::Estimates> {
     if values.len() != rows {
         return Err(Error::argument(format!("`values` has {} values for {rows} rows", values.len())));
     }
-    for (key, given) in [("low", &set.low), ("high", &set.high), ("errors", &set.errors)] {
-        if let Some(given) = given {
-            same_length(key, given.0.len(), "values", rows)?;
+    for (key, found) in [
+        ("low", set.low.as_ref().map(|low| low.0.len())),
+        ("high", set.high.as_ref().map(|high| high.0.len())),
+        ("errors", set.errors.as_ref().map(Errors::len)),
+    ] {
+        if let Some(found) = found {
+            same_length(key, found, "values", rows)?;
         }
     }
     let (low, high) = match (&set.low, &set.high, &set.errors) {
         (Some(low), Some(high), None) => (low.0.clone(), high.0.clone()),
-        (None, None, Some(errors)) => {
-            let end = |sign: f64| values.iter().zip(&errors.0).map(|(v, e)| v + sign * e.abs()).collect();
-            (end(-1.0), end(1.0))
-        }
+        (None, None, Some(errors)) => errors.ends(values),
         (None, None, None) => (vec![f64::NAN; rows], vec![f64::NAN; rows]),
         _ => {
             return Err(Error::argument("expected `low` with `high`, or `errors`, for the intervals"));

@@ -41,6 +41,15 @@ fn numbers_come_as_arrays_ranges_and_tensors() {
 }
 
 #[test]
+fn error_bars_may_differ_below_and_above() {
+    says("plot::line([#{ y: [1, 2], errors: [[1, 3], 0.5] }])", &["y 0 to 4"]);
+    says("plot::line([#{ y: [1, 2], band: tensor::zeros([2, 2]) + 1 }])", &["y 0 to 3"]);
+    says("plot::scatter([#{ y: [1, 2], errors: [[1, 3], [0, 0]] }])", &["y 0 to 4"]);
+    says("plot::bar([#{ values: [1, 2], errors: [[1, 3], [0, 0]] }])", &["y 0 to 4"]);
+    says("plot::intervals([\"a\"], #{ values: [1], errors: [[1, 3]] })", &["x 0 to 4"]);
+}
+
+#[test]
 fn series_that_do_not_fit_are_named() {
     says(
         "plot::line([#{ name: \"real\", y: [1, 2], erors: [1] }])",
@@ -51,6 +60,12 @@ fn series_that_do_not_fit_are_named() {
         &["entry 1 (`b`): `x` has 1 values and `y` has 2; they must be as many"],
     );
     says("plot::line([#{ y: [1, 2], errors: [1] }])", &["entry 0: `errors` has 1 values and `y` has 2"]);
+    says(
+        "plot::line([#{ y: [1, 2], errors: [1, [1]] }])",
+        &["entry 1: expected a length, or a pair [below, above]"],
+    );
+    says("plot::line([#{ y: [1, 2], band: tensor::zeros([2, 3]) }])", &["[N, 2] below and above", "[2, 3]"]);
+    says("plot::scatter([#{ y: [1, 2], errors: [1] }])", &["`errors` has 1 values and `y` has 2"]);
     says("plot::line([#{ name: \"a\" }])", &["entry 0 (`a`): `y` is missing"]);
     says(
         "plot::line([#{ y: [1], errors: [1], band: [1] }])",
