@@ -5,7 +5,7 @@ use crate::plot::axis::{Axis, Scale, Span};
 use crate::plot::figure::{Drawing, too_small};
 use crate::plot::geometry::{Margins, Point, Rect, snap};
 use crate::plot::layer::{Frame, Layer, Reference, Shape};
-use crate::plot::legend::{self, Entry, Legend};
+use crate::plot::legend::{self, Entry, Legend, Spot};
 use crate::plot::lettering::{Face, LEADING};
 use crate::plot::scene::{Anchor, Scene, Stroke, lines_height};
 use crate::plot::style::{EDGE, LABEL_SIZE, SPINE, TEXT, TICK_SIZE, TICK_TEXT, TITLE_SIZE};
@@ -52,7 +52,9 @@ struct Layout {
     x_label: Vec<String>,
     y_label: Vec<String>,
     categories: Categories,
-    legend: Option<(Rect, bool)>,
+    legend: Option<Spot>,
+    /// Height of a legend above the plot.
+    above: f64,
 }
 
 #[derive(Default)]
@@ -81,14 +83,20 @@ impl Chart {
             .chain(parts.horizontal.iter().flat_map(Reference::reach))
             .collect();
         let grounded = bars && ys.iter().all(|v| v.is_nan() || *v >= 0.0);
-        let below = match (grounded, y_scale) {
+        let below: f64 = match (grounded, y_scale) {
             // Bars on a logarithmic axis start at its low end, where the smallest would have no height.
             (_, Scale::Log) if bars => 0.15,
             (true, _) => 0.0,
             (false, _) => 0.05,
         };
+        // Values are written beyond the ends of bars.
+        let valued = parts.layers.iter().any(|layer| matches!(layer.shape, Shape::Bars { values: true, .. }));
+        let (below, above) = match valued {
+            true => (if grounded { below } else { below.max(0.1) }, 0.1),
+            false => (below, 0.06),
+        };
         let y = match parts.rows.len() {
-            0 => parts.y.span("y", ys.into_iter(), (below, 0.06)),
+            0 => parts.y.span("y", ys.into_iter(), (below, above)),
             count => Ok(Span { lo: count as f64 - 0.5, hi: -0.5, log: false }),
         };
         // A point without y has no x on the axis either, so the missing y is the cause.
@@ -107,12 +115,14 @@ impl Chart {
     }
 
     fn layout(&self, face: &Face, area: Rect, floor: Margins) -> Result<Layout> {
-        let size = legend::size(face, &self.entries, 0.34 * area.width());
-        let inside = self.arrange(face, area, floor, 0.0);
+        let widest = 0.34 * area.width();
+        let size = legend::size(face, &self.entries, widest);
+        let inside = self.arrange(face, area, floor, (0.0, 0.0));
         if self.entries.is_empty() || self.parts.legend == Legend::Hidden {
             return inside;
         }
-        if self.parts.legend == Legend::Auto {
+        let auto = self.parts.legend == Legend::Auto;
+        if auto {
             let mut layout = inside?;
             let frame = &layout.frame;
             let mut trace: Vec<Point> =
@@ -120,21 +130,50 @@ impl Chart {
             trace.extend(self.parts.horizontal.iter().flat_map(|r| frame.trace_reference(r, false)));
             trace.extend(self.parts.vertical.iter().flat_map(|r| frame.trace_reference(r, true)));
             if let Some(rect) = legend::place(&frame.plot, size, &trace) {
-                layout.legend = Some((rect, true));
+                layout.legend = Some(Spot { rect, starts: Vec::new(), framed: true });
                 return Ok(layout);
             }
         }
-        let mut layout = self.arrange(face, area, floor, size.0 + NEAR)?;
-        let plot = layout.frame.plot;
-        let high = size.1.min(area.bottom - EDGE - plot.top);
-        layout.legend = Some((Rect::new(plot.right + NEAR, plot.top, size.0, high), false));
-        Ok(layout)
+        let beside = self.arrange(face, area, floor, (size.0 + NEAR, 0.0)).map(|mut layout| {
+            let plot = layout.frame.plot;
+            let high = size.1.min(area.bottom - EDGE - plot.top);
+            let rect = Rect::new(plot.right + NEAR, plot.top, size.0, high);
+            layout.legend = Some(Spot { rect, starts: Vec::new(), framed: false });
+            layout
+        });
+        let fits = |layout: &Layout| {
+            let whole = layout.legend.as_ref().is_some_and(|spot| spot.rect.height() >= size.1);
+            whole && layout.frame.plot.width() >= 0.5 * area.width()
+        };
+        if !auto || beside.as_ref().is_ok_and(fits) && !legend::shortens(face, &self.entries, widest) {
+            return beside;
+        }
+        // Above a narrow plot, the legend takes less of it and shows whole names.
+        let (size, starts) = legend::above(face, &self.entries, area.width() - 2.0 * EDGE);
+        match self.arrange(face, area, floor, (0.0, size.1)) {
+            Ok(mut layout) if size.1 <= 0.4 * area.height() || beside.is_err() => {
+                let plot = layout.frame.plot;
+                let most = (area.right - EDGE - size.0).max(area.left + EDGE);
+                let left = (plot.center().0 - size.0 / 2.0).clamp(area.left + EDGE, most);
+                let rect = Rect::new(left, plot.top - NEAR - size.1, size.0, size.1);
+                layout.legend = Some(Spot { rect, starts, framed: false });
+                Ok(layout)
+            }
+            _ => beside,
+        }
     }
 
-    /// Lays out everything except the legend, which gets `beside` pixels on the right.
-    fn arrange(&self, face: &Face, area: Rect, floor: Margins, beside: f64) -> Result<Layout> {
+    /// Lays out everything except the legend, which gets `beside` pixels on the right and `above` over the plot.
+    fn arrange(
+        &self,
+        face: &Face,
+        area: Rect,
+        floor: Margins,
+        (beside, above): (f64, f64),
+    ) -> Result<Layout> {
         let title = wrapped(face, &self.parts.title, TITLE_SIZE, area.width() - 2.0 * EDGE);
         let top = EDGE + lines_height(title.len(), TITLE_SIZE) + if title.is_empty() { 4.0 } else { 8.0 };
+        let top = top + above;
         let mut margins = Margins { left: 50.0, top, right: EDGE + beside, bottom: 45.0 };
         // Margins depend on tick labels and tick labels on margins; two rounds suffice.
         let mut round = 0;
@@ -202,6 +241,7 @@ impl Chart {
                     y_label,
                     categories,
                     legend: None,
+                    above,
                 });
             }
         }
@@ -289,7 +329,7 @@ impl Chart {
         let widest = layout.title.iter().map(|line| scene.face.width(line, TITLE_SIZE)).fold(0.0, f64::max);
         let (low, high) = (area.left + EDGE + widest / 2.0, area.right - EDGE - widest / 2.0);
         let center = if low > high { area.center().0 } else { plot.center().0.clamp(low, high) };
-        let top = plot.top - 8.0 - lines_height(layout.title.len(), TITLE_SIZE);
+        let top = plot.top - 8.0 - layout.above - lines_height(layout.title.len(), TITLE_SIZE);
         scene.lines(&layout.title, center, top, TITLE_SIZE, TEXT);
         let bottom = area.bottom - EDGE - (margins.bottom - layout.margins.bottom);
         let top = bottom - lines_height(layout.x_label.len(), LABEL_SIZE);
@@ -341,8 +381,8 @@ impl Drawing for Chart {
         others.into_iter().for_each(|layer| frame.draw(scene, layer));
         self.axes(scene, &layout);
         self.labels(scene, &layout, area, floor);
-        if let Some((rect, framed)) = layout.legend {
-            legend::draw(scene, &self.entries, rect, framed);
+        if let Some(spot) = &layout.legend {
+            legend::draw(scene, &self.entries, spot);
         }
         Ok(())
     }

@@ -16,6 +16,8 @@ const BAR: f64 = 13.0;
 const NEAR: f64 = 6.0;
 /// Space between the panels and the color bar.
 const AWAY: f64 = 14.0;
+/// Smallest font size of the titles of panels.
+const CAPTION: f64 = 9.0;
 /// Length to which names of columns are shortened.
 const LONGEST_NAME: f64 = 110.0;
 
@@ -46,7 +48,10 @@ impl Heat {
     /// Values are divided by the power of ten that the color bar names.
     fn cells(&self, scene: &mut Scene, matrix: &Matrix, plot: Rect, exponent: i32) {
         let (wide, high) = (plot.width() / self.columns as f64, plot.height() / self.rows as f64);
-        if self.rows * self.columns > 2500 || wide < 3.0 || high < 3.0 {
+        let gap = if wide.min(high) >= 12.0 { 1.0 } else { 0.0 };
+        let texts = self.texts(&scene.face, matrix, (wide - gap, high - gap), exponent);
+        // Rectangles that touch show thin seams in viewers of PDF and SVG.
+        if self.rows * self.columns > 2500 || gap == 0.0 && texts.is_none() {
             let bytes = |v: &f64| {
                 let c = self.color(*v);
                 [c.red, c.green, c.blue]
@@ -55,10 +60,8 @@ impl Heat {
             scene.marks.push(Mark::Image { rect: plot, width: self.columns, height: self.rows, rgb });
             return;
         }
-        let gap = if wide.min(high) >= 12.0 { 1.0 } else { 0.0 };
         // Edges on half pixels of layout lie on whole pixels of the PNG, so cells are sharp.
         let half = |v: f64| (v * 2.0).round() / 2.0;
-        let texts = self.texts(&scene.face, matrix, (wide - gap, high - gap), exponent);
         for (i, value) in matrix.values.iter().enumerate() {
             let (row, column) = ((i / self.columns) as f64, (i % self.columns) as f64);
             let rect = Rect {
@@ -94,7 +97,7 @@ impl Heat {
         // Narrow cells show a digit less.
         [decimals(100.0), decimals(10.0)].into_iter().find_map(|decimals| {
             let text = |v: &f64| match v.is_finite() {
-                true => ticks::minus(&format!("{:.decimals$}", v / unit)),
+                true => in_cell(v / unit, decimals),
                 false => String::new(),
             };
             let texts: Vec<String> = matrix.values.iter().map(text).collect();
@@ -105,7 +108,7 @@ impl Heat {
     }
 
     fn bar(&self, scene: &mut Scene, bar: Rect, ticks: &ticks::Ticks) {
-        let steps = 256;
+        let steps = 256_u32;
         let rgb = (0..steps)
             .rev()
             .map(|i| self.map.map.at(f64::from(i) / f64::from(steps - 1)))
@@ -119,6 +122,15 @@ impl Heat {
             scene.line(&[(bar.right + 0.5, y), (bar.right + 4.0, y)], Stroke::new(SPINE, 1.0), None);
             scene.text_centered(&tick.label, (bar.right + 7.0, y), TICK_SIZE, Anchor::Start, TICK_TEXT);
         }
+    }
+}
+
+/// Formats a number with this many decimals, or as `1e−5` if they were all zeros.
+fn in_cell(value: f64, decimals: usize) -> String {
+    let text = format!("{value:.decimals$}");
+    match value != 0.0 && text.chars().all(|c| "-0.".contains(c)) {
+        true => format!("{value:.0e}").replace('-', "−"),
+        false => ticks::minus(&text),
     }
 }
 
@@ -158,6 +170,9 @@ struct Plan {
     /// Area of all panels, without the titles over the first row.
     block: Rect,
     heading: f64,
+    /// Titles of the panels, shortened if they would run into each other.
+    titles: Vec<String>,
+    title_size: f64,
     title: Vec<String>,
     x_label: Vec<String>,
     y_label: Vec<String>,
@@ -223,6 +238,14 @@ impl Heat {
             let side = (wide / self.columns as f64).min(high / self.rows as f64);
             (panel_wide, panel_high) = (side * self.columns as f64, side * self.rows as f64);
         }
+        let titles: Vec<String> = self.map.panels.iter().map(|panel| panel.title.clone()).collect();
+        let room = match self.across {
+            1 => area.width() - 2.0 * EDGE,
+            _ => panel_wide + GAP - NEAR,
+        };
+        let longest = titles.iter().map(|title| face.width(title, 1.0)).fold(0.0, f64::max);
+        let title_size = (room / longest.max(1e-9)).clamp(CAPTION, LABEL_SIZE);
+        let titles = face.shorten_all(&titles, title_size, room + 0.5);
         // Square cells may leave space over; the whole is centered in it.
         let spare = (across * (wide - panel_wide), down * (high - panel_high));
         let start = (area.left + left + spare.0 / 2.0, area.top + top + spare.1 / 2.0 + heading);
@@ -243,6 +266,8 @@ impl Heat {
             plots,
             block,
             heading,
+            titles,
+            title_size,
             title,
             x_label,
             y_label,
@@ -307,8 +332,8 @@ impl Drawing for Heat {
         let plan = self.plan(&scene.face, area)?;
         for (i, (matrix, plot)) in self.map.panels.iter().zip(&plan.plots).enumerate() {
             self.cells(scene, matrix, *plot, plan.bar_ticks.exponent);
-            let title = std::slice::from_ref(&matrix.title);
-            scene.lines(title, plot.center().0, plot.top - plan.heading, LABEL_SIZE, TEXT);
+            let title = std::slice::from_ref(&plan.titles[i]);
+            scene.lines(title, plot.center().0, plot.top - plan.heading, plan.title_size, TEXT);
             if i % self.across == 0 {
                 self.row_names(scene, &plan, plot);
             }
@@ -359,6 +384,17 @@ mod tests {
         shows(&svg([1.25e8, 2e8, 3e8, 4e8]), &["1.25", "2.00", "×10⁸"]);
         shows(&svg([1.2e-4, 1.4e-4, 1.5e-4, 2e-4]), &["0.0001200", "0.0001400"]);
         shows(&svg([0.0, 0.25, 0.5, 1.0]), &["0.00", "0.25"]);
+        shows(&svg([0.0, -3e-5, 1e-5, 1.0]), &["0.00", "−3e−5", "1e−5", "1.00"]);
+    }
+
+    #[test]
+    fn titles_of_panels_do_not_touch() {
+        let panels =
+            (0..4).map(|i| Matrix::new(format!("head {i} of the block"), 8, 8, vec![0.5; 64]).unwrap());
+        let figure = Heatmap::panels(panels).square(true).figure().unwrap();
+        assert!(figure.to_svg(1200, 400).unwrap().contains("head 0 of the block"));
+        let narrow = figure.to_svg(400, 200).unwrap();
+        assert!(!narrow.contains("head 0 of the block") && narrow.contains("head 3"), "{narrow}");
     }
 
     #[test]

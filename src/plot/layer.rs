@@ -434,13 +434,17 @@ impl Frame {
             outline.extend([(rect.left, end), (rect.right, end)]);
             let (low, high) =
                 (self.y_or_below(bar.value - bar.below), self.y_or_below(bar.value + bar.above));
-            let mut top = rect.top;
+            let (mut top, mut bottom) = (rect.top, rect.bottom);
             if let (Some(low), Some(high), true) = (low, high, bar.below + bar.above > 0.0) {
                 self.error_bar(scene, TEXT, rect.center().0, low, high);
-                top = top.min(high);
+                (top, bottom) = (top.min(high), bottom.max(low));
             }
             if values && bar.value.is_finite() {
-                let at = (rect.center().0, (top - 4.0).max(self.plot.top + 8.0));
+                let y = match bar.value < 0.0 {
+                    true => (bottom + 11.0).min(self.plot.bottom - 2.0),
+                    false => (top - 4.0).max(self.plot.top + 8.0),
+                };
+                let at = (rect.center().0, y);
                 scene.text(&ticks::minus(&ticks::brief(bar.value)), at, 9.0, Anchor::Middle, TEXT);
             }
         }

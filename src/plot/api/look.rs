@@ -126,7 +126,7 @@ pub struct LookOptions {
     /// `distinct` colors for different things; `ordered`, or the name of a color map, for values of one
     /// quantity.
     pub palette: PaletteChoice,
-    /// Position of the legend: where it covers nothing, to the right, or hidden.
+    /// Position of the legend: where it covers nothing in the plot, else beside or above it; `right`, or `hidden`.
     pub legend: Legend,
 }
 
