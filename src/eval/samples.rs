@@ -131,7 +131,11 @@ pub fn save_images(folder: &Path, images: &Images, options: &SaveImagesOptions, 
             };
             let path = place.join(format!("{number:06}.png"));
             let file = files::png(rgb, width as u32, height as u32)?;
-            std::fs::write(&path, file).map_err(|e| files::failed(&path, &e))?;
+            // Syncing each of many files would take long, so a part of one is removed instead.
+            std::fs::write(&path, file).map_err(|e| {
+                let _ = std::fs::remove_file(&path);
+                files::failed(&path, &e)
+            })?;
             number += 1;
         }
         Ok(())

@@ -87,7 +87,10 @@ fn show(figure: &Figure, context: &Context) -> Result<()> {
         return Ok(());
     }
     let path = fresh()?;
-    files::write(&path, display.png.unwrap_or_default())?;
+    files::write(&path, display.png.unwrap_or_default()).inspect_err(|_| {
+        // The empty file that took the name; what prevents its removal is the error already.
+        let _ = std::fs::remove_file(&path);
+    })?;
     context.print(&format!("{}\n  {}", figure.describe(), path.display()));
     Ok(())
 }
