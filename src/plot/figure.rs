@@ -1,4 +1,4 @@
-//! Figures, which can be drawn as PNG or SVG, described in one line of text, and saved.
+//! Figures, which can be drawn as PNG, SVG or PDF, described in one line of text, and saved.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::files;
 use crate::plot::geometry::{Margins, Rect};
 use crate::plot::lettering::Face;
 use crate::plot::scene::{Mark, Scene};
-use crate::plot::{png, svg};
+use crate::plot::{pdf, png, svg};
 
 /// Longest side that can be drawn, in pixels of layout.
 const LONGEST: f64 = 8000.0;
@@ -116,6 +116,14 @@ impl Figure {
         svg::write(&self.scene(width, height)?)
     }
 
+    /// Draws the figure as a PDF of one page, 1/96 inch for each pixel of layout: text of 8 to 10.5 points, in the
+    /// embedded font. Images are embedded, and the same figure gives the same bytes.
+    ///
+    /// Fails if the size leaves no room for the plot between its labels.
+    pub fn to_pdf(&self, width: u32, height: u32) -> Result<Vec<u8>> {
+        pdf::write(&self.scene(width, height)?, &self.describe())
+    }
+
     /// Draws the figure as an HTML `<figure>` that shrinks with the page; the description serves screen readers.
     ///
     /// The SVG inside has no ids, so a page can contain several figures. Fails like [`Figure::to_svg`].
@@ -133,7 +141,7 @@ impl Figure {
         self.drawing.describe()
     }
 
-    /// Writes the figure at its own size; the extension, `.png` or `.svg`, chooses the format.
+    /// Writes the figure at its own size; the extension, `.png`, `.svg` or `.pdf`, chooses the format.
     ///
     /// Missing folders are created, and the file is written completely or not at all. Fails for any other extension,
     /// and if the disk is full or not writable.
@@ -144,13 +152,14 @@ impl Figure {
         let bytes = match extension.as_deref() {
             Some("png") => self.to_png(width, height)?,
             Some("svg") => self.to_svg(width, height)?.into_bytes(),
+            Some("pdf") => self.to_pdf(width, height)?,
             Some(other) => {
                 return Err(Error::file(path, format!("a figure cannot be saved as `.{other}`"))
-                    .hint("end the name in `.png` or `.svg`"));
+                    .hint("end the name in `.png`, `.svg` or `.pdf`"));
             }
             None => {
                 return Err(Error::file(path, "the name of a figure needs an extension")
-                    .hint("end the name in `.png` or `.svg`"));
+                    .hint("end the name in `.png`, `.svg` or `.pdf`"));
             }
         };
         files::write(path, bytes)
@@ -226,6 +235,8 @@ mod tests {
         figure.save(folder.path().join("a.SVG")).unwrap();
         assert!(std::fs::read(folder.path().join("a.png")).unwrap().starts_with(b"\x89PNG"));
         assert!(std::fs::read_to_string(folder.path().join("a.SVG")).unwrap().starts_with("<svg"));
+        figure.save(folder.path().join("a.pdf")).unwrap();
+        assert!(std::fs::read(folder.path().join("a.pdf")).unwrap().starts_with(b"%PDF-"));
         let error = figure.save(folder.path().join("a.jpg")).unwrap_err();
         assert_eq!(error.kind(), Kind::File);
         assert!(error.message().contains("`.jpg`"), "{error}");

@@ -270,6 +270,7 @@ fn every_kind_of_figure_can_be_saved_and_holds_ink() {
     std::fs::create_dir_all(&folder).unwrap();
     for (name, figure) in gallery().unwrap() {
         figure.save(folder.join(format!("{name}.svg"))).unwrap();
+        figure.save(folder.join(format!("{name}.pdf"))).unwrap();
         let (width, height) = figure.size();
         let bytes = figure.to_png(width, height).unwrap();
         std::fs::write(folder.join(format!("{name}.png")), &bytes).unwrap();

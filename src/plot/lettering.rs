@@ -23,22 +23,37 @@ pub(crate) struct Face {
 }
 
 /// A glyph on its line, in units of the embedded font.
-struct Placed {
-    character: char,
-    id: GlyphId,
+pub(crate) struct Placed {
+    pub character: char,
+    pub id: GlyphId,
     /// Whether the glyph comes from a system font.
-    foreign: bool,
-    start: f64,
-    end: f64,
+    pub foreign: bool,
+    pub start: f64,
+    pub end: f64,
 }
 
 impl Face {
     /// Reads the embedded font; cheap, since nothing is copied.
     pub fn new() -> Result<Self> {
-        let font = FontRef::try_from_slice(dejavu::sans::regular())
+        let font = FontRef::try_from_slice(Self::file())
             .map_err(|_| Error::internal("the embedded font cannot be read"))?;
         let units = f64::from(font.units_per_em().unwrap_or(2048.0));
         Ok(Self { font, units, others: Fonts::default() })
+    }
+
+    /// Returns the file of the embedded font.
+    pub fn file() -> &'static [u8] {
+        dejavu::sans::regular()
+    }
+
+    /// Returns the units of the embedded font per font size.
+    pub fn units(&self) -> f64 {
+        self.units
+    }
+
+    /// Returns the lowest and the highest place of a line of text, in units of the embedded font.
+    pub fn reach(&self) -> (f32, f32) {
+        (self.font.descent_unscaled(), self.font.ascent_unscaled())
     }
 
     /// Returns the width of a text in pixels at a font size in pixels.
@@ -59,7 +74,7 @@ impl Face {
     }
 
     /// Returns every glyph of a text with its position.
-    fn placed(&self, text: &str) -> Vec<Placed> {
+    pub fn placed(&self, text: &str) -> Vec<Placed> {
         if self.lacking(text).next().is_some() {
             self.others.look_for(self.lacking(text));
         }
@@ -94,40 +109,41 @@ impl Face {
 
     /// Returns the outlines of a text that starts at the origin, as closed contours in pixels with y downwards.
     pub fn outlines(&self, text: &str, size: f64) -> Vec<Vec<Point>> {
+        self.placed(text).iter().flat_map(|glyph| self.outline(glyph, size)).collect()
+    }
+
+    /// Returns the outline of one glyph of a text, as [`Face::outlines`] does.
+    pub fn outline(&self, glyph: &Placed, size: f64) -> Vec<Vec<Point>> {
         let scale = size / self.units;
+        // Outlines are in the units of their font.
+        let (outline, own) = match glyph.foreign {
+            false => (self.font.outline(glyph.id), 1.0),
+            true => self
+                .others
+                .with(glyph.character, |_, font, id| {
+                    (font.outline(id), self.units / f64::from(font.units_per_em().unwrap_or(1000.0)))
+                })
+                .unwrap_or((None, 1.0)),
+        };
         let mut contours: Vec<Vec<Point>> = Vec::new();
-        for glyph in self.placed(text) {
-            // Outlines are in the units of their font.
-            let (outline, own) = match glyph.foreign {
-                false => (self.font.outline(glyph.id), 1.0),
-                true => self
-                    .others
-                    .with(glyph.character, |_, font, id| {
-                        (font.outline(id), self.units / f64::from(font.units_per_em().unwrap_or(1000.0)))
-                    })
-                    .unwrap_or((None, 1.0)),
+        let Some(outline) = outline else { return contours };
+        let place = |p: ab_glyph::Point| {
+            ((glyph.start + f64::from(p.x) * own) * scale, -f64::from(p.y) * own * scale)
+        };
+        let mut last = None;
+        for curve in outline.curves {
+            let (from, to, rest) = match curve {
+                OutlineCurve::Line(a, b) => (a, b, vec![place(b)]),
+                OutlineCurve::Quad(a, b, c) => (a, c, bend(&[place(a), place(b), place(c)])),
+                OutlineCurve::Cubic(a, b, c, d) => (a, d, bend(&[place(a), place(b), place(c), place(d)])),
             };
-            let Some(outline) = outline else { continue };
-            let place = |p: ab_glyph::Point| {
-                ((glyph.start + f64::from(p.x) * own) * scale, -f64::from(p.y) * own * scale)
-            };
-            let mut last = None;
-            for curve in outline.curves {
-                let (from, to, rest) = match curve {
-                    OutlineCurve::Line(a, b) => (a, b, vec![place(b)]),
-                    OutlineCurve::Quad(a, b, c) => (a, c, bend(&[place(a), place(b), place(c)])),
-                    OutlineCurve::Cubic(a, b, c, d) => {
-                        (a, d, bend(&[place(a), place(b), place(c), place(d)]))
-                    }
-                };
-                // Compared in font units, which are exact, since pixels differ by rounding at some sizes.
-                if last != Some(from) {
-                    contours.push(vec![place(from)]);
-                }
-                last = Some(to);
-                if let Some(contour) = contours.last_mut() {
-                    contour.extend(rest);
-                }
+            // Compared in font units, which are exact, since pixels differ by rounding at some sizes.
+            if last != Some(from) {
+                contours.push(vec![place(from)]);
+            }
+            last = Some(to);
+            if let Some(contour) = contours.last_mut() {
+                contour.extend(rest);
             }
         }
         contours

@@ -1,9 +1,9 @@
-//! Figures for reports and papers, as PNG or SVG, without a front end.
+//! Figures for reports and papers, as PNG, SVG or PDF, without a front end.
 //!
 //! A figure is a value. A builder ([`Line`], [`Scatter`], [`Bars`], [`Histogram`], [`Heatmap`], [`ImageGrid`],
 //! [`Panels`]) collects data and labels and its `figure()` checks them. The resulting [`Figure`] can be drawn with
-//! `to_png` and `to_svg`, described with `describe` and written with `save`, any number of times. Both formats use
-//! the same layout, measured with the embedded DejaVu Sans, so no system font is needed.
+//! `to_png`, `to_svg` and `to_pdf`, described with `describe` and written with `save`, any number of times. All formats
+//! use the same layout, measured with the embedded DejaVu Sans, so no system font is needed.
 //!
 //! ```
 //! use spectral::plot::{Axis, Line, Reference, Series};
@@ -27,9 +27,9 @@
 //! | `heatmap` and `heat`, `grid`, `panels` | the other kinds of figure |
 //! | `chart`, `layer`, `legend` | two axes with marks between them |
 //! | `axis`, `ticks`, `errors`, `color`, `style` | numbers and colors |
-//! | `lettering`, `fonts` | text and fonts |
+//! | `lettering`, `fonts`, `truetype` | text and fonts |
 //! | `scene`, `geometry` | a drawing as a list of marks in pixels |
-//! | `png`, `svg` | output of a scene in the two formats |
+//! | `png`, `svg`, `pdf` | output of a scene in the three formats |
 
 pub(crate) mod api;
 mod axis;
@@ -50,12 +50,14 @@ mod legend;
 mod lettering;
 mod line;
 mod panels;
+mod pdf;
 mod png;
 mod scatter;
 mod scene;
 mod style;
 mod svg;
 mod ticks;
+mod truetype;
 
 /// Data of the functions that draw figures, such as [`line()`] and [`grid()`].
 pub mod series {
