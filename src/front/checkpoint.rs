@@ -206,7 +206,10 @@ fn code(out: &mut String, name: &str, map: &Map, indent: &str) {
         Some(Value::List(list)) => list.clone(),
         _ => Vec::new(),
     };
-    let _ = writeln!(out, "{indent}{name:<18} {} of {}", text("function"), text("file"));
+    let _ = match map.contains_key("function") {
+        true => writeln!(out, "{indent}{name:<18} {} of {}", text("function"), text("file")),
+        false => writeln!(out, "{indent}{name} {}", text("file")),
+    };
     for (piece, line) in list("pieces").iter().zip(list("lines")) {
         let (Value::Str(piece), Value::Int(line)) = (piece, line) else { continue };
         for (i, text) in plain(piece).lines().enumerate() {
@@ -216,6 +219,18 @@ fn code(out: &mut String, name: &str, map: &Map, indent: &str) {
     for (name, value) in list("names").iter().zip(list("captured")) {
         let (Value::Str(name), Some(value)) = (name, value.to_json()) else { continue };
         let _ = writeln!(out, "{indent}  {:>5} = {value}", plain(name));
+    }
+    for part in ["constants", "variables"] {
+        let Some(Value::Map(values)) = map.get(part) else { continue };
+        for (name, value) in values {
+            let Some(value) = value.to_json() else { continue };
+            let _ = writeln!(out, "{indent}  {:>5} = {value}", plain(name));
+        }
+    }
+    for library in list("libraries") {
+        if let Value::Map(library) = library {
+            code(out, "imported", &library, &format!("{indent}  "));
+        }
     }
 }
 

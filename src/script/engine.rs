@@ -115,6 +115,7 @@ pub fn language(options: EngineOptions) -> Language {
     });
     let imports = Resolver::new(sources.clone());
     engine.set_module_resolver(imports.clone());
+    imports.register(&mut engine);
     let libraries = super::std_lib::modules(&engine, &sources);
     super::indexing::add_iteration(&mut engine);
     super::indexing::add_indices(&mut engine, &types);
@@ -131,7 +132,7 @@ pub fn language(options: EngineOptions) -> Language {
     super::errors::register_caught(&mut engine, &types, &sources);
 
     let engine = Arc::new(engine);
-    types.bind(&engine, &sources);
+    types.bind(&engine, &imports);
     Language { engine, types, sources, imports }
 }
 
@@ -170,10 +171,10 @@ fn compile(types: &Arc<Types>, context: &Context) -> Compile {
 
 fn compiled(types: &Arc<Types>, context: &Context, text: &str) -> Result<Arc<dyn Any + Send + Sync>> {
     let data = Value::from_json_text(text).map_err(Error::argument)?;
-    let (engine, sources) = types.home()?;
+    let (engine, imports) = types.home()?;
     // Stored code may contain stored code.
     let context = Context { compile: compile(types, context), ..context.clone() };
-    let function = code::restore(types, &engine, &sources, &context, &data)?;
+    let function = code::restore(types, &engine, &imports, &context, &data)?;
     Ok(Arc::new(function))
 }
 

@@ -13,7 +13,7 @@
 //! - [`check`]: mistakes that can be found without running a script; `kinds`: types that are certain
 //! - [`std_lib`]: the library written in rhai; [`entries`]: all functions, native or not, with documentation;
 //!   [`catalog`]: these and rhai's own, for lookup; [`mod@reference`]: the reference pages
-//! - [`code`]: script functions stored in files
+//! - [`code`]: script functions stored in files; [`stored`]: the files that these import
 //!
 //! The functions themselves are declared in the rooms that implement them; [`registry`] lists them.
 
@@ -41,6 +41,7 @@ pub mod rewrite;
 pub mod source;
 mod stack;
 pub mod std_lib;
+pub mod stored;
 pub mod syntax;
 pub mod translate;
 pub mod values;

@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
-use rhai::{Engine, EvalAltResult, GlobalRuntimeState, Module, ModuleResolver, Position, Scope, Shared};
+use rhai::{
+    AST, Engine, EvalAltResult, GlobalRuntimeState, Module, ModuleResolver, NativeCallContext, Position,
+    Scope, Shared,
+};
 
 use super::failure;
-use super::source::Sources;
+use super::source::{SESSION, Sources};
+use super::stored::{Entries, StoredFiles};
 use crate::error::{Error, Result};
 
 /// Finds, compiles and caches imported scripts; clones share the cache.
@@ -17,7 +21,24 @@ use crate::error::{Error, Result};
 pub struct Resolver {
     sources: Sources,
     loaded: Arc<Mutex<Loaded>>,
+    stored: StoredFiles,
 }
+
+/// A resolver that lives no longer than the engine that has it.
+#[derive(Clone)]
+pub struct WeakResolver(Sources, Weak<Mutex<Loaded>>, Weak<Entries>);
+
+impl WeakResolver {
+    /// Returns the resolver while it lives.
+    pub fn upgrade(&self) -> Option<Resolver> {
+        let Self(sources, loaded, stored) = self;
+        let stored = StoredFiles::upgrade(stored)?;
+        Some(Resolver { sources: sources.clone(), loaded: loaded.upgrade()?, stored })
+    }
+}
+
+/// Function called at the end of an imported file, after which its constants are known.
+const CONSTANTS: &str = "__constants";
 
 type Loaded = BTreeMap<PathBuf, Entry>;
 
@@ -87,7 +108,42 @@ type Resolved = std::result::Result<SharedModule, Box<EvalAltResult>>;
 impl Resolver {
     /// Makes a resolver that keeps the texts it reads in `sources`.
     pub fn new(sources: Sources) -> Self {
-        Self { sources, loaded: Arc::default() }
+        Self { sources, loaded: Arc::default(), stored: StoredFiles::default() }
+    }
+
+    /// Returns a resolver for values that the engine holds.
+    pub fn downgrade(&self) -> WeakResolver {
+        WeakResolver(self.sources.clone(), Arc::downgrade(&self.loaded), self.stored.downgrade())
+    }
+
+    /// Adds what imported files call.
+    pub fn register(&self, engine: &mut Engine) {
+        let sources = self.sources.clone();
+        engine.register_fn(CONSTANTS, move |context: NativeCallContext| {
+            if let (Some(file), Some(constants)) =
+                (context.call_source(), &context.global_runtime_state().constants)
+            {
+                sources.set_constants(file, constants);
+            }
+        });
+    }
+
+    /// Returns the texts of the scripts.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// Returns the files that were stored with code.
+    pub fn stored(&self) -> &StoredFiles {
+        &self.stored
+    }
+
+    /// Returns the module of a file, if it was imported.
+    pub fn module(&self, file: &Path) -> Option<SharedModule> {
+        match self.loaded().get(file) {
+            Some(Entry::Done(module, _)) => Some(module.clone()),
+            _ => None,
+        }
     }
 
     fn loaded(&self) -> MutexGuard<'_, Loaded> {
@@ -165,11 +221,26 @@ impl Resolver {
         let text = read_script(file).map_err(|e| failure::raise(e, at.place()))?;
         let name = file.display().to_string();
         let wrap = |error: Box<EvalAltResult>| EvalAltResult::ErrorInModule(name.clone(), error, at.position);
-        let ast = self.sources.compile_file(engine, &name, &text).map_err(|e| wrap(Box::new(e.into())))?;
-        let mut scope = Scope::new();
-        let module = Module::eval_ast_as_new_raw(engine, &mut scope, global, &ast).map_err(wrap)?;
-        Ok(module.into())
+        let mut ast =
+            self.sources.compile_file(engine, &name, &text).map_err(|e| wrap(Box::new(e.into())))?;
+        if text.contains("global") {
+            ast.combine(engine.compile(format!("{CONSTANTS}();")).map_err(|e| wrap(Box::new(e.into())))?);
+        }
+        Ok(evaluated(engine, global, &mut Scope::new(), &ast).map_err(wrap)?.into())
     }
+}
+
+/// Makes a module of a file. rhai keeps the constants of a text only outside of blocks, and an import may be in one.
+pub fn evaluated(
+    engine: &Engine,
+    global: &mut GlobalRuntimeState,
+    scope: &mut Scope,
+    ast: &AST,
+) -> std::result::Result<Module, Box<EvalAltResult>> {
+    let level = std::mem::take(&mut global.scope_level);
+    let module = Module::eval_ast_as_new_raw(engine, scope, global, ast);
+    global.scope_level = level;
+    module
 }
 
 #[derive(Clone, Copy)]
@@ -193,8 +264,15 @@ impl ModuleResolver for Resolver {
         path: &str,
         position: Position,
     ) -> Resolved {
-        let source = global.source().unwrap_or_default().to_string();
+        // Of a closure that native code calls, only the library says where it was written.
+        let source = match global.lib.last() {
+            Some(library) => library.id().unwrap_or(SESSION).to_string(),
+            None => global.source().unwrap_or_default().to_string(),
+        };
         let at = At { source: &source, position };
+        if let Some(module) = self.stored.import(engine, global, path, &at.place()) {
+            return module;
+        }
         let file = find(&self.sources.folder(&source), path).map_err(|e| failure::raise(e, at.place()))?;
         let link = Link::of(&source, position);
         if let Some(module) =

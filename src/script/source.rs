@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
-use rhai::{AST, Engine, FnAccess, Position};
+use rhai::{AST, Dynamic, Engine, FnAccess, ImmutableString, Position};
 
 use super::call_text;
 use super::rewrite::{Insertion, prepare};
@@ -35,6 +35,9 @@ pub fn shown_result(name: &str) -> Option<String> {
     let shown = format!("_{}", name.strip_prefix(LATEST)?);
     (shown == "_" || is_result(&shown)).then_some(shown)
 }
+
+/// Constants of a script by name, as rhai shares them with its functions.
+pub type Constants = RwLock<BTreeMap<ImmutableString, Dynamic>>;
 
 /// A location in a script, ready to be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +87,8 @@ struct Source {
     written: Vec<Written>,
     /// Whether it is a file, which holds all there is to know about its functions.
     whole: bool,
+    /// Its constants, which live as long as its functions.
+    constants: Weak<Constants>,
 }
 
 /// A function as rhai parsed it. The name of a closure identifies its code.
@@ -110,6 +115,20 @@ pub struct Origin {
     pub body: (usize, usize),
     /// Offset from a line to the displayed line.
     pub before: usize,
+    constants: Weak<Constants>,
+}
+
+impl Origin {
+    /// Returns the value of a constant of the text, if it is known.
+    pub fn constant(&self, name: &str) -> Option<Dynamic> {
+        constant(&self.constants, name)
+    }
+}
+
+fn constant(all: &Weak<Constants>, name: &str) -> Option<Dynamic> {
+    let all = all.upgrade()?;
+    let all = all.read().unwrap_or_else(PoisonError::into_inner);
+    all.get(name).cloned()
 }
 
 #[derive(Debug, Default)]
@@ -169,6 +188,7 @@ impl Sources {
                 functions: Vec::new(),
                 written: Vec::new(),
                 whole: false,
+                constants: Weak::new(),
             });
             first_line
         };
@@ -193,6 +213,7 @@ impl Sources {
             functions: Vec::new(),
             written: Vec::new(),
             whole: true,
+            constants: Weak::new(),
         };
         self.inner().files.insert(name.to_string(), source);
         let mut ast = engine.compile(&prepared)?;
@@ -266,6 +287,25 @@ impl Sources {
         self.inner().files.get(file).map(|source| source.text.clone())
     }
 
+    /// Sets the constants of an imported file.
+    pub fn set_constants(&self, file: &str, constants: &Arc<Constants>) {
+        if let Some(file) = self.inner().files.get_mut(file) {
+            file.constants = Arc::downgrade(constants);
+        }
+    }
+
+    /// Sets the constants of the latest cell.
+    pub fn set_constants_of_cell(&self, constants: &Arc<Constants>) {
+        if let Some(cell) = self.inner().cells.last_mut() {
+            cell.constants = Arc::downgrade(constants);
+        }
+    }
+
+    /// Returns the value of a constant of an imported file, if it is known.
+    pub fn constant_of(&self, file: &str, name: &str) -> Option<Dynamic> {
+        self.inner().files.get(file).and_then(|file| constant(&file.constants, name))
+    }
+
     /// Returns the functions that scripts define.
     pub fn functions(&self) -> Vec<Defined> {
         let inner = self.inner();
@@ -305,6 +345,7 @@ impl Sources {
                 params: written.params.clone(),
                 body: (line, column),
                 before: source.shown_from - 1,
+                constants: source.constants.clone(),
             })
         });
         found.collect()

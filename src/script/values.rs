@@ -6,8 +6,11 @@ use std::ops::{Range, RangeInclusive};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use rhai::{AST, Array, Dynamic, Engine, FnPtr, INT};
+use rhai::{
+    AST, Array, Dynamic, Engine, EvalAltResult, FnPtr, GlobalRuntimeState, INT, NativeCallContext, Position,
+};
 
+use super::resolver::{Resolver, WeakResolver};
 use super::source::Sources;
 use super::{bridge, code, failure};
 use crate::declare::{Function, IntoValue, Map, Object, Scripted, Value};
@@ -26,10 +29,11 @@ pub struct Types {
     by_name: HashMap<&'static str, TypeId>,
     engine: OnceLock<Weak<Engine>>,
     sources: OnceLock<Sources>,
+    imports: OnceLock<WeakResolver>,
     /// Number of callbacks that are running inside each other.
     depth: AtomicUsize,
     /// Addresses of captured values whose functions are being converted to data.
-    storing: Mutex<Vec<usize>>,
+    storing: Mutex<Vec<(usize, String)>>,
     /// Columns of the screen that `print` writes to, if it is one.
     columns: Columns,
 }
@@ -48,6 +52,7 @@ impl Types {
             by_name: HashMap::new(),
             engine: OnceLock::new(),
             sources: OnceLock::new(),
+            imports: OnceLock::new(),
             depth: AtomicUsize::new(0),
             storing: Mutex::default(),
             columns,
@@ -90,9 +95,10 @@ impl Types {
         })
     }
 
-    /// Sets the engine that runs the closures, and their sources; called once.
-    pub fn bind(&self, engine: &Arc<Engine>, sources: &Sources) {
-        let _ = (self.engine.set(Arc::downgrade(engine)), self.sources.set(sources.clone()));
+    /// Sets the engine that runs the closures, and its resolver; called once.
+    pub fn bind(&self, engine: &Arc<Engine>, imports: &Resolver) {
+        let _ = (self.engine.set(Arc::downgrade(engine)), self.sources.set(imports.sources().clone()));
+        let _ = self.imports.set(imports.downgrade());
     }
 
     /// Converts a rhai value to a native one.
@@ -174,22 +180,27 @@ impl Types {
 
     fn function(self: &Arc<Self>, pointer: FnPtr) -> Function {
         let (types, stored) = (Arc::clone(self), pointer.clone());
-        self.function_in(pointer, AST::empty()).with_code(move || {
-            let (engine, sources) = types.home()?;
-            code::store(&types, &engine, &sources, &stored)
+        self.function_in(pointer, None).with_code(move || {
+            let (engine, imports) = types.home()?;
+            code::store(&types, &engine, &imports, &stored)
         })
     }
 
-    /// Returns the engine that runs the closures, and the texts that it compiled.
-    pub fn home(&self) -> Result<(Arc<Engine>, Sources)> {
-        match (self.engine.get().and_then(Weak::upgrade), self.sources.get()) {
-            (Some(engine), Some(sources)) => Ok((engine, sources.clone())),
+    /// Returns the engine that runs the closures, and its resolver.
+    pub fn home(&self) -> Result<(Arc<Engine>, Resolver)> {
+        match (self.engine.get().and_then(Weak::upgrade), self.imports.get().and_then(WeakResolver::upgrade))
+        {
+            (Some(engine), Some(imports)) => Ok((engine, imports)),
             _ => Err(crate::error::Error::internal("the engine that made this function is gone")),
         }
     }
 
-    /// Makes a function that sees the functions of `ast`.
-    pub fn function_in(self: &Arc<Self>, pointer: FnPtr, ast: AST) -> Function {
+    /// Makes a function that sees the functions, imports and constants of `surroundings`.
+    pub fn function_in(
+        self: &Arc<Self>,
+        pointer: FnPtr,
+        surroundings: Option<GlobalRuntimeState>,
+    ) -> Function {
         let types = Arc::clone(self);
         let takes =
             self.sources.get().filter(|_| pointer.is_anonymous()).and_then(|s| s.arity(pointer.fn_name()));
@@ -230,7 +241,10 @@ impl Types {
             let arguments = arguments.iter().map(|v| types.lower(v.clone())).collect::<Result<Array>>()?;
             // A closure of rhai 1.25 carries its own definition and surroundings.
             types.depth.fetch_add(1, Ordering::Relaxed);
-            let result = pointer.call(&engine, &ast, arguments);
+            let result = match &surroundings {
+                None => pointer.call(&engine, &AST::empty(), arguments),
+                Some(global) => call_in(&engine, global, &pointer, arguments),
+            };
             types.depth.fetch_sub(1, Ordering::Relaxed);
             types.lift(&result.map_err(failure::native)?)
         });
@@ -239,7 +253,7 @@ impl Types {
 
     fn pointer(self: &Arc<Self>, function: Function) -> Dynamic {
         let types = Arc::clone(self);
-        let call = move |context: rhai::NativeCallContext, arguments: &mut [&mut Dynamic]| {
+        let call = move |context: NativeCallContext, arguments: &mut [&mut Dynamic]| {
             let lifted: Result<Vec<Value>> = arguments.iter().map(|a| types.lift(a)).collect();
             let result = lifted.and_then(|values| function.call(&values));
             result.and_then(|v| types.lower(v)).map_err(|e| failure::raise(e, failure::At::of(&context)))
@@ -250,8 +264,19 @@ impl Types {
     }
 }
 
+/// Calls a function in a state of its own.
+pub fn call_in(
+    engine: &Engine,
+    global: &GlobalRuntimeState,
+    pointer: &FnPtr,
+    arguments: Array,
+) -> std::result::Result<Dynamic, Box<EvalAltResult>> {
+    let context = NativeCallContext::from((engine, pointer.fn_name(), None, global, Position::NONE));
+    pointer.call_raw(&context, None, arguments)
+}
+
 /// A captured value whose functions are being converted to data, until this is dropped.
-pub struct Inside<'a>(&'a Types, Option<usize>);
+pub struct Inside<'a>(&'a Types, bool);
 
 impl Types {
     /// Begins to convert the functions of a captured value to data; `None` if that is under way, since a function captures
@@ -262,19 +287,29 @@ impl Types {
         let function = || value.read_lock::<FnPtr>().map(|function| std::ptr::from_ref(&*function) as usize);
         // Only what is shared can be captured by something inside of it.
         let address = if value.is_shared() { map().or_else(array).or_else(function) } else { None };
+        self.begin(address.map(|address| (address, String::new())))
+    }
+
+    /// As [`Types::inside`], for a constant of a source, which functions do not capture.
+    pub fn inside_constant(&self, source: &str, name: &str) -> Option<Inside<'_>> {
+        self.begin(Some((0, format!("{source}\n{name}"))))
+    }
+
+    fn begin(&self, what: Option<(usize, String)>) -> Option<Inside<'_>> {
+        let begun = what.is_some();
         let mut storing = self.storing.lock().unwrap_or_else(PoisonError::into_inner);
-        match address {
-            Some(address) if storing.contains(&address) => return None,
-            Some(address) => storing.push(address),
+        match what {
+            Some(what) if storing.contains(&what) => return None,
+            Some(what) => storing.push(what),
             None => {}
         }
-        Some(Inside(self, address))
+        Some(Inside(self, begun))
     }
 }
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        if self.1.is_some() {
+        if self.1 {
             self.0.storing.lock().unwrap_or_else(PoisonError::into_inner).pop();
         }
     }

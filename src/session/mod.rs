@@ -27,7 +27,7 @@ use crate::document::Document;
 use crate::error::Error;
 use crate::script::engine::{EngineOptions, Language, language};
 use crate::script::failure::Diagnosis;
-use crate::script::source::shown_result;
+use crate::script::source::{Constants, shown_result};
 use crate::script::{bridge, diagnose};
 
 /// Options of [`Session::new`].
@@ -92,12 +92,9 @@ pub struct Session {
     functions: AST,
     closures: stale::Closures,
     /// Constants of earlier cells; `None` if they have changed since they were listed.
-    constants: Option<Constants>,
+    constants: Option<Arc<Constants>>,
     record: record::Record,
 }
-
-/// Constants as rhai shares them with functions.
-type Constants = Arc<RwLock<BTreeMap<ImmutableString, Dynamic>>>;
 
 impl Session {
     /// Starts a session. It may move to another thread.
@@ -183,6 +180,7 @@ impl Session {
         let known = self.constants.take().filter(|_| !declares);
         let constants = known.unwrap_or_else(|| Arc::new(RwLock::new(self.list_constants())));
         self.global.constants = Some(Arc::clone(&constants));
+        self.language.sources.set_constants_of_cell(&constants);
         let before = self.scope.len();
         let result = self.evaluate(ast);
         self.global.constants = None;

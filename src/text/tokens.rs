@@ -62,37 +62,42 @@ const SYMBOLS: &[&str] = &[
 pub fn tokens(text: &str) -> Vec<Token<'_>> {
     let (mut found, mut at) = (Vec::new(), 0);
     while let Some(c) = text[at..].chars().next() {
-        let rest = &text[at..];
-        let (kind, length) = match c {
-            c if c.is_whitespace() => {
-                at += c.len_utf8();
-                continue;
-            }
-            '/' if rest.starts_with("//") => (Kind::Comment, rest.find('\n').unwrap_or(rest.len())),
-            '/' if rest.starts_with("/*") => (Kind::Comment, comment(rest)),
-            '"' | '`' | '\'' => {
-                let (length, closed) = string(rest, c);
-                (Kind::Text(closed), length)
-            }
-            '#' if rest.trim_start_matches('#').starts_with('"') => {
-                let (length, closed) = raw_string(rest);
-                (Kind::Text(closed), length)
-            }
-            c if c.is_ascii_digit() => (Kind::Number, number(rest)),
-            c if is_word(c) => {
-                let length = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
-                let keyword = KEYWORDS.contains(&&rest[..length]);
-                (if keyword { Kind::Keyword } else { Kind::Name }, length)
-            }
-            c => {
-                let symbol = SYMBOLS.iter().find(|s| rest.starts_with(**s));
-                (Kind::Symbol, symbol.map_or(c.len_utf8(), |s| s.len()))
-            }
-        };
-        found.push(Token { kind, text: &rest[..length], start: at });
+        if c.is_whitespace() {
+            at += c.len_utf8();
+            continue;
+        }
+        let (kind, length) = first(&text[at..], c, 0);
+        found.push(Token { kind, text: &text[at..at + length], start: at });
         at += length;
     }
     found
+}
+
+/// Returns the kind and length of the token that a text starts with; `c` is its first character, which is no whitespace. It
+/// is inside of `depth` strings.
+fn first(rest: &str, c: char, depth: usize) -> (Kind, usize) {
+    match c {
+        '/' if rest.starts_with("//") => (Kind::Comment, rest.find('\n').unwrap_or(rest.len())),
+        '/' if rest.starts_with("/*") => (Kind::Comment, comment(rest)),
+        '"' | '`' | '\'' => {
+            let (length, closed) = string(rest, c, depth);
+            (Kind::Text(closed), length)
+        }
+        '#' if rest.trim_start_matches('#').starts_with('"') => {
+            let (length, closed) = raw_string(rest);
+            (Kind::Text(closed), length)
+        }
+        c if c.is_ascii_digit() => (Kind::Number, number(rest)),
+        c if is_word(c) => {
+            let length = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+            let keyword = KEYWORDS.contains(&&rest[..length]);
+            (if keyword { Kind::Keyword } else { Kind::Name }, length)
+        }
+        c => {
+            let symbol = SYMBOLS.iter().find(|s| rest.starts_with(**s));
+            (Kind::Symbol, symbol.map_or(c.len_utf8(), |s| s.len()))
+        }
+    }
 }
 
 /// Returns whether a character may occur in a name.
@@ -118,25 +123,55 @@ fn number(text: &str) -> usize {
 }
 
 /// Returns the length of a string, and whether it is closed. Strings in backquotes may span lines and contain code.
-fn string(text: &str, quote: char) -> (usize, bool) {
-    let (mut chars, mut depth) = (text.char_indices().skip(1).peekable(), 0usize);
-    while let Some((at, c)) = chars.next() {
+fn string(text: &str, quote: char, depth: usize) -> (usize, bool) {
+    let mut at = 1;
+    while let Some(c) = text[at..].chars().next() {
         match c {
             '\n' if quote != '`' => return (at, false),
-            '\\' if quote != '`' => {
-                chars.next();
+            '\\' if quote != '`' => at += 1 + text[at + 1..].chars().next().map_or(0, char::len_utf8),
+            '$' if quote == '`' && text[at..].starts_with("${") => {
+                match code_in(&text[at + 2..], depth + 1) {
+                    Some(length) => at += 2 + length,
+                    None => return (text.len(), false),
+                }
             }
-            '$' if quote == '`' && depth == 0 && chars.peek().is_some_and(|(_, c)| *c == '{') => {
-                chars.next();
-                depth = 1;
+            c => {
+                at += c.len_utf8();
+                if c == quote {
+                    return (at, true);
+                }
             }
-            '{' if depth > 0 => depth += 1,
-            '}' if depth > 0 => depth -= 1,
-            c if c == quote && depth == 0 => return (at + c.len_utf8(), true),
-            _ => {}
         }
     }
     (text.len(), false)
+}
+
+/// Returns the length of the code in a string, up to behind the brace that closes it; `None` if none does. The code may have
+/// strings of its own, which are followed as far as anybody writes them.
+fn code_in(text: &str, strings: usize) -> Option<usize> {
+    const MOST: usize = 50;
+    let (mut at, mut depth) = (0, 1usize);
+    if strings > MOST {
+        return None;
+    }
+    while let Some(c) = text[at..].chars().next() {
+        if c.is_whitespace() {
+            at += c.len_utf8();
+            continue;
+        }
+        let (kind, length) = first(&text[at..], c, strings);
+        match (kind, &text[at..at + length]) {
+            (Kind::Symbol, "{" | "#{") => depth += 1,
+            (Kind::Symbol, "}") => depth -= 1,
+            (Kind::Text(false), _) => return None,
+            _ => {}
+        }
+        at += length;
+        if depth == 0 {
+            return Some(at);
+        }
+    }
+    None
 }
 
 /// Returns the length of a string such as `#"a\b"#`, and whether it is closed.
@@ -220,7 +255,7 @@ mod tests {
     #[test]
     fn a_call_is_cut_into_its_parts() {
         use Kind::*;
-        let text = "let g = filter::gaussian(#{ sigma: 1.5e-3 }); // low\n`a ${b{}`} c`";
+        let text = "let g = filter::gaussian(#{ sigma: 1.5e-3 }); // low\n`a ${b{}} c`";
         let expected = [
             ("let", Keyword),
             ("g", Name),
@@ -237,7 +272,7 @@ mod tests {
             (")", Symbol),
             (";", Symbol),
             ("// low", Comment),
-            ("`a ${b{}`} c`", Text(true)),
+            ("`a ${b{}} c`", Text(true)),
         ];
         assert_eq!(cut(text), expected);
     }
@@ -250,6 +285,27 @@ mod tests {
         assert_eq!(cut("##\"a \\\"# // b\n\"##.len")[0], ("##\"a \\\"# // b\n\"##", Kind::Text(true)));
         assert_eq!(cut("#\"a"), [("#\"a", Kind::Text(false))]);
         assert_eq!(cut("\"a\\\"b\" x")[0], ("\"a\\\"b\"", Kind::Text(true)));
+    }
+
+    #[test]
+    fn code_in_a_string_may_have_strings() {
+        let text = Kind::Text(true);
+        for whole in [
+            "`a ${`b ${c} }`} d`",
+            "`${\"}`\"}`",
+            "`${'`'} ${ #{ a: `{` } }`",
+            "`${/* ` } */ a // `\n} b`",
+            "`a\\`",
+            "`$ {`",
+            "\"${`\"",
+        ] {
+            assert_eq!(cut(&format!("{whole} + x")), [(whole, text), ("+", Kind::Symbol), ("x", Kind::Name)]);
+        }
+        for open in ["`a ${`b`", "`a ${b{} c`", "`${\"}`"] {
+            assert_eq!(cut(open), [(open, Kind::Text(false))]);
+        }
+        let deep = "`${".repeat(100_000);
+        assert_eq!(cut(&deep), [(deep.as_str(), Kind::Text(false))]);
     }
 
     #[test]

@@ -1,71 +1,64 @@
 //! Script functions stored in files: their text, and the values that they captured.
 //!
 //! - here: conversion of a function to data and back; [`pieces`]: the parts of a text that belong to it
+//! - [`libraries`]: what it calls in imported files; [`data`]: the values that it captured
 //!
-//! A closure written in a file is stored as its own text, the functions of the file that it calls, and its captured
-//! variables, so that the stored file needs nothing else to be opened. Functions defined in a cell are not stored,
-//! since they may use whatever other cells hold.
+//! A closure written in a file is stored as its own text, the functions that it calls, in its file and in imported ones,
+//! and its captured variables, so that the stored file needs nothing else to be opened. Functions defined in a cell are
+//! not stored, since they may use whatever other cells hold. Native functions and std-lib belong to the program.
 
+mod data;
+mod libraries;
 pub mod pieces;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use rhai::{Dynamic, Engine, FnPtr, Scope};
+use rhai::{Array, Engine, FnPtr};
 
-use self::pieces::{Outside, Piece, Text, joined};
+use self::data::{compared, from_data, to_data};
+use self::libraries::{Libraries, Links, Values, restored};
+use self::pieces::{Piece, Text, joined};
 use super::failure;
-use super::resolver::find;
-use super::source::{SESSION, Sources};
-use super::values::Types;
+use super::resolver::Resolver;
+use super::source::{Origin, SESSION};
+use super::stored::StoredFile;
+use super::values::{Types, call_in};
 use crate::context::Context;
-use crate::declare::{ADVICE, FromValue, Function, INCOMPLETE, IntoValue, Map, Value, entry};
+use crate::declare::{ADVICE, FromValue, Function, INCOMPLETE, Map, Value, entry};
 use crate::error::{Error, Result};
-use crate::flow::{Loss, Path, Timesteps};
-use crate::model::Part;
-use crate::spectral::basis::Basis;
-use crate::spectral::{Correction, Filter, Gate};
-use crate::torch::{DType, Device, Tensor};
 
 /// Name of the function around a stored closure, whose parameters are the captured variables.
 const AROUND: &str = "__stored";
 
-/// Converts a function to data: `#{ function, file, pieces, lines, captured }`. What no file can hold makes it incomplete,
-/// see [`Function::to_compared`].
-pub fn store(types: &Arc<Types>, engine: &Engine, sources: &Sources, pointer: &FnPtr) -> Result<Value> {
+/// Converts a function to data: `#{ function, file, pieces, lines, captured }`, and what it takes from imported files. What
+/// no file can hold makes it incomplete, see [`Function::to_compared`].
+pub fn store(types: &Arc<Types>, engine: &Engine, imports: &Resolver, pointer: &FnPtr) -> Result<Value> {
     let name = pointer.fn_name();
-    let mut origins = sources.origins(name);
-    // A cell that is run again has the same functions, and so has a copy of a file.
-    let texts: Vec<String> = origins.iter().map(|o| o.text.clone()).collect();
-    if !origins.first().is_some_and(|origin| origin.whole) {
-        return Err(Error::argument("it was defined in a cell; only functions in files can be stored"));
-    }
-    if pointer.is_anonymous() || texts.iter().all(|text| *text == texts[0]) {
-        origins.truncate(1);
-    }
-    let [origin] = &origins[..] else {
-        let files: Vec<&str> = origins.iter().map(|o| o.file.as_str()).collect();
-        return Err(Error::argument(format!("a function `{name}` is in {}", crate::error::list(&files)))
-            .hint("give it another name in one of the files"));
-    };
+    let origin = origin(imports, pointer)?;
     let text = Text::new(engine, &origin.text);
+    // Of a named function, all functions of that name are stored.
     let own = match pointer.is_anonymous() {
-        true => text.closure(origin.body, &origin.params),
-        false => text.function(name),
+        true => text.closure(origin.body, &origin.params).map(|own| (text.cut(&own), text.called(own))),
+        false => text.function(name).map(|own| (own, text.called_by(name))),
     };
-    let Some(own) = own else {
+    let Some((own, called)) = own else {
         return Err(Error::internal(format!("the text of a function of {} was not found", origin.file)));
     };
-    // Of a named function, all functions of that name are stored.
-    let start = if pointer.is_anonymous() { own.text.as_str() } else { name };
-    let called = text.called(engine, start);
-    let mut incomplete = called.outside.first().map(|outside| {
-        Error::argument(format!("it calls functions of the imported `{}`", outside.import))
-            .hint("only code in the same file can be stored: move the function into this file")
-    });
-    let Some(libraries) = libraries(engine, sources, &origin.file, called.outside) else {
-        return Err(incomplete.unwrap_or_else(|| Error::internal("an imported file was not found")));
-    };
+    let mut libraries = Libraries::new(types, engine, imports);
+    if imports.stored().get(&origin.file).is_some_and(|file| file.has_imports()) {
+        libraries.incomplete(Error::argument("it was made by code that was stored with its imports"));
+    }
+    // A script that is run counts as a cell.
+    let home = if imports.sources().text_of(&origin.file).is_some() { origin.file.as_str() } else { SESSION };
+    let mut links = Links::default();
+    libraries.link(home, &called, &mut links);
+    for name in &called.constants {
+        match origin.constant(name) {
+            Some(value) => _ = links.constants.insert(name.clone(), libraries.constant(home, name, &value)),
+            None => libraries.incomplete(Error::argument(format!("its constant `{name}` is not known"))),
+        }
+    }
+    let (libraries, mut incomplete) = libraries.finish();
     let mut pieces = called.pieces;
     pieces.retain(|piece| *piece != own);
     let line = own.line + origin.before;
@@ -98,6 +91,7 @@ pub fn store(types: &Arc<Types>, engine: &Engine, sources: &Sources, pointer: &F
         ("captured", Value::List(captured)),
     ];
     let mut data: Map = entries.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
+    data.extend(links.into_entries());
     if !libraries.is_empty() {
         data.insert("libraries".to_string(), Value::List(libraries));
     }
@@ -108,91 +102,52 @@ pub fn store(types: &Arc<Types>, engine: &Engine, sources: &Sources, pointer: &F
     Ok(Value::Map(data))
 }
 
-/// Returns what a function of the file `home` calls in imported files, as code of each; `None` if a file is not known. Of a
-/// name that is no function there, the whole file counts.
-fn libraries(engine: &Engine, sources: &Sources, home: &str, outside: Vec<Outside>) -> Option<Vec<Value>> {
-    let mut open: Vec<(String, Outside)> = outside.into_iter().map(|o| (home.to_string(), o)).collect();
-    let mut seen = BTreeSet::new();
-    let mut found: BTreeMap<String, Vec<Piece>> = BTreeMap::new();
-    while let Some((home, outside)) = open.pop() {
-        // A script that is run counts as a cell.
-        let home = if sources.text_of(&home).is_some() { home.as_str() } else { SESSION };
-        let file = find(&sources.folder(home), &outside.path).ok()?.display().to_string();
-        if !seen.insert((file.clone(), outside.name.clone())) {
-            continue;
-        }
-        let content = sources.text_of(&file)?;
-        let text = Text::new(engine, &content);
-        let pieces = found.entry(file.clone()).or_default();
-        let called = match text.function(&outside.name) {
-            Some(_) => text.called(engine, &outside.name),
-            None => {
-                pieces.push(Piece { line: 1, text: content.clone() });
-                text.called(engine, &content)
-            }
-        };
-        open.extend(called.outside.into_iter().map(|outside| (file.clone(), outside)));
-        for piece in called.pieces {
-            if !pieces.contains(&piece) {
-                pieces.push(piece);
-            }
-        }
-        pieces.sort_by_key(|piece| piece.line);
+/// Returns where a function was written, which must be one file.
+fn origin(imports: &Resolver, pointer: &FnPtr) -> Result<Origin> {
+    let name = pointer.fn_name();
+    let mut origins = imports.sources().origins(name);
+    // Opening a model again compiles what a script has too.
+    if origins.iter().any(|origin| imports.stored().get(&origin.file).is_none()) {
+        origins.retain(|origin| imports.stored().get(&origin.file).is_none());
     }
-    let code = |(file, pieces): (String, Vec<Piece>)| {
-        let lines = pieces.iter().map(|piece| Value::Int(piece.line as i64)).collect();
-        let texts = pieces.into_iter().map(|piece| Value::Str(piece.text)).collect();
-        let entries =
-            [("file", Value::Str(file)), ("lines", Value::List(lines)), ("pieces", Value::List(texts))];
-        Value::Map(entries.into_iter().map(|(name, value)| (name.to_string(), value)).collect())
-    };
-    Some(found.into_iter().map(code).collect())
-}
-
-/// Converts a captured value to data that may hold handles, for comparisons.
-fn compared(value: Value) -> Value {
-    let tag = |name: &str, value: Value| Value::Map(Map::from([(name.to_string(), value)]));
-    match value {
-        Value::List(list) => Value::List(list.into_iter().map(compared).collect()),
-        Value::Map(map) => {
-            tag("map", Value::Map(map.into_iter().map(|(name, value)| (name, compared(value))).collect()))
+    if !origins.first().is_some_and(|origin| origin.whole) {
+        return Err(Error::argument("it was defined in a cell; only functions in files can be stored"));
+    }
+    // A cell that is run again has the same functions, and so has a copy of a file.
+    if pointer.is_anonymous() || origins.iter().all(|origin| origin.text == origins[0].text) {
+        origins.truncate(1);
+    }
+    match origins.len() {
+        1 => Ok(origins.remove(0)),
+        _ => {
+            let files: Vec<&str> = origins.iter().map(|o| o.file.as_str()).collect();
+            Err(Error::argument(format!("a function `{name}` is in {}", crate::error::list(&files)))
+                .hint("give it another name in one of the files"))
         }
-        Value::Function(function) => tag("code", function.to_compared().unwrap_or(Value::Unit)),
-        value => tagged(value.clone()).unwrap_or_else(|_| tag("handle", value)),
     }
 }
 
-/// Rebuilds the function that [`store`] converted. Its text is compiled in a module of its own; nothing of it runs.
+/// Rebuilds the function that [`store`] converted. Its text is compiled in a module of its own; nothing of it runs, except
+/// what an imported file runs when it is imported.
 pub fn restore(
     types: &Arc<Types>,
     engine: &Engine,
-    sources: &Sources,
+    imports: &Resolver,
     context: &Context,
     data: &Value,
 ) -> Result<Function> {
     let Value::Map(map) = data else { return Err(data.mismatch("stored code")) };
-    fn field<T: FromValue>(map: &Map, name: &str) -> Result<T> {
-        entry(map, "stored code", name)
-    }
     if let Some(Value::Str(why)) = map.get(INCOMPLETE) {
         return Err(Error::argument(format!("its code was not stored: {why}")));
     }
     let (name, file): (String, String) = (field(map, "function")?, field(map, "file")?);
     let named: bool = field(map, "named")?;
-    let (texts, lines): (Vec<String>, Vec<i64>) = (field(map, "pieces")?, field(map, "lines")?);
     let names: Vec<String> = field(map, "names")?;
     let captured = field::<Vec<Value>>(map, "captured")?;
     let captured =
         captured.iter().map(|value| from_data(types, context, value)).collect::<Result<Vec<_>>>()?;
-    crate::ensure!(
-        !texts.is_empty() && texts.len() == lines.len() && names.len() == captured.len(),
-        "stored code has a line for each piece and a name for each value"
-    );
-    let mut pieces: Vec<Piece> = texts
-        .into_iter()
-        .zip(lines)
-        .map(|(text, line)| Piece { line: usize::try_from(line).unwrap_or(1).clamp(1, 50_000), text })
-        .collect();
+    crate::ensure!(names.len() == captured.len(), "stored code has a name for each captured value");
+    let mut pieces = pieces_of(map)?;
     if !named {
         // The end gets a line of its own, since the piece may end in a comment.
         pieces[0].text = format!("fn {AROUND}({}) {{ {}\n}}", names.join(", "), pieces[0].text);
@@ -203,136 +158,57 @@ pub fn restore(
             piece.text = own.text;
         }
     }
-    let text = joined(&pieces);
-    let shown = format!("{file}, as it was stored");
-    let ast = sources.compile_library(engine, &shown, &text).map_err(|error| {
-        let place =
-            sources.locate(&shown, error.position()).map_or(String::new(), |p| format!(" line {}:", p.line));
-        Error::argument(format!("{shown}:{place} {}", error.err_type()))
-            .hint("was it written by another version of spectral?")
-    })?;
-    let ast = ast.clone_functions_only();
+    let key = crate::text::sha256(&data.to_json_text().unwrap_or_default());
+    let values = Values::of(types, context, map)?;
+    let libraries = restored(types, engine, imports, context, map, &key)?;
+    let source = imports.stored().name(&shown(&file), &key);
+    if imports.stored().get(&source).is_none() {
+        let mut ast = compile(engine, imports, &source, &joined(&pieces))?.clone_functions_only();
+        ast.set_source(source.as_str());
+        let file = StoredFile::new(key, ast, libraries.links(map, values)?);
+        imports.stored().add(&source, file);
+    }
+    let surroundings = imports.stored().surroundings(engine, &source)?;
     let pointer = if named {
         let mut pointer = FnPtr::new(name.as_str()).map_err(failure::native)?;
         pointer.set_curry(captured);
         pointer
     } else {
-        engine.call_fn::<FnPtr>(&mut Scope::new(), &ast, AROUND, captured).map_err(failure::native)?
+        let around = FnPtr::new(AROUND).map_err(failure::native)?;
+        let made = call_in(engine, &surroundings, &around, Array::from(captured)).map_err(failure::native)?;
+        made.try_cast().ok_or_else(|| Error::argument("stored code is a function"))?
     };
     let again = data.clone();
-    Ok(types.function_in(pointer, ast).with_code(move || Ok(again.clone())))
+    Ok(types.function_in(pointer, Some(surroundings)).with_code(move || Ok(again.clone())))
 }
 
-/// Converts a captured value to data; a value that no file can hold is an error.
-fn to_data(types: &Arc<Types>, value: &Dynamic) -> Result<Value> {
-    tagged(types.lift(value)?)
+fn field<T: FromValue>(map: &Map, name: &str) -> Result<T> {
+    entry(map, "stored code", name)
 }
 
-fn tagged(value: Value) -> Result<Value> {
-    let tag = |name: &str, value: Value| Value::Map(Map::from([(name.to_string(), value)]));
-    Ok(match value {
-        Value::Unit | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Str(_) => value,
-        Value::List(list) => Value::List(list.into_iter().map(tagged).collect::<Result<_>>()?),
-        Value::Map(map) => {
-            let entries = map.into_iter().map(|(name, value)| Ok((name, tagged(value)?)));
-            tag("map", Value::Map(entries.collect::<Result<_>>()?))
-        }
-        Value::Range(a, b) => tag("range", Value::List(vec![Value::Int(a), Value::Int(b)])),
-        Value::Function(function) => tag("code", function.to_data()?),
-        Value::Object(_) if value.downcast::<Tensor>().is_some_and(|t| t.count() <= NUMBERS) => {
-            tag("tensor", numbers(&value)?)
-        }
-        Value::Object(ref object) => match object.to_data() {
-            Some(data) if RESTORED.contains(&object.type_name()) => {
-                complete(&value)?;
-                tag(object.type_name(), data)
-            }
-            _ => {
-                return Err(Error::argument(format!("{} is not stored with code", value.describe())).hint(
-                    "create it inside the function; a large tensor can become a parameter of the builder",
-                ));
-            }
-        },
-    })
+/// Returns the name of the source of a stored file.
+fn shown(file: &str) -> String {
+    format!("{file}, as it was stored")
 }
 
-/// Handles that can be rebuilt from their data.
-const RESTORED: [&str; 8] = ["filter", "gate", "correction", "part", "basis", "loss", "path", "timesteps"];
-
-/// Returns an error if the value is a loss or a path with a function that cannot be stored.
-fn complete(value: &Value) -> Result<()> {
-    let loss = value.downcast::<Loss>().map(|loss| loss.not_stored());
-    let path = value.downcast::<Path>().map(|path| path.not_stored());
-    match loss.or(path).unwrap_or_default().into_iter().next() {
-        Some((name, why)) => Err(why.context(format!("`{name}` of {}", value.describe()))),
-        None => Ok(()),
-    }
+/// Returns the stored parts of a text.
+fn pieces_of(map: &Map) -> Result<Vec<Piece>> {
+    let (texts, lines): (Vec<String>, Vec<i64>) = (field(map, "pieces")?, field(map, "lines")?);
+    crate::ensure!(
+        !texts.is_empty() && texts.len() == lines.len(),
+        "stored code has a line for each of its pieces"
+    );
+    let line = |line: i64| usize::try_from(line).unwrap_or(1).clamp(1, 50_000);
+    Ok(texts.into_iter().zip(lines).map(|(text, at)| Piece { line: line(at), text }).collect())
 }
 
-/// Largest number of elements of a tensor that is stored as a constant of a function.
-const NUMBERS: usize = 1 << 16;
-
-/// Converts a tensor to data.
-fn numbers(value: &Value) -> Result<Value> {
-    let tensor = Tensor::from_value(value)?;
-    let plain = |what: DType| Tensor::detach(&tensor)?.to_device(Device::Cpu)?.to_dtype(what);
-    let values = match tensor.dtype() {
-        dtype if dtype.is_float() => plain(DType::Float64)?.to_f64()?.into_value(),
-        dtype if dtype.is_complex() => {
-            return Err(Error::argument(format!("a {} is not stored with code", tensor.signature())));
-        }
-        _ => plain(DType::Int64)?.to_i64()?.into_value(),
-    };
-    let entries =
-        [("dtype", tensor.dtype().into_value()), ("shape", tensor.shape().into_value()), ("values", values)];
-    Ok(Value::Map(entries.into_iter().map(|(name, value)| (name.to_string(), value)).collect()))
-}
-
-fn from_numbers(data: &Value) -> Result<Tensor> {
-    let map = Map::from_value(data)?;
-    let entry = |name: &str| map.get(name).cloned().unwrap_or(Value::Unit);
-    let (dtype, shape) = (DType::from_value(&entry("dtype"))?, Vec::<i64>::from_value(&entry("shape"))?);
-    let tensor = match dtype.is_float() {
-        true => Tensor::from_f64(&Vec::<f64>::from_value(&entry("values"))?, &shape)?,
-        false => Tensor::from_i64(&Vec::<i64>::from_value(&entry("values"))?, &shape)?,
-    };
-    tensor.to_dtype(dtype)
-}
-
-fn from_data(types: &Arc<Types>, context: &Context, data: &Value) -> Result<Dynamic> {
-    types.lower(untagged(context, data)?)
-}
-
-fn untagged(context: &Context, data: &Value) -> Result<Value> {
-    let map = match data {
-        Value::List(list) => {
-            return list.iter().map(|v| untagged(context, v)).collect::<Result<_>>().map(Value::List);
-        }
-        Value::Map(map) => map,
-        plain => return Ok(plain.clone()),
-    };
-    let (Some((tag, value)), 1) = (map.iter().next(), map.len()) else {
-        return Err(data.mismatch("a stored value"));
-    };
-    Ok(match (tag.as_str(), value) {
-        ("map", Value::Map(map)) => {
-            let entries = map.iter().map(|(name, value)| Ok((name.clone(), untagged(context, value)?)));
-            Value::Map(entries.collect::<Result<_>>()?)
-        }
-        ("range", _) => {
-            let (a, b) = <(i64, i64)>::from_value(value)?;
-            Value::Range(a, b)
-        }
-        ("code", _) => Value::Function(Function::of_code(value, context)?),
-        ("filter", _) => Filter::from_data(value)?.into_value(),
-        ("gate", _) => Gate::from_data(value)?.compiled(context)?.into_value(),
-        ("correction", _) => Correction::from_data(value)?.compiled(context)?.into_value(),
-        ("basis", _) => Basis::from_data(value)?.into_value(),
-        ("loss", _) => Loss::compiled(value, context)?.into_value(),
-        ("path", _) => Path::from_data(value, context)?.into_value(),
-        ("timesteps", _) => Timesteps::from_data(value)?.into_value(),
-        ("tensor", _) => from_numbers(value)?.into_value(),
-        ("part", _) => Part::from_data(value)?.compiled(context)?.into_value(),
-        (other, _) => return Err(Error::argument(format!("there is no stored value of the kind `{other}`"))),
+/// Compiles a stored text.
+fn compile(engine: &Engine, imports: &Resolver, source: &str, text: &str) -> Result<rhai::AST> {
+    let sources = imports.sources();
+    sources.compile_library(engine, source, text).map_err(|error| {
+        let place =
+            sources.locate(source, error.position()).map_or(String::new(), |p| format!(" line {}:", p.line));
+        Error::argument(format!("{source}:{place} {}", error.err_type()))
+            .hint("was it written by another version of spectral?")
     })
 }

@@ -1,10 +1,11 @@
 //! Parts of a text that a function consists of: its own, and the functions of the file that it calls.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::ops::Range;
 
 use rhai::{Engine, Token};
 
-use crate::script::rewrite::{At, closing, tokens, tokens_of_code};
+use crate::script::rewrite::{At, closing, tokens_of_code};
 
 /// A part of a text.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,23 +16,36 @@ pub struct Piece {
     pub text: String,
 }
 
-/// What a function calls.
+/// What a function needs.
+#[derive(Debug, Default)]
 pub struct Called {
     /// Functions of its own text, in the order of the text.
     pub pieces: Vec<Piece>,
     /// Names in imported files.
     pub outside: Vec<Outside>,
+    /// Constants of its file, which it reads as `global::NAME`.
+    pub constants: BTreeSet<String>,
 }
 
 /// A name in an imported file.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outside {
-    /// The name of the import.
+    /// The name of the import; empty if it has none.
     pub import: String,
-    /// The file as the import names it.
-    pub path: String,
-    /// The name in that file.
-    pub name: String,
+    /// The file as the import names it; `None` if that is computed.
+    pub path: Option<String>,
+    /// The names after that of the import: `f` of `lib::f`; none if it is only imported.
+    pub names: Vec<String>,
+    /// Whether the function itself imports the file when it runs.
+    pub inside: bool,
+}
+
+/// An import, and the tokens of the block that it is in.
+struct Import {
+    at: usize,
+    block: Range<usize>,
+    name: String,
+    path: Option<String>,
 }
 
 /// A tokenized text, with the functions that it has.
@@ -178,8 +192,8 @@ impl<'a> Text<'a> {
         Piece { line, text: text.get(..=brace).unwrap_or(&text).to_string() }
     }
 
-    /// Returns the closure whose body contains a line and column and which takes the last of `params`.
-    pub fn closure(&self, (line, column): (usize, usize), params: &[String]) -> Option<Piece> {
+    /// Returns the tokens of the closure whose body contains a line and column and which takes the last of `params`.
+    pub fn closure(&self, (line, column): (usize, usize), params: &[String]) -> Option<Range<usize>> {
         let place = (line, column);
         let of = |i: usize| self.tokens.get(i).map_or((usize::MAX, 0), |t| (t.line, t.column));
         let fits =
@@ -187,7 +201,12 @@ impl<'a> Text<'a> {
         // Of nested closures, it is the innermost.
         let found = self.closures();
         let span = found.iter().filter(fits).max_by_key(|span| span.first)?;
-        Some(self.piece(span.first, span.end))
+        Some(span.first..span.end)
+    }
+
+    /// Returns a part of the text.
+    pub fn cut(&self, tokens: &Range<usize>) -> Piece {
+        self.piece(tokens.start, tokens.end)
     }
 
     /// Returns the first function of that name.
@@ -203,65 +222,128 @@ impl<'a> Text<'a> {
         Some(self.of_function(&span))
     }
 
-    /// Returns the functions that `start` calls, and those that they call. Of functions of one name it returns all, since
-    /// the number of arguments decides only in a call which one runs.
-    pub fn called(&self, engine: &Engine, start: &str) -> Called {
+    /// Returns what the functions of a name need, themselves included. Of functions of one name these are all, since the
+    /// number of arguments decides only in a call which one runs.
+    pub fn called_by(&self, name: &str) -> Called {
+        let own = self.functions().into_iter().enumerate().filter(|(_, (n, _))| n == name);
+        self.needs(own.map(|(i, (_, span))| (Some(i), span.first..span.end)).collect())
+    }
+
+    /// Returns what some tokens need, without their own text.
+    pub fn called(&self, tokens: Range<usize>) -> Called {
+        self.needs(vec![(None, tokens)])
+    }
+
+    /// Returns what the whole text needs.
+    pub fn called_by_all(&self) -> Called {
+        Called { pieces: Vec::new(), ..self.called(0..self.tokens.len()) }
+    }
+
+    /// Returns what some tokens need, and what the functions need that they call.
+    fn needs(&self, mut open: Vec<(Option<usize>, Range<usize>)>) -> Called {
         let functions = self.functions();
         let imports = self.imports();
-        let mut needed: BTreeSet<usize> = BTreeSet::new();
-        let mut outside: Vec<Outside> = Vec::new();
-        let mut open = vec![start.to_string()];
-        while let Some(text) = open.pop() {
-            let tokens = tokens(engine, &text);
-            for (i, at) in tokens.iter().enumerate() {
-                let name = match &at.token {
-                    Token::Identifier(name) => name.as_str(),
-                    Token::StringConstant(name) => name.as_str(),
+        let mut needed: BTreeSet<usize> = open.iter().filter_map(|(i, _)| *i).collect();
+        let mut called = Called::default();
+        while let Some((_, range)) = open.pop() {
+            let mut add = |import: &Import, names: Vec<String>| {
+                let (name, path) = (import.name.clone(), import.path.clone());
+                let inside = range.contains(&import.at);
+                let found = Outside { import: name, path, names, inside };
+                if !called.outside.contains(&found) {
+                    called.outside.push(found);
+                }
+            };
+            imports.iter().filter(|i| range.contains(&i.at)).for_each(|import| add(import, Vec::new()));
+            for i in range.clone() {
+                let name = match self.token(i) {
+                    Some(Token::Identifier(name)) => name.as_str(),
+                    Some(Token::StringConstant(name)) => name.as_str(),
                     _ => continue,
                 };
-                let space = matches!(tokens.get(i + 1).map(|t| &t.token), Some(Token::DoubleColon));
-                if let (true, Some(path)) = (space, imports.get(name)) {
-                    let of = match tokens.get(i + 2).map(|t| &t.token) {
-                        Some(Token::Identifier(of)) => of.to_string(),
-                        _ => String::new(),
-                    };
-                    let found = Outside { import: name.to_string(), path: path.clone(), name: of };
-                    if !outside.contains(&found) {
-                        outside.push(found);
+                // `tensor::rand` calls no `rand` of the file, but `global::rand` does.
+                let after = i > 0 && matches!(self.token(i - 1), Some(Token::DoubleColon));
+                if after && (i < 2 || self.word(i - 2) != Some("global")) {
+                    continue;
+                }
+                let names = self.path_after(i);
+                match visible(&imports, name, i).filter(|_| !names.is_empty()) {
+                    Some(import) => add(import, names),
+                    None if name == "global" && names.len() == 1 => {
+                        called.constants.extend(names);
                     }
+                    None => {}
                 }
                 for (index, (_, span)) in functions.iter().enumerate().filter(|(_, (n, _))| n == name) {
                     if needed.insert(index) {
-                        open.push(self.of_function(span).text);
+                        open.push((Some(index), span.first..span.end));
                     }
                 }
             }
         }
-        let pieces = needed.into_iter().map(|i| self.of_function(&functions[i].1)).collect();
-        Called { pieces, outside }
+        let declared = |name: &String| !functions.iter().any(|(function, _)| function == name);
+        called.constants.retain(declared);
+        called.pieces = needed.into_iter().map(|i| self.of_function(&functions[i].1)).collect();
+        called
     }
 
-    /// Returns the names of imports with the files as they name them; one that is computed has an empty name.
-    fn imports(&self) -> BTreeMap<String, String> {
-        let mut found = BTreeMap::new();
+    /// Returns the names that follow a token after `::`.
+    fn path_after(&self, at: usize) -> Vec<String> {
+        let mut names = Vec::new();
+        while let (Some(Token::DoubleColon), Some(name)) =
+            (self.token(at + 1 + 2 * names.len()), self.word(at + 2 + 2 * names.len()))
+        {
+            names.push(name.to_string());
+        }
+        names
+    }
+
+    /// Returns the imports outside of functions and blocks, as a module has them: their names and files.
+    pub fn import_of_file(&self, name: &str) -> Option<Outside> {
+        let imports = self.imports();
+        let import = imports.iter().rfind(|i| i.name == name && i.block == (0..self.tokens.len()))?;
+        let (import, path) = (import.name.clone(), import.path.clone());
+        Some(Outside { import, path, names: Vec::new(), inside: false })
+    }
+
+    fn imports(&self) -> Vec<Import> {
+        let mut found: Vec<Import> = Vec::new();
+        let mut blocks = Vec::new();
         for i in 0..self.tokens.len() {
-            if !matches!(self.token(i), Some(Token::Import)) {
-                continue;
-            }
-            let path = match (self.token(i + 1), self.token(i + 2)) {
-                (Some(Token::StringConstant(path)), Some(Token::As)) => path.to_string(),
-                _ => String::new(),
-            };
-            let names =
-                (i..self.tokens.len()).take_while(|j| !matches!(self.token(*j), Some(Token::SemiColon)));
-            for j in names {
-                if let (Some(Token::As), Some(name)) = (self.token(j), self.word(j + 1)) {
-                    found.insert(name.to_string(), path.clone());
+            match self.token(i) {
+                Some(Token::LeftBrace) => blocks.push(i..self.behind(i)),
+                Some(Token::Import) => {
+                    while blocks.last().is_some_and(|block: &Range<usize>| block.end <= i) {
+                        blocks.pop();
+                    }
+                    let block = blocks.last().cloned().unwrap_or(0..self.tokens.len());
+                    let end = (i..block.end).find(|j| matches!(self.token(*j), Some(Token::SemiColon)));
+                    let end = end.unwrap_or(block.end);
+                    let alias = (i..end).find(|j| matches!(self.token(*j), Some(Token::As)));
+                    let name = alias.and_then(|j| self.word(j + 1)).unwrap_or_default().to_string();
+                    let path = match self.token(i + 1) {
+                        Some(Token::StringConstant(path)) if alias.unwrap_or(end) == i + 2 => {
+                            Some(path.to_string())
+                        }
+                        _ => None,
+                    };
+                    found.push(Import { at: i, block, name, path });
                 }
+                _ => {}
             }
         }
         found
     }
+}
+
+/// Returns the import that a name means at a token: the one of the innermost block, and there the latest before it. A
+/// function may stand before the import of its file.
+fn visible<'a>(imports: &'a [Import], name: &str, at: usize) -> Option<&'a Import> {
+    let named = imports.iter().filter(|import| import.name == name && import.block.contains(&at));
+    named.max_by_key(|import| {
+        let before = import.at < at;
+        (import.block.start, before, if before { import.at as i64 } else { -(import.at as i64) })
+    })
 }
 
 /// Returns whether a token opens a bracket.
@@ -316,7 +398,7 @@ mod tests {
         let text = Text::new(&engine, FILE);
         let cut = |needle: &str, params: &[&str]| {
             let params: Vec<String> = params.iter().map(ToString::to_string).collect();
-            text.closure(find(needle), &params).unwrap().text
+            text.cut(&text.closure(find(needle), &params).unwrap()).text
         };
         assert_eq!(cut("* s +", &["s", "r", "c"]), "|r, c| r * s + twice(r) // why");
         let outer = cut("{ let g", &["s", "b"]);
@@ -335,13 +417,48 @@ mod tests {
     #[test]
     fn what_a_function_calls_comes_with_it() {
         let engine = Engine::new();
-        let text = Text::new(&engine, FILE);
-        let called: Vec<usize> =
-            text.called(&engine, "|r| twice(r)").pieces.iter().map(|piece| piece.line).collect();
+        let file = format!("{FILE} let a = |r| twice(r); let b = |r| tensor::twice(r);");
+        let text = Text::new(&engine, &file);
+        let of = |needle: &str| {
+            let at = file.find(needle).unwrap();
+            let line = file[..at].matches('\n').count() + 1;
+            let column = at - file[..at].rfind('\n').unwrap();
+            text.called(text.closure((line, column), &["r".to_string()]).unwrap())
+        };
+        let called: Vec<usize> = of("twice(r);").pieces.iter().map(|piece| piece.line).collect();
         assert_eq!(called, [2, 3]);
-        assert!(text.called(&engine, "|r| r + 1").pieces.is_empty());
-        let outside = text.called(&engine, "|x| other::f(x) + other::f(2)").outside;
-        assert_eq!(outside, [Outside { import: "other".into(), path: "other".into(), name: "f".into() }]);
+        assert!(of("tensor::twice").pieces.is_empty());
+    }
+
+    #[test]
+    fn names_in_other_files_are_those_of_the_import_that_is_seen_there() {
+        let engine = Engine::new();
+        let text = "fn early(x) { a::f(x) + global::N + global::early(global::M) }
+            import \"one\" as a;
+            import \"two\" as b;
+            fn own(x) { import \"three\" as a; if x { import \"four\"; } || a::g(x) + b::c::d(1) }
+            fn last(x) { import \"f\" + x as c; c::f() + `${a::h}` + `${`${b::k()}`}` }";
+        let text = Text::new(&engine, text);
+        let of = |name: &str| {
+            let called = text.called_by(name);
+            let shown = |o: &Outside| {
+                format!("{} {} {:?} {}", o.import, o.path.as_deref().unwrap_or("?"), o.names, o.inside)
+            };
+            called.outside.iter().map(shown).collect::<Vec<_>>()
+        };
+        assert_eq!(of("early"), ["a one [\"f\"] false"]);
+        let constants = text.called_by("early").constants;
+        assert_eq!(constants.iter().collect::<Vec<_>>(), ["M", "N"]);
+        assert_eq!(
+            of("own"),
+            ["a three [] true", " four [] true", "a three [\"g\"] true", "b two [\"c\", \"d\"] false"]
+        );
+        assert_eq!(
+            of("last"),
+            ["c ? [] true", "c ? [\"f\"] true", "a one [\"h\"] false", "b two [\"k\"] false"]
+        );
+        assert_eq!(text.import_of_file("a").unwrap().path.as_deref(), Some("one"));
+        assert!(text.import_of_file("c").is_none());
     }
 
     #[test]
@@ -362,9 +479,8 @@ mod tests {
             {
                 let text = Text::new(&engine, &text);
                 assert_eq!(text.function("f").unwrap().text, own);
-                let called = text.called(&engine, "|r| r * f()").pieces;
+                let called = text.called_by("f").pieces;
                 assert_eq!(called.iter().filter(|piece| piece.text == own).count(), 1, "{own}");
-                assert_eq!(called.len(), 1, "{called:?}");
             }
             assert_eq!(Text::new(&engine, &format!("{own}{more}")).first_function().unwrap().text, own);
         }
@@ -376,10 +492,8 @@ mod tests {
         let engine = Engine::new();
         let text =
             Text::new(&engine, "fn f(x) { f(x, 2) }\nfn other() {}\nfn f(x, y) { g(x) * y }\nfn g(x) { x }");
-        for start in ["|x| f(x)", "f"] {
-            let called = text.called(&engine, start).pieces;
-            assert_eq!(called.iter().map(|piece| piece.line).collect::<Vec<_>>(), [1, 3, 4], "{start}");
-        }
+        let called = text.called_by("f").pieces;
+        assert_eq!(called.iter().map(|piece| piece.line).collect::<Vec<_>>(), [1, 3, 4]);
     }
 
     #[test]

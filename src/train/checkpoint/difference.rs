@@ -148,19 +148,11 @@ fn code_changed(name: &str, old: &Map, new: &Map) -> Option<String> {
         return None;
     }
     let (a, b) = (words(old), words(new));
-    let same = a.iter().map(|w| w.text).eq(b.iter().map(|w| w.text));
-    if let (true, Some(Value::List(a)), Some(Value::List(b))) = (same, old.get(LIBRARIES), new.get(LIBRARIES))
-        && let Some(found) = a.iter().zip(b).find_map(|pair| match pair {
-            (Value::Map(a), Value::Map(b)) => code_changed(name, a, b),
-            _ => None,
-        })
-    {
-        return Some(found);
-    }
     let Some(first) =
         (0..a.len().max(b.len())).find(|i| a.get(*i).map(|w| w.text) != b.get(*i).map(|w| w.text))
     else {
-        return Some(format!("the code of `{name}` changed: its captured values differ"));
+        let what = outside_changed(name, old, new);
+        return what.or_else(|| Some(format!("the code of `{name}` changed: its captured values differ")));
     };
     // Where one text goes on in a line that ends in the other, both lines are shown.
     let follows = |word: Option<&Word>| word.is_some_and(|w| !w.starts_line);
@@ -181,6 +173,56 @@ fn code_changed(name: &str, old: &Map, new: &Map) -> Option<String> {
     };
     let (was, is) = (shown(was), shown(is));
     Some(format!("the code of `{name}` changed: line {number}{file} was {was} and is {is}"))
+}
+
+/// Describes a change of what code takes from outside of its text: constants, and code of imported files.
+fn outside_changed(name: &str, old: &Map, new: &Map) -> Option<String> {
+    let file = |map: &Map| match map.get("file") {
+        Some(Value::Str(file)) => file.clone(),
+        _ => String::new(),
+    };
+    let (was, is) = (libraries(old), libraries(new));
+    let values = ["constants", "variables"].into_iter().find_map(|part| {
+        let (Some(Value::Map(a)), Some(Value::Map(b))) = (old.get(part), new.get(part)) else { return None };
+        let differs = |(key, a): (&String, &Value)| match (a, b.get(key)?) {
+            (Value::Map(a), Value::Map(b)) if is_code_of_value(a) && is_code_of_value(b) => {
+                changed(&format!("{name}.{key}"), &a["code"], &b["code"])
+            }
+            (a, b) => {
+                let (a, b) = (text(&identity(a)), text(&identity(b)));
+                let shown = format!("`{key}` of {} was {} and is {}", file(new), cut(&a), cut(&b));
+                (a != b).then(|| format!("the code of `{name}` changed: {shown}"))
+            }
+        };
+        a.iter().find_map(differs)
+    });
+    let code =
+        || was.iter().find_map(|a| code_changed(name, a, is.iter().find(|b| file(b) == file(a)).copied()?));
+    let imports = || {
+        let of = |map: &Map, all: &[&Map], key: &str| {
+            let Some(Value::Map(imports)) = map.get("imports") else { return None };
+            let Some(Value::Int(number)) = imports.get(key) else { return None };
+            all.get(usize::try_from(*number).ok()?).map(|library| file(library))
+        };
+        let Some(Value::Map(named)) = old.get("imports") else { return None };
+        named.keys().find_map(|key| {
+            let (was, is) = (of(old, &was, key)?, of(new, &is, key)?);
+            let changed = format!("the code of `{name}` changed: its import `{key}` was {was} and is {is}");
+            (was != is).then_some(changed)
+        })
+    };
+    values.or_else(code).or_else(imports)
+}
+
+/// Returns whether a stored value is a function.
+fn is_code_of_value(map: &Map) -> bool {
+    map.len() == 1 && map.get("code").is_some_and(is_code)
+}
+
+/// Returns the code of imported files.
+fn libraries(code: &Map) -> Vec<&Map> {
+    let Some(Value::List(all)) = code.get(LIBRARIES) else { return Vec::new() };
+    all.iter().filter_map(|one| if let Value::Map(map) = one { Some(map) } else { None }).collect()
 }
 
 /// A token of stored code, its line, and the number of that line in the file.
@@ -341,6 +383,35 @@ mod tests {
         assert_eq!(difference(&fewer, &list("x"), &[]).unwrap(), "`parts` had 1 entries and has 2");
         let long = of(&format!("fn f(z) {{\n{}", "z".repeat(300)));
         assert!(difference(&a, &long, &[]).unwrap().len() < 200);
+    }
+
+    #[test]
+    fn what_code_takes_from_outside_is_compared_file_by_file() {
+        let of = |files: &[(&str, &str)], import: i64, constant: f64| {
+            let Value::Map(mut own) = code("|x| a::f(x) * global::N") else { unreachable!() };
+            let library = |(name, text): &(&str, &str)| {
+                let Value::Map(mut library) = code(text) else { unreachable!() };
+                library.insert("file".to_string(), Value::Str(name.to_string()));
+                Value::Map(library)
+            };
+            own.insert("libraries".to_string(), Value::List(files.iter().map(library).collect()));
+            own.insert("imports".to_string(), Value::Map(map(&[("a", Value::Int(import))])));
+            own.insert("constants".to_string(), Value::Map(map(&[("N", Value::Float(constant))])));
+            map(&[("loss", Value::Map(own))])
+        };
+        let (a, b) = (("a.rhai", "fn f(x) { x }"), ("b.rhai", "fn f(x) { 2 * x }"));
+        let base = of(&[a, b], 0, 1.0);
+        assert_eq!(difference(&base, &base, &[]), None);
+        let found = |other: Map| difference(&base, &other, &[]).unwrap();
+        let constant = "the code of `loss` changed: `N` of own.rhai was 1.0 and is 2.0";
+        assert_eq!(found(of(&[a, b], 0, 2.0)), constant);
+        let import = "the code of `loss` changed: its import `a` was a.rhai and is b.rhai";
+        assert_eq!(found(of(&[a, b], 1, 1.0)), import);
+        // A file that comes before the others does not stand for them.
+        let more = ("0.rhai", "fn first() { 0 }");
+        let text = found(of(&[more, a, ("b.rhai", "fn f(x) { 3 * x }")], 1, 1.0));
+        let line = "line 11 of b.rhai was `fn f(x) { 2 * x }` and is `fn f(x) { 3 * x }`";
+        assert_eq!(text, format!("the code of `loss` changed: {line}"));
     }
 
     #[test]

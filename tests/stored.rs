@@ -1,0 +1,205 @@
+//! Code of imported files that is stored with models: opened without the files, or after they changed.
+#![cfg(test)]
+
+use std::path::Path;
+use std::process::Command;
+
+fn spectral(folder: &Path, arguments: &[&str]) -> (bool, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_spectral"))
+        .args(arguments)
+        .current_dir(folder)
+        .env("NO_COLOR", "1")
+        .output()
+        .expect("the program runs");
+    let text = String::from_utf8_lossy(&output.stdout).to_string() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.success(), text)
+}
+
+fn good(folder: &Path, script: &str, text: &str) -> String {
+    std::fs::write(folder.join(script), text).expect("a script");
+    let (good, text) = spectral(folder, &["run", script]);
+    assert!(good, "{text}");
+    text
+}
+
+fn bad(folder: &Path, script: &str, text: &str) -> String {
+    std::fs::write(folder.join(script), text).expect("a script");
+    let (good, text) = spectral(folder, &["run", script]);
+    assert!(!good, "{text}");
+    text
+}
+
+fn write(folder: &Path, files: &[(&str, &str)]) {
+    for (name, text) in files {
+        let path = folder.join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, text).expect("a file");
+    }
+}
+
+const SHOW: &str = "
+let v = net.forward(tensor::ones([1, 1, 4, 4]), tensor([0.5]), tensor([1]));
+print(`sum ${v.square().sum().item()}`);
+";
+
+const SHAPE: &str = "let shape = #{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 };";
+
+fn net(parts: &str) -> String {
+    format!(
+        "{SHAPE}
+        let net = model::dit(shape + #{{ {parts} }});
+        for p in net.parameters().values() {{ no_grad(|| p.copy_(tensor::rand(p.shape, #{{ seed: 3 }}) * 0.2)); }}\n"
+    )
+}
+
+fn sum(text: &str) -> &str {
+    text.lines().find(|line| line.starts_with("sum ")).unwrap_or_else(|| panic!("{text}"))
+}
+
+/// Saves the model of a script, then opens it alone in another folder, and beside the files with each of the changes. Returns
+/// what `checkpoint show` prints.
+fn opens_as_saved(files: &[(&str, &str)], changes: &[(&str, &str)], script: &str) -> String {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write(here.path(), files);
+    let saved = good(here.path(), "make.rhai", &format!("{script}{SHOW}net.save(\"net.safetensors\");"));
+    assert!(!saved.contains("not stored"), "{saved}");
+    std::fs::copy(here.path().join("net.safetensors"), there.path().join("net.safetensors")).unwrap();
+    let open = format!(
+        "let net = model::open(\"net.safetensors\");{SHOW}net.save(\"again.safetensors\");
+        net = model::open(\"again.safetensors\");{SHOW}"
+    );
+    let alone = good(there.path(), "open.rhai", &open);
+    assert_eq!(alone.matches(sum(&saved)).count(), 2, "{alone}");
+    for (name, text) in changes {
+        write(here.path(), &[(name, text)]);
+        // The script itself means the new files, and its model and the stored one live side by side.
+        let both = format!("let old = model::open(\"net.safetensors\");{script}{SHOW}net = old;{SHOW}");
+        let both = good(here.path(), "make.rhai", &both);
+        assert!(both.contains(sum(&saved)) && sum(&both) != sum(&saved), "{text}: {both}");
+        write(here.path(), files);
+    }
+    let (good, shown) = spectral(here.path(), &["checkpoint", "show", "net.safetensors"]);
+    assert!(good, "{shown}");
+    shown
+}
+
+#[test]
+fn functions_of_imported_files_are_stored_with_what_they_need() {
+    let files = [
+        (
+            "lib/my.rhai",
+            "import \"more\" as more;
+            import \"more\" as again;
+            const HALF = 0.5;
+            export const SHIFT = 0.25 + HALF;
+            export const TWIST = |x| x * 1.5 + helper(x);
+            fn f(x) { more::power(x) * global::HALF + helper(x) }
+            private fn helper(x) { x * 0.125 + x.square() * again::small() }
+            fn unused(x) { missing::f(x) }",
+        ),
+        (
+            "lib/more.rhai",
+            "const BY = [2.0, #{ a: 1.0 }];
+            fn power(x) { x.square() * global::BY[0] + x * global::BY[1].a + deep(x) }
+            fn small() { 0.01 }
+            fn deep(x) { import \"deep/own\" as own; own::f(x) }",
+        ),
+        (
+            "lib/deep/own.rhai",
+            "import \"../more\" as more; fn f(x) { x.tanh() + x.square() * more::small() }",
+        ),
+    ];
+    let script = "import \"lib/my\" as my;
+        const OWN = 3.0;
+        fn twice(x) { my::f(x) * global::OWN }
+        let scale = |x| my::more::power(x) * 0.1;
+        let part = nn::part(|b| |r, c| twice(r) + my::SHIFT + my::TWIST.call(r) + scale.call(r)).at(\"mlp\");\n"
+        .to_string()
+        + &net("parts: part");
+    let changes = [
+        (0, files[0].1.replace("0.125", "0.5")),
+        (0, files[0].1.replace("HALF = 0.5", "HALF = 0.75")),
+        (0, files[0].1.replace("x * 1.5", "x * 2.5")),
+        (1, files[1].1.replace("small() { 0.01", "small() { 2.0")),
+        (1, files[1].1.replace("a: 1.0", "a: 2.0")),
+        (2, files[2].1.replace("x.tanh()", "x * 3.0")),
+    ];
+    let changes: Vec<(&str, &str)> = changes.iter().map(|(i, text)| (files[*i].0, text.as_str())).collect();
+    let shown = opens_as_saved(&files, &changes, &script);
+    assert!(shown.contains("lib/more.rhai") && shown.contains("fn small() { 0.01 }"), "{shown}");
+    assert!(!shown.contains("unused"), "{shown}");
+}
+
+#[test]
+fn gates_networks_and_named_functions_are_stored_with_imported_files() {
+    let files = [("lib/my.rhai", "fn rule(t) { [t * 0.5, 1.0 - t] }\nfn f(x) { x * 2.0 }")];
+    let changed = [("lib/my.rhai", "fn rule(t) { [t * 0.25, 1.0 - t] }\nfn f(x) { x * 3.0 }")];
+    let import = "import \"lib/my\" as my;\n";
+    let gate =
+        "parts: correction(filter::gaussian(#{ sigma: 1.0 }), gate::schedule(|t| my::rule(t))).at(\"mlp\")";
+    opens_as_saved(&files, &changed, &(import.to_string() + &net(gate)));
+    let named =
+        format!("{import}fn make(b) {{ |x, c| my::f(x) }}\n{}", net("parts: nn::part(make).at(\"mlp\")"));
+    opens_as_saved(&files, &changed, &named);
+    let network = "let net = nn::model(#{ image_shape: [1, 4, 4], num_classes: 2, make: |b| {
+            import \"lib/my\" as own;
+            |x, t, y| { import \"lib/my\" as my; my::f(x) + own::f(x) }
+        } });";
+    opens_as_saved(&files, &changed, network);
+}
+
+#[test]
+fn what_an_import_holds_and_no_file_can_hold_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    write(
+        folder.path(),
+        &[
+            (
+                "my.rhai",
+                "export const BIG = tensor::zeros([70000]);\nconst OTHER = BIG;\nfn f(x) { x + global::OTHER[0] }",
+            ),
+            ("early.rhai", "const N = 2.0;\nfn f(x) { x * global::N }"),
+        ],
+    );
+    let with = |body: &str| {
+        let part = format!("parts: nn::part(|b| |x, c| {{ {body} }}).at(\"mlp\")");
+        format!("import \"my\" as my;\nlet which = \"my\";\n{}net.save(\"net.safetensors\");", net(&part))
+    };
+    for (body, text) in [
+        ("x + my::BIG[0]", "its constant `BIG`: a tensor [70000] float32 is not stored with code"),
+        ("my::f(x)", "its constant `OTHER`: a tensor [70000] float32 is not stored with code"),
+        ("import which as w; w::f(x)", "it imports a file whose name is computed"),
+        ("import \"none\" as w; w::f(x)", "none.rhai: no such script to import"),
+        ("x * global::NONE", "its constant `NONE` is not known"),
+    ] {
+        let out = good(folder.path(), "make.rhai", &with(body));
+        assert!(
+            out.contains("is not stored, so the model must be built again") && out.contains(text),
+            "{out}"
+        );
+        let error = bad(folder.path(), "open.rhai", "model::open(\"net.safetensors\");");
+        assert!(error.contains("its code was not stored"), "{error}");
+    }
+    // A file that no function has imported so far is read.
+    let out = good(folder.path(), "make.rhai", &with("import \"early\" as early; early::f(x)"));
+    assert!(!out.contains("not stored"), "{out}");
+    let shown = format!("let net = model::open(\"net.safetensors\");{SHOW}");
+    let expected = good(folder.path(), "open.rhai", &shown);
+    std::fs::remove_file(folder.path().join("early.rhai")).unwrap();
+    assert_eq!(good(folder.path(), "open.rhai", &shown), expected);
+}
+
+/// The file of a closure says where its imports start, also when native code calls it.
+#[test]
+fn closures_of_imported_files_import_from_their_own_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    write(
+        folder.path(),
+        &[
+            ("lib/parts.rhai", "fn make() { |x| { import \"near\" as near; near::f(x) } }"),
+            ("lib/near.rhai", "fn f(x) { x + 1 }"),
+        ],
+    );
+    let out = good(folder.path(), "a.rhai", "import \"lib/parts\" as p; print([1, 2].map(p::make()));");
+    assert!(out.contains("[2, 3]"), "{out}");
+}
