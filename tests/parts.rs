@@ -299,7 +299,12 @@ fn code_that_is_not_stored_is_compared_all_the_same() {
     let script = "import \"lib/errors\" as errors;
         let shape = #{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 };
         let big = tensor::full([70000], 0.5);
-        let net = model::dit(shape + #{ parts: nn::part(|b| |r, c| r * errors::apart() + 0.0 * big[0]).at(\"mlp\") });
+        let rule = gate::schedule(|t| [0.5 * t, t * 0.0 * big[1]]);
+        let custom = gate::custom(|b| |c| tensor::stack([c.t, c.t * 2.0 + 0.0 * big[1]], 1));
+        let part = nn::part(|b| |r, c| r * errors::apart() + 0.0 * big[0]).at(\"mlp\");
+        let corrections = correction(filter::binomial(), rule);
+        let moved = correction(filter::binomial(), custom).at(\"attn\");
+        let net = model::dit(shape + #{ parts: [part, moved], corrections: corrections });
         let frozen = model::dit(shape + #{ seed: 7 });
         let images = data::from_tensors(tensor::zeros([8, 1, 4, 4]), tensor::zeros([8], #{ dtype: \"int64\" }));
         let loss = |s| errors::error(s).mean() + 0.0 * frozen.forward(s.x_t, s.t, s.y).mean() + 0.0 * big[0];
@@ -317,6 +322,8 @@ fn code_that_is_not_stored_is_compared_all_the_same() {
         ("seed: 7", "seed: 8", "loss"),
         ("z * big[0]", "big[0] * z", "path.noise"),
         ("r * errors", "r + errors", "model.parts[0]"),
+        ("[0.5 * t", "[0.25 * t", "model.corrections[0].gate"),
+        ("c.t * 2.0", "c.t * 3.0", "model.parts[1].gate"),
         ("full([70000], 0.5)", "full([70000], 0.25)", "loss"),
     ] {
         assert!(again.contains(from));

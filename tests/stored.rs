@@ -203,3 +203,28 @@ fn closures_of_imported_files_import_from_their_own_folder() {
     let out = good(folder.path(), "a.rhai", "import \"lib/parts\" as p; print([1, 2].map(p::make()));");
     assert!(out.contains("[2, 3]"), "{out}");
 }
+
+/// Names of folders are bytes on Linux, and messages show them with replacement characters.
+#[cfg(target_os = "linux")]
+#[test]
+fn scripts_below_a_folder_whose_name_is_not_utf_8_import_their_neighbors() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    let inner = folder.path().join(OsStr::from_bytes(b"n\xff"));
+    let files = [
+        ("lib/my.rhai", "import \"more\" as more;\nfn f() { more::f() + 1 }"),
+        ("lib/more.rhai", "fn f() { 1 }"),
+        ("a.rhai", "import \"lib/my\" as my;\nprint(my::f());"),
+    ];
+    write(&inner, &files);
+    for command in ["run", "check"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_spectral"))
+            .arg(command)
+            .arg(Path::new(OsStr::from_bytes(b"n\xff")).join("a.rhai"))
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}

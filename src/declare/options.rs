@@ -159,7 +159,7 @@ pub trait Options: Sized + Default {
             field.map_or(Ok(()), |field| field.check_function(value))?;
         }
         let mut options = Self::default();
-        options.set(map)?;
+        options.set(map).map_err(|error| for_functions(error, map, Self::FIELDS))?;
         Options::check(&options)?;
         Ok(options)
     }
@@ -215,6 +215,18 @@ pub fn refuse_unknown(map: &Map, fields: &[Field]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Adds the options that take functions to the error of another option that was given one.
+fn for_functions(error: Error, map: &Map, fields: &[Field]) -> Error {
+    let takes = |field: &&Field| (field.label)().contains("function");
+    let given = |field: &Field| matches!(map.get(field.name), Some(Value::Function(_)));
+    let names: Vec<&str> = fields.iter().filter(takes).map(|field| field.name).collect();
+    let wrong = fields.iter().any(|field| given(field) && !takes(&field));
+    match names.is_empty() || !wrong || error.hint_text().is_some() {
+        true => error,
+        false => error.hint(format!("options that take a function: {}", list(&names))),
+    }
 }
 
 /// Reads an option map.

@@ -93,6 +93,10 @@ impl Design {
             Design::Dit(config) => {
                 let parts = config.parts.iter().enumerate().filter(|(_, part)| part.not_stored().is_some());
                 found.extend(parts.map(|(i, part)| (format!("parts[{i}]"), part.to_compared())));
+                for (i, correction) in config.corrections.iter().enumerate() {
+                    let code = correction.gate.not_stored().and_then(|_| correction.gate.compared_code());
+                    found.extend(code.map(|code| (format!("corrections[{i}].gate"), code)));
+                }
             }
             Design::Custom(custom) if custom.make.to_data().is_err() => {
                 found.extend(custom.make.to_compared().ok().map(|code| (MAKE.to_string(), code)));

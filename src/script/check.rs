@@ -91,7 +91,7 @@ impl Checker<'_> {
                 self.report(from, error);
             }
         }
-        let name = file.display().to_string();
+        let name = self.language.sources.name_of(file);
         let text = match resolver::read_script(file) {
             Ok(text) => text,
             Err(error) => {

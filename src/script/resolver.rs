@@ -219,7 +219,7 @@ impl Resolver {
 
     fn load(&self, engine: &Engine, global: &mut GlobalRuntimeState, file: &Path, at: At) -> Resolved {
         let text = read_script(file).map_err(|e| failure::raise(e, at.place()))?;
-        let name = file.display().to_string();
+        let name = self.sources.name_of(file);
         let wrap = |error: Box<EvalAltResult>| EvalAltResult::ErrorInModule(name.clone(), error, at.position);
         let mut ast =
             self.sources.compile_file(engine, &name, &text).map_err(|e| wrap(Box::new(e.into())))?;

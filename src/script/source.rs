@@ -137,6 +137,8 @@ struct Inner {
     next_line: usize,
     files: BTreeMap<String, Source>,
     folder: Option<PathBuf>,
+    /// Folders of files whose names do not tell them, since they are not UTF-8.
+    folders: BTreeMap<String, PathBuf>,
 }
 
 /// All texts of a session; clones share them.
@@ -157,8 +159,20 @@ impl Sources {
     pub fn folder(&self, source: &str) -> PathBuf {
         match source {
             SESSION => self.inner().folder.clone().unwrap_or_default(),
-            file => Path::new(file).parent().map(Path::to_path_buf).unwrap_or_default(),
+            file => match self.inner().folders.get(file) {
+                Some(folder) => folder.clone(),
+                None => Path::new(file).parent().map(Path::to_path_buf).unwrap_or_default(),
+            },
         }
+    }
+
+    /// Returns the name of a file, and keeps its folder if the name does not tell it.
+    pub fn name_of(&self, file: &Path) -> String {
+        let name = file.display().to_string();
+        if let (None, Some(folder)) = (file.to_str(), file.parent()) {
+            self.inner().folders.insert(name.clone(), folder.to_path_buf());
+        }
+        name
     }
 
     /// Keeps a cell and compiles it; messages count its lines from `shown_from`.

@@ -353,6 +353,7 @@ fn operator(symbol: &str, types: &[String], names: &Names) -> Error {
             error.hint("one side is `()`: a function without a result, or a missing entry of a map")
         }
         fitting if fitting.is_empty() => error,
+        _ if types.iter().all(|t| t == "function") => error.hint("compare what the functions return"),
         fitting => error.hint(format!("there is {}", fitting.join("\nthere is "))),
     }
 }

@@ -240,15 +240,21 @@ impl Part {
     pub fn not_compared(&self) -> Option<Error> {
         match &self.0.body {
             Body::Code(code) => code.to_compared().err(),
-            Body::Correction(correction) => correction.gate.not_stored(),
+            Body::Correction(correction) => {
+                correction.gate.not_stored().filter(|_| correction.gate.compared_code().is_none())
+            }
         }
     }
 
-    /// As [`Part::to_data`], with its code as [`Code::to_compared`] returns it.
+    /// As [`Part::to_data`], with its code, or that of its gate, as [`Code::to_compared`] returns it.
     pub fn to_compared(&self) -> Value {
         let mut data = self.to_data();
-        if let (Body::Code(code), Value::Map(map)) = (&self.0.body, &mut data) {
-            map.insert("code".to_string(), code.to_compared().unwrap_or(Value::Unit));
+        let (name, code) = match &self.0.body {
+            Body::Code(code) => ("code", code.to_compared().ok()),
+            Body::Correction(correction) => ("gate", correction.gate.compared_code()),
+        };
+        if let Value::Map(map) = &mut data {
+            map.extend(code.map(|code| (name.to_string(), code)));
         }
         data
     }

@@ -203,6 +203,11 @@ impl Gate {
         self.0.code().and_then(|code| code.to_data().err())
     }
 
+    /// Returns what tells its code from other code; `None` if it has none, or none with a known text.
+    pub fn compared_code(&self) -> Option<Value> {
+        self.0.code().and_then(|code| code.to_compared().ok())
+    }
+
     /// Returns a copy with its code compiled if it was read from a file.
     pub fn compiled(&self, context: &Context) -> Result<Self> {
         let compiled = self.0.compiled(context).map_err(|e| e.context(self.to_string()))?;
