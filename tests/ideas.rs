@@ -36,7 +36,7 @@ fn every(images) {
         linear_attention: #{ parts: [ideas::linear_attention()] },
         neighborhood_attention: #{ parts: [ideas::neighborhood_attention()] },
         condition_on: #{ parts: [ideas::condition_on("text", 6)], sample: #{ fields: images.take(2).fields, guidance: 2.0 } },
-        mean_flow: #{ parts: mean.parts, fit: #{ loss: mean.loss }, sample: #{ fields: #{ r: tensor::ones([2]) }, steps: 1 } },
+        mean_flow: #{ parts: mean.parts, fit: #{ loss: mean.loss }, sample: #{ fields: mean.fields, steps: 1 } },
     }
 }
 fn made(idea) {
@@ -358,7 +358,10 @@ fn one_step_of_mean_flow_has_the_spread_of_the_data() {
         let o = #{ labels: y, steps: 1, seed: 1, clamp: false };
         let one = flow::sample(run.ema, o + #{ fields: #{ r: tensor::ones([512]) } });
         let euler = flow::sample(run.ema, o);
+        assert_close(flow::sample(run.ema, o + #{ fields: mean.fields }), one, 0.0);
+        let two = flow::sample(run.ema, o + #{ fields: mean.fields, steps: 2 });
         for k in 0..2 {
+            assert_close(two[y == k].std(), 0.25, 0.1);
             assert_close(one[y == k].mean(), k - 0.5, 0.1);
             let spread = |x| x[y == k].std().item();
             // One step along the velocity at the noise ends near the mean of the data.

@@ -23,10 +23,20 @@ pub(super) fn tensor(answer: &Value, what: &str, expected: &str) -> Result<Tenso
     answer.downcast::<Tensor>().ok_or_else(|| answer.mismatch(&format!("a {expected}")).context(what))
 }
 
-/// Appends the labels to the arguments of a function that takes one argument more.
-pub(super) fn with_labels(mut arguments: Vec<Value>, function: &Function, y: &Tensor) -> Vec<Value> {
-    if function.takes() == Some(arguments.len() + 1) {
+/// Appends the labels to the arguments of a function that takes one argument more, and what `told` returns for one that takes
+/// two.
+pub(super) fn with_more(
+    mut arguments: Vec<Value>,
+    function: &Function,
+    y: &Tensor,
+    told: impl FnOnce() -> Value,
+) -> Vec<Value> {
+    let more = function.takes().unwrap_or(0).saturating_sub(arguments.len());
+    if more > 0 {
         arguments.push(y.clone().into_value());
+    }
+    if more > 1 {
+        arguments.push(told());
     }
     arguments
 }

@@ -6,7 +6,7 @@ use crate::flow::likelihood::{Likelihood, LikelihoodOptions};
 use crate::flow::ode::adaptive::Tolerance;
 use crate::flow::ode::{OdeSolver, Scheme, Solver};
 use crate::flow::path::{Given, Predict};
-use crate::flow::sample::Labels;
+use crate::flow::sample::{Labels, step};
 use crate::flow::variational::{DiffusionLoss, DiffusionLossOptions};
 use crate::flow::{self, GuidanceOptions, Pair, Path, SampleOptions, Timesteps, losses, timesteps};
 use crate::functions;
@@ -14,8 +14,8 @@ use crate::model::Model;
 use crate::torch::{Device, Generator, Tensor, no_grad};
 
 crate::api! {
-    types: [Timesteps, Path, flow::Loss, losses::Step],
-    functions: [space, timesteps, methods, losses::api],
+    types: [Timesteps, Path, flow::Loss, losses::Step, step::SamplingStep, step::State],
+    functions: [space, timesteps, methods, losses::api, step::methods, step::properties],
 }
 
 /// Options of `flow::pair`.
@@ -94,7 +94,7 @@ fn integrate_function(
             };
             Ok(method.integrate(&mut field, start, (options.from, options.to), tolerance, |_| ())?.0)
         }
-        Scheme::Stochastic(_) | Scheme::Discrete { .. } => {
+        Scheme::Stochastic(_) | Scheme::Discrete { .. } | Scheme::Own => {
             Err(Error::internal(format!("the solver `{}` does not follow a velocity alone", options.sampler)))
         }
     };

@@ -32,7 +32,9 @@ pub use losses::Loss;
 pub use ode::{OdeSolver, Solver};
 pub use path::Times;
 pub use path::{Interpolant, Pair, Path, PathOptions, Predict};
-pub use sample::{Diffusion, Labels, LastStep, SampleOptions, Spacing, Variance};
+pub use sample::{
+    Conditions, Diffusion, Labels, LastStep, SampleOptions, Sampler, SamplingStep, Spacing, State, Variance,
+};
 pub use timesteps::{
     Cosmap, Edm, LogitNormal, Mode, Timesteps, Uniform, cosmap, edm, logit_normal, mode, uniform,
 };

@@ -62,6 +62,9 @@ pub struct OptionEntry {
     /// Keys and types of the map that a function in this option receives.
     #[serde(skip)]
     pub receives: &'static [(&'static str, &'static str)],
+    /// Arguments of a function in this option, one entry for each number of them.
+    #[serde(skip)]
+    pub takes: &'static [&'static str],
 }
 
 /// Returns every entry, native ones first, in the order of the declarations.
@@ -188,6 +191,7 @@ impl OptionEntry {
             text: field.doc.split_whitespace().collect::<Vec<_>>().join(" "),
             options: Vec::new(),
             receives: field.receives,
+            takes: field.takes,
         }
     }
 
@@ -206,6 +210,7 @@ impl OptionEntry {
             text: text.trim().to_string(),
             options: Vec::new(),
             receives: &[],
+            takes: &[],
         })
     }
 }
@@ -258,6 +263,7 @@ mod tests {
             text: "folder for everything".into(),
             options: Vec::new(),
             receives: &[],
+            takes: &[],
         };
         assert_eq!(entry.options, [expected]);
     }

@@ -243,7 +243,7 @@ fn copies_of_weights_in_bfloat16_are_current_in_a_replay() {
 }
 
 fn samples(model: &Model, cuda_graph: bool, sampler: Solver) -> Tensor {
-    let options = SampleOptions { cuda_graph, sampler, ..SampleOptions::default() };
+    let options = SampleOptions { cuda_graph, sampler: sampler.into(), ..SampleOptions::default() };
     guided_samples(model, options)
 }
 

@@ -9,7 +9,7 @@ use spectral::flow::likelihood::{LikelihoodOptions, log_likelihood};
 use spectral::flow::path::Interpolant;
 use spectral::flow::sample::{Diffusion, LastStep, Spacing, Variance};
 use spectral::flow::variational::{DiffusionLossOptions, diffusion_loss};
-use spectral::flow::{self, Path, PathOptions, Predict, SampleOptions, Solver};
+use spectral::flow::{self, Path, PathOptions, Predict, SampleOptions, Sampler, Solver};
 use spectral::model::open::open;
 use spectral::model::{Family, Model, OpenOptions};
 use spectral::torch::io::load_safetensors;
@@ -95,7 +95,7 @@ fn ddpm_and_ddim_make_the_images_of_the_public_code() {
         let eta = case["eta"].as_f64().unwrap_or(0.0);
         let noisy = sampler == Solver::Ddpm || eta > 0.0;
         let options = SampleOptions {
-            sampler,
+            sampler: sampler.into(),
             spacing,
             steps: steps.parse().unwrap(),
             path: path.clone(),
@@ -114,7 +114,7 @@ fn a_model_in_half_precision_follows_within_its_rounding() {
     let samples = Samples::dit(DType::BFloat16);
     let case = &samples.cases["cases"][0];
     let options = SampleOptions {
-        sampler: Solver::Ddpm,
+        sampler: Solver::Ddpm.into(),
         steps: 50,
         path: Path::new(PathOptions { predict: Predict::Ddpm, ..Default::default() }).unwrap(),
         step_noise: Some(samples.tensors["step_noise"].clone()),
@@ -174,7 +174,7 @@ fn solvers_of_the_flow_agree_with_those_of_sit() {
             "dopri5" => {
                 let rtol = number(case, "rtol");
                 let options = SampleOptions {
-                    sampler: Solver::Dopri5,
+                    sampler: Solver::Dopri5.into(),
                     to: number(case, "last"),
                     rtol,
                     atol: number(case, "atol"),
@@ -186,12 +186,12 @@ fn solvers_of_the_flow_agree_with_those_of_sit() {
             }
             // The rk4 of torchdiffeq is Kutta's 3/8 rule, another method of order 4.
             "rk4" => {
-                let options = SampleOptions { sampler: Solver::Rk4, steps, ..options };
+                let options = SampleOptions { sampler: Solver::Rk4.into(), steps, ..options };
                 samples.compare(case, &options, 2e-5);
             }
             sampler => {
                 let sampler = if sampler == "heun2" { Solver::Heun } else { Solver::named(sampler).unwrap() };
-                let options = SampleOptions { sampler, times: times(case, steps), ..options };
+                let options = SampleOptions { sampler: sampler.into(), times: times(case, steps), ..options };
                 // Heun's steps and exact ones lie apart by 5e-5.
                 let tolerance = if text(case, "predict") == "velocity" { 1e-5 } else { 1e-4 };
                 samples.compare(case, &options, tolerance);
@@ -218,7 +218,7 @@ fn stochastic_samplers_agree_with_those_of_sit() {
         };
         let options = SampleOptions {
             path: path(case),
-            sampler: if sampler == "Euler" { Solver::EulerMaruyama } else { Solver::SdeHeun },
+            sampler: Sampler::from(if sampler == "Euler" { Solver::EulerMaruyama } else { Solver::SdeHeun }),
             step_noise: Some(samples.tensors["step_noise"].clone()),
             diffusion: Diffusion::named(&form).unwrap(),
             diffusion_norm: number(case, "norm"),

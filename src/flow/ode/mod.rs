@@ -98,6 +98,8 @@ pub enum Scheme {
         /// Whether steps are DDIM's.
         ddim: bool,
     },
+    /// Given steps, made by a function of the user.
+    Own,
 }
 
 impl Solver {
@@ -263,7 +265,7 @@ mod tests {
             match solver.scheme() {
                 Scheme::Fixed(method) => assert_eq!(method.name, solver.name()),
                 Scheme::Adaptive(method) => assert_eq!(method.name, solver.name()),
-                Scheme::Stochastic(_) | Scheme::Discrete { .. } => {}
+                Scheme::Stochastic(_) | Scheme::Discrete { .. } | Scheme::Own => {}
             }
         }
         assert_eq!(Solver::named("eular").unwrap_err().hint_text(), Some("did you mean `euler`?"));

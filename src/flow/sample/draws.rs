@@ -1,7 +1,7 @@
 //! Standard normal numbers of images, which do not depend on how the images are divided into groups and over ranks.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::Result;
 use crate::torch::{DType, Device, Generator, Tensor};
@@ -10,33 +10,38 @@ use crate::torch::{DType, Device, Generator, Tensor};
 const PASSED: i64 = 1 << 20;
 
 /// Numbers of `count` images for the start and for each step. Groups of images ask for theirs in rising order.
-pub(in crate::flow) struct Draws<'a> {
+#[derive(Debug)]
+pub(in crate::flow) struct Draws {
     seed: u64,
-    seeds: &'a [u64],
+    seeds: Vec<u64>,
     count: i64,
     shape: [i64; 3],
     /// Streams of steps whose last images have not been drawn.
-    begun: RefCell<BTreeMap<Option<usize>, Stream>>,
+    begun: Mutex<BTreeMap<Option<usize>, Stream>>,
 }
 
-impl<'a> Draws<'a> {
+impl Draws {
     /// Draws from one seed or, if there are any, from one for each image.
-    pub fn new((seed, seeds): (u64, &'a [u64]), count: i64, shape: [i64; 3]) -> Self {
-        Self { seed, seeds, count, shape, begun: RefCell::default() }
+    pub fn new((seed, seeds): (u64, &[u64]), count: i64, shape: [i64; 3]) -> Self {
+        Self { seed, seeds: seeds.to_vec(), count, shape, begun: Mutex::default() }
+    }
+
+    fn begun(&self) -> MutexGuard<'_, BTreeMap<Option<usize>, Stream>> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the numbers of `size` images from `first` in step `step` or, without one, for the start.
     pub fn draw(&self, step: Option<usize>, first: i64, size: i64) -> Result<Tensor> {
         let [channels, height, width] = self.shape;
         if self.seeds.is_empty() {
-            let begun = self.begun.borrow_mut().remove(&step);
+            let begun = self.begun().remove(&step);
             let mut stream = match begun {
                 Some(stream) if stream.next <= first => stream,
                 _ => Stream::new(of_step(self.seed, step), self.count, channels * height * width)?,
             };
             let numbers = stream.images(first, size)?;
             if stream.next < self.count {
-                self.begun.borrow_mut().insert(step, stream);
+                self.begun().insert(step, stream);
             }
             return numbers.reshape(&[size, channels, height, width]);
         }
@@ -62,6 +67,7 @@ fn randn(numbers: i64, generator: &Generator) -> Result<Tensor> {
 ///
 /// libtorch makes normal numbers in blocks of 16 and the end of a tensor in a different way, so every piece but the last
 /// is a multiple of 16 long, and the last is longer than a block.
+#[derive(Debug)]
 struct Stream {
     generator: Generator,
     /// Images, and numbers of each.
@@ -142,7 +148,7 @@ mod tests {
                         let expected = all.narrow(0, first, size).unwrap();
                         assert!(own.equal(&expected).unwrap(), "{count} {shape:?} {batch} {skip} {first}");
                     }
-                    assert!(draws.begun.borrow().is_empty());
+                    assert!(draws.begun().is_empty());
                 }
             }
         }
@@ -153,7 +159,7 @@ mod tests {
         let draws = Draws::new((0, &[]), 4096, [1, 4, 4]);
         for first in (0..4096).step_by(2) {
             draws.draw(Some(0), first, 2).unwrap();
-            let begun = draws.begun.borrow();
+            let begun = draws.begun();
             let ahead = begun.get(&Some(0)).map(|stream| (stream.next, stream.ahead.is_some()));
             assert_eq!(ahead, (first + 2 < 4096).then_some((first + 2, false)));
         }

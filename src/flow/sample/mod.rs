@@ -1,5 +1,7 @@
 //! Sampling of images from noise.
 
+use std::sync::Arc;
+
 use crate::context::Context;
 use crate::declare::{Function, Options};
 use crate::ensure;
@@ -9,27 +11,31 @@ use crate::ranks::Ranks;
 use crate::torch::graph::{self, Graphs};
 use crate::torch::{DType, Fields, Tensor, no_grad};
 
+mod captured;
 mod check;
 mod discrete;
 mod draws;
 mod grid;
+mod group;
 mod labels;
+mod sampler;
 mod sde;
+pub(super) mod step;
 mod velocity;
 
 use check::{check, per_image};
 pub use discrete::{Spacing, Variance};
 pub(super) use draws::Draws;
+use group::{Group, PARTS};
 pub use labels::Labels;
+pub use sampler::{Conditions, Sampler};
 pub use sde::{Diffusion, LastStep};
+pub use step::{SamplingStep, State};
 
-use super::ode::adaptive::{Adaptive, Tolerance};
-use super::ode::{Method, Scheme, Solver};
+use super::Path;
+use super::ode::Scheme;
 use super::path::Interpolant;
-use super::{Path, answer};
 pub(super) use discrete::Chain;
-use discrete::Rule;
-use velocity::{noise, velocity};
 
 /// Options of `flow::sample`.
 #[derive(Debug, Clone, Options)]
@@ -37,8 +43,10 @@ pub struct SampleOptions {
     /// One label per image, 0 to K - 1, or K for no label; the number of labels is the number of images.
     pub labels: Option<Labels>,
     /// Fields of the images by name, tensors with one row per label that parts read as `c.fields.NAME`. They are moved to the
-    /// device of the model; `autoguidance` has the same.
-    pub fields: Fields,
+    /// device of the model; `autoguidance` has the same. Or a function `|x, t, c| map` that is called before each evaluation
+    /// and returns the fields of its images, which may depend on the step c.
+    #[option(takes = ["x, t, c"])]
+    pub fields: Conditions,
     /// Number of steps from noise to data; the paper uses 50.
     #[option(default = 50, range = 1..=1000000)]
     pub steps: usize,
@@ -63,8 +71,10 @@ pub struct SampleOptions {
     /// Solver: `euler` evaluates the model once per step, `heun` twice, `rk4` four times. `dopri5` and `adaptive_heun`
     /// choose the steps of each image by `rtol` and `atol`. `euler_maruyama` and `sde_heun` solve the stochastic equation
     /// with `diffusion`; they need the score, which is not known for a path with `noise` or `mix`. `ddpm` and `ddim` are
-    /// those of the public code of DiT, for the path `predict: "ddpm"`.
-    pub sampler: Solver,
+    /// those of the public code of DiT, for the path `predict: "ddpm"`. Or a function `|velocity, x, t, next, c| x` that makes
+    /// the step from time t to time next and calls `velocity.call(x, t)` for the velocity with guidance.
+    #[option(takes = ["velocity, x, t, next, c"])]
+    pub sampler: Sampler,
     /// Permitted error of a step of an adaptive solver, relative to the state.
     #[option(default = 1e-3, range = 1e-12..=1.0)]
     pub rtol: f64,
@@ -114,18 +124,19 @@ pub struct SampleOptions {
     pub path: Path,
     /// Function that replaces the guidance formula: `|cond, uncond, x, t| v` from the velocities [B, C, H, W]
     /// for the labels and for the null label, the state x and the times t `[B]`, of `batch` images. Applies
-    /// within `guidance_interval`. A function with one argument more also receives the labels `[B]`. With `ddpm` and
+    /// within `guidance_interval`. A function with one argument more also receives the labels `[B]`, and one with two more
+    /// the step c, which has `c.step`, `c.next`, `c.rows`, `c.state` and others. With `ddpm` and
     /// `ddim` it combines predicted noises, and t is the time of the straight path with the step's signal-to-noise
     /// ratio, as for `guidance_interval`.
-    #[option(takes = ["cond, uncond, x, t", "cond, uncond, x, t, y"])]
+    #[option(takes = ["cond, uncond, x, t", "cond, uncond, x, t, y", "cond, uncond, x, t, y, c"])]
     pub guide: Option<Function>,
-    /// Function that changes the velocity of each evaluation, after guidance: `|v, x, t| v`, or
-    /// `|v, x, t, y| v` with the labels.
-    #[option(takes = ["v, x, t", "v, x, t, y"])]
+    /// Function that changes the velocity of each evaluation, after guidance: `|v, x, t| v`,
+    /// `|v, x, t, y| v` with the labels, or `|v, x, t, y, c| v` with the step too.
+    #[option(takes = ["v, x, t", "v, x, t, y", "v, x, t, y, c"])]
     pub velocity: Option<Function>,
     /// Function that changes the state after each step, as for inpainting: `|x, t| x`, where t is the time
-    /// after the step. With it all images are computed at once, unless `batch` is given.
-    #[option(takes = ["x, t"])]
+    /// after the step, or `|x, t, c| x` with the step. With it all images are computed at once, unless `batch` is given.
+    #[option(takes = ["x, t", "x, t, c"])]
     pub keep: Option<Function>,
     /// State [B, C, H, W] to start from instead of noise, such as an image mixed with noise (SDEdit, Meng et
     /// al. 2022).
@@ -143,7 +154,7 @@ pub struct SampleOptions {
     /// Whether to record one evaluation of the model as a CUDA graph and replay it for all others of its size,
     /// which takes less CPU time and matters for small batches. Off by default. The result
     /// is the same. The first two evaluations of a size run without a graph, and so does everything on the CPU,
-    /// with `filter::custom`, with `guide` or `velocity`, or where recording is impossible; a warning then says
+    /// with `filter::custom`, with `guide`, `velocity` or functions for `fields` or `sampler`, or where recording is impossible; a warning then says
     /// why.
     #[option(default = false)]
     pub cuda_graph: bool,
@@ -213,21 +224,6 @@ impl SampleOptions {
     }
 }
 
-/// Images that are computed at once.
-struct Group<'a> {
-    model: &'a Model,
-    options: &'a SampleOptions,
-    context: &'a Context,
-    start: Tensor,
-    labels: Tensor,
-    fields: Fields,
-    /// Numbers of the steps with noise.
-    draws: &'a Draws<'a>,
-    /// Row of the first image.
-    first: usize,
-    size: i64,
-}
-
 /// Samples images [B, C, H, W] in [-1, 1], one per label, by integrating the model's velocity from noise to data.
 ///
 /// The state, and the images, are float64 for a float64 model and float32 for every other.
@@ -255,7 +251,7 @@ pub fn sample(model: &Model, options: &SampleOptions, context: &Context) -> Resu
     let labels = labels(model, options.labels.as_ref())?.to_device(device)?;
     let count = labels.count() as i64;
     per_image(options, count, model.image_shape())?;
-    let fields = given(&options.fields, count, model)?;
+    let fields = given(&options.fields.given(), count, model)?;
     let start = no_grad(|| starting_state(model, options, count))?;
     let usual = if device.is_cuda() { 256 } else { 32 };
     let batch = match options.batch {
@@ -279,28 +275,34 @@ pub fn sample(model: &Model, options: &SampleOptions, context: &Context) -> Resu
     };
     let mut bar = context.bar("sample", own as u64 * steps);
     let mut graphs = graphs(model, options);
-    let draws = Draws::new((options.seed, &options.seeds), count, model.image_shape());
+    let draws = Arc::new(Draws::new((options.seed, &options.seeds), count, model.image_shape()));
+    let options = &Arc::new(options.clone());
+    let captured = captured::Captured::of(options, own);
     let (mut parts, mut evaluations) = (Vec::new(), Vec::new());
     for (made, first) in (0..count).step_by(batch as usize).skip(first).take(own).enumerate() {
         let size = batch.min(count - first);
-        let group = Group {
-            model,
-            options,
-            context,
-            draws: &draws,
+        let group = Arc::new(Group {
+            model: model.clone(),
+            options: Arc::clone(options),
+            context: context.clone(),
+            memory: step::Memory::new(&draws, options.seed),
             start: start.narrow(0, first, size)?,
             labels: labels.narrow(0, first, size)?,
             fields: fields.narrow(first, size)?,
             first: first as usize,
             size,
-        };
+        });
         let mut update = |done: u64| bar.update(made as u64 * steps + done, "");
         parts.push(no_grad(|| match options.sampler.scheme() {
             Scheme::Fixed(method) => group.fixed(method, &mut graphs, &mut update),
             Scheme::Adaptive(method) => group.adaptive(method, &mut evaluations, &mut update),
             Scheme::Stochastic(heun) => group.stochastic(heun, &mut update),
             Scheme::Discrete { ddim } => group.discrete(ddim, &mut update),
+            Scheme::Own => group.own(&mut update),
         })?);
+        if made == 0 {
+            captured.check(options, context);
+        }
     }
     drop(bar);
     if let (Some(least), Some(most)) = (evaluations.iter().min(), evaluations.iter().max()) {
@@ -316,157 +318,15 @@ pub fn sample(model: &Model, options: &SampleOptions, context: &Context) -> Resu
     if options.clamp && end == 1.0 { images.clamp(-1.0, 1.0) } else { Ok(images) }
 }
 
-/// Parts of a progress bar for a solver whose number of steps is not known before.
-const PARTS: u64 = 100;
-
-impl Group<'_> {
-    /// Returns the velocity of the images in some rows of the group at the times `t`, with the guidance of the times
-    /// `guided`.
-    fn velocity(&self, x: &Tensor, (t, guided): (&[f64], &[f64]), rows: &[usize]) -> Result<Tensor> {
-        self.context.check()?;
-        let times =
-            Tensor::from_f64(t, &[t.len() as i64])?.to_dtype(DType::Float32)?.to_device(x.device())?;
-        let all = rows.len() == self.size as usize;
-        let (labels, fields) = if all {
-            (self.labels.clone(), self.fields.clone())
-        } else {
-            let index: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
-            let index = Tensor::from_i64(&index, &[index.len() as i64])?.to_device(x.device())?;
-            (self.labels.index_select(0, &index)?, self.fields.index_select(&index)?)
-        };
-        let rows: Vec<usize> = rows.iter().map(|row| self.first + row).collect();
-        velocity(self.model, self.options, (x, &times, &labels, &fields), (guided, &rows))
-    }
-
-    /// Returns the velocity of all images of the group at one time.
-    fn at(&self, x: &Tensor, t: f64) -> Result<Tensor> {
-        let rows: Vec<usize> = (0..self.size as usize).collect();
-        let t = vec![t; rows.len()];
-        self.velocity(x, (&t, &t), &rows)
-    }
-
-    /// Calls `keep` with the state after a step.
-    fn kept(&self, x: Tensor, t: f64) -> Result<Tensor> {
-        let Some(keep) = &self.options.keep else { return Ok(x) };
-        let t = Tensor::full(&[self.size], t, DType::Float32, x.device())?;
-        answer::like(&x, "`keep`", keep, &answer::with_times(&[], &x, &t)?)
-    }
-
-    fn fixed(
-        &self,
-        method: &Method,
-        graphs: &mut Option<Graphs>,
-        update: &mut dyn FnMut(u64),
-    ) -> Result<Tensor> {
-        let Self { options, size, .. } = self;
-        let rows: Vec<usize> = (self.first..self.first + *size as usize).collect();
-        let mut field = |x: &Tensor, t: f64| {
-            self.context.check()?;
-            let times = Tensor::full(&[*size], t, DType::Float32, x.device())?;
-            let own = vec![t; rows.len()];
-            let Some(graphs) = graphs else {
-                return velocity(self.model, options, (x, &times, &self.labels, &self.fields), (&own, &rows));
-            };
-            // Only code reads fields, and code is not recorded.
-            let none = Fields::default();
-            let recorded = |v: &[Tensor]| {
-                Ok(vec![velocity(self.model, options, (&v[0], &v[1], &v[2], &none), (&own, &rows))?])
-            };
-            // A recording keeps the scale as a constant. The result is copied because higher-order solvers hold
-            // several velocities at once.
-            let scale = options.scale_at(t, self.first).to_bits();
-            graphs.run(scale, &[x.clone(), times, self.labels.clone()], &recorded)?[0].copy()
-        };
-        let times = options.times();
-        method.integrate_over(&mut field, &self.start, &times, |made, x| {
-            update(made as u64);
-            self.kept(x, times[made])
-        })
-    }
-
-    fn adaptive(
-        &self,
-        method: &Adaptive,
-        evaluations: &mut Vec<usize>,
-        update: &mut dyn FnMut(u64),
-    ) -> Result<Tensor> {
-        let SampleOptions { rtol, atol, from, to, .. } = *self.options;
-        let cuts = self.options.cuts();
-        let (mut x, mut costs) = (self.start.clone(), vec![0; self.size as usize]);
-        for ends in cuts.windows(2) {
-            // The ends of the guidance interval belong to the parts on both of their sides.
-            let inside = 0.5 * (ends[0] + ends[1]);
-            let mut field =
-                |x: &Tensor, t: &[f64], rows: &[usize]| self.velocity(x, (t, &vec![inside; t.len()]), rows);
-            let before = (ends[0] - from) / (to - from);
-            let width = (ends[1] - ends[0]) / (to - from);
-            let tolerance = Tolerance { rtol, atol };
-            let (end, cost) = method.integrate(&mut field, &x, (ends[0], ends[1]), tolerance, |part| {
-                update(((before + width * part) * PARTS as f64) as u64);
-            })?;
-            x = end;
-            costs.iter_mut().zip(cost).for_each(|(all, own)| *all += own);
-        }
-        evaluations.extend(costs);
-        Ok(x)
-    }
-
-    fn stochastic(&self, heun: bool, update: &mut dyn FnMut(u64)) -> Result<Tensor> {
-        let options = self.options;
-        let noise = sde::Noise {
-            path: &options.path,
-            heun,
-            diffusion: options.diffusion,
-            norm: options.diffusion_norm,
-            last: options.last_step,
-        };
-        let draw = |step: usize| self.draw(step);
-        let times = options.times();
-        noise.run(&self.start, &times, &mut |x, t| self.at(x, t), &draw, &mut |made, x| {
-            update(made as u64);
-            self.kept(x, times[made])
-        })
-    }
-
-    /// Steps of the discrete diffusion.
-    fn discrete(&self, ddim: bool, update: &mut dyn FnMut(u64)) -> Result<Tensor> {
-        let options = self.options;
-        let chain = Chain::new(options.steps, options.spacing)?;
-        let rule = match ddim {
-            true => Rule::Ddim { eta: options.eta },
-            false => Rule::Ddpm(Variance::of(options.variance, self.model)?),
-        };
-        let rows: Vec<usize> = (self.first..self.first + self.size as usize).collect();
-        let mut x = self.start.clone();
-        for done in 0..chain.len() {
-            self.context.check()?;
-            let i = chain.len() - 1 - done;
-            let state = (&x, &self.labels, &self.fields);
-            let output = noise(self.model, options, state, chain.original(i), (chain.time(i), &rows))?;
-            x = chain.step(i, &x, &output, rule, options.clip_denoised, &|| self.draw(done))?;
-            update(done as u64 + 1);
-        }
-        Ok(x)
-    }
-
-    /// Returns the noise of a step.
-    fn draw(&self, step: usize) -> Result<Tensor> {
-        let (first, size) = (self.first as i64, self.size);
-        let numbers = match &self.options.step_noise {
-            Some(given) => given.select(0, step as i64)?.narrow(0, first, size)?,
-            None => self.draws.draw(Some(step), first, size)?,
-        };
-        numbers.to_device(self.start.device())?.to_dtype(self.start.dtype())
-    }
-}
-
 /// Returns recorded graphs of the velocity, if requested and possible.
 fn graphs(model: &Model, options: &SampleOptions) -> Option<Graphs> {
     if !options.cuda_graph {
         return None;
     }
-    let code = [("guide", &options.guide), ("velocity", &options.velocity)];
-    if let Some((name, _)) = code.iter().find(|(_, function)| function.is_some()) {
+    let fields = matches!(options.fields, Conditions::Function(_));
+    let code =
+        [("guide", options.guide.is_some()), ("velocity", options.velocity.is_some()), ("fields", fields)];
+    if let Some((name, _)) = code.iter().find(|(_, given)| *given) {
         graph::refuse(&format!("`{name}` calls code at each step, which cannot be recorded"));
         return None;
     }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::declare::{Choice, IntoValue, Value};
-use crate::flow::{PathOptions, path::Predict};
+use crate::flow::{PathOptions, Solver, path::Predict};
 use crate::model::{Config, Family};
 use crate::torch::{Device, Generator};
 
@@ -46,7 +46,7 @@ pub(super) fn run(options: &SampleOptions) -> Result<Tensor> {
 
 #[test]
 fn the_result_does_not_depend_on_how_it_is_divided() {
-    let options = SampleOptions { guidance: 1.7, sampler: Solver::Heun, ..of(&[0, 1, 2, 3, 1]) };
+    let options = SampleOptions { guidance: 1.7, sampler: Solver::Heun.into(), ..of(&[0, 1, 2, 3, 1]) };
     let whole = run(&options).unwrap();
     assert_eq!(whole.shape(), [5, 1, 4, 4]);
     let parts = run(&SampleOptions { batch: Some(2), ..options }).unwrap();
@@ -124,19 +124,20 @@ fn noise_of_ones_own_is_refused_where_the_score_is_needed() {
         Path::new(PathOptions { noise: noise(), predict, ..PathOptions::default() }).unwrap()
     };
     for sampler in [Solver::EulerMaruyama, Solver::SdeHeun] {
-        let error = run(&SampleOptions { sampler, path: of_predict("v"), ..of(&[0]) }).unwrap_err();
+        let error =
+            run(&SampleOptions { sampler: sampler.into(), path: of_predict("v"), ..of(&[0]) }).unwrap_err();
         let expected = format!(
             "a path with `noise` has noise of another distribution, whose score is not known, and `{sampler}` needs it"
         );
         assert_eq!(error.message(), expected);
         assert!(error.hint_text().unwrap().contains("`heun`"), "{error}");
     }
-    run(&SampleOptions { sampler: Solver::Heun, path: of_predict("v"), ..of(&[0]) }).unwrap();
+    run(&SampleOptions { sampler: Solver::Heun.into(), path: of_predict("v"), ..of(&[0]) }).unwrap();
     let public = of_family(Family::Dit, None);
     for (sampler, eta, refused) in
         [(Solver::Ddpm, 0.0, true), (Solver::Ddim, 0.5, true), (Solver::Ddim, 0.0, false)]
     {
-        let options = SampleOptions { sampler, eta, path: of_predict("ddpm"), ..of(&[0]) };
+        let options = SampleOptions { sampler: sampler.into(), eta, path: of_predict("ddpm"), ..of(&[0]) };
         assert_eq!(sample(&public, &options, &Context::default()).is_err(), refused, "{sampler} {eta}");
     }
 }
@@ -184,7 +185,7 @@ fn predicting(predict: &str) -> Path {
 
 #[test]
 fn the_default_path_changes_no_bit() {
-    let options = SampleOptions { guidance: 1.7, sampler: Solver::Heun, ..of(&[0, 1, 2]) };
+    let options = SampleOptions { guidance: 1.7, sampler: Solver::Heun.into(), ..of(&[0, 1, 2]) };
     let plain = run(&options).unwrap();
     assert!(plain.equal(&run(&SampleOptions { path: predicting("v"), ..options }).unwrap()).unwrap());
 }
@@ -247,7 +248,7 @@ fn with_keep_all_images_are_there_at_once() {
 
 #[test]
 fn a_start_is_gone_on_from_and_back_to() {
-    let options = SampleOptions { steps: 64, sampler: Solver::Rk4, clamp: false, ..of(&[0, 1]) };
+    let options = SampleOptions { steps: 64, sampler: Solver::Rk4.into(), clamp: false, ..of(&[0, 1]) };
     let end = run(&options).unwrap();
     let half = run(&SampleOptions { to: 0.5, steps: 32, ..options.clone() }).unwrap();
     let rest = SampleOptions { start: Some(half), from: 0.5, steps: 32, ..options.clone() };
@@ -338,7 +339,7 @@ fn every_sampler_gives_each_image_whatever_is_sampled_with_it() {
         let model = if discrete { of_family(Family::Dit, None) } else { model() };
         let run = |options: &SampleOptions| sample(&model, options, &Context::default());
         let options = SampleOptions {
-            sampler,
+            sampler: sampler.into(),
             path: if discrete { predicting("ddpm") } else { Path::default() },
             clip_denoised: discrete,
             eta: if sampler == Solver::Ddim { 0.5 } else { 0.0 },
@@ -366,7 +367,7 @@ fn every_sampler_gives_each_image_whatever_is_sampled_with_it() {
 #[test]
 fn adaptive_samplers_come_to_the_result_of_many_steps_and_say_their_cost() {
     let exact =
-        run(&SampleOptions { sampler: Solver::Rk4, steps: 100, clamp: false, ..of(&[0, 1]) }).unwrap();
+        run(&SampleOptions { sampler: Solver::Rk4.into(), steps: 100, clamp: false, ..of(&[0, 1]) }).unwrap();
     for sampler in [Solver::Dopri5, Solver::AdaptiveHeun] {
         let notes = Arc::new(Mutex::new(Vec::new()));
         let heard = notes.clone();
@@ -374,7 +375,7 @@ fn adaptive_samplers_come_to_the_result_of_many_steps_and_say_their_cost() {
             note: Arc::new(move |text: &str| heard.lock().unwrap().push(text.to_string())),
             ..Context::default()
         };
-        let options = SampleOptions { sampler, rtol: 1e-4, clamp: false, ..of(&[0, 1]) };
+        let options = SampleOptions { sampler: sampler.into(), rtol: 1e-4, clamp: false, ..of(&[0, 1]) };
         let found = sample(&model(), &options, &context).unwrap();
         assert!(apart(&found, &exact) < 2e-3, "{sampler}: {}", apart(&found, &exact));
         let notes = notes.lock().unwrap().join(" ");
@@ -387,8 +388,14 @@ fn no_adaptive_step_crosses_an_end_of_the_guidance_interval() {
     for sampler in [Solver::Dopri5, Solver::AdaptiveHeun] {
         for (from, to) in [(0.0, 1.0), (1.0, 0.0)] {
             let at = |rtol: f64, cut: &[f64]| {
-                let options =
-                    SampleOptions { sampler, rtol, atol: 1e-6, guidance: 4.0, clamp: false, ..of(&[0, 1]) };
+                let options = SampleOptions {
+                    sampler: sampler.into(),
+                    rtol,
+                    atol: 1e-6,
+                    guidance: 4.0,
+                    clamp: false,
+                    ..of(&[0, 1])
+                };
                 let noise = Draws::new((0, &[]), 2, [1, 4, 4]).draw(None, 0, 2).unwrap();
                 let Some(cut) = Some(cut).filter(|cut| !cut.is_empty()) else {
                     let guided = SampleOptions { guidance_interval: (0.2, 0.7), ..options };
@@ -419,7 +426,7 @@ fn times_of_ones_own_and_shifted_ones_are_stepped_over() {
     let message = |o: SampleOptions| run(&o).unwrap_err().message();
     let both = SampleOptions { times: vec![0.0, 1.0], steps: 1, shift: 2.0, ..options.clone() };
     assert_eq!(message(both), "give either `times`, or `from`, `to` and `shift`");
-    let adaptive = SampleOptions { times: vec![0.0, 1.0], sampler: Solver::Dopri5, ..options };
+    let adaptive = SampleOptions { times: vec![0.0, 1.0], sampler: Solver::Dopri5.into(), ..options };
     assert_eq!(message(adaptive), "`times` needs a sampler with given steps, and `dopri5` chooses its own");
 }
 
@@ -496,9 +503,13 @@ fn without_diffusion_the_stochastic_samplers_are_those_of_the_flow() {
     let times = [0.0, 0.25, 0.5, 0.75, 1.0];
     for (stochastic, fixed) in [(Solver::EulerMaruyama, Solver::Euler), (Solver::SdeHeun, Solver::Heun)] {
         let options = SampleOptions { times: times.to_vec(), clamp: false, ..of(&[0, 1]) };
-        let flow = run(&SampleOptions { sampler: fixed, ..options.clone() }).unwrap();
-        let still =
-            SampleOptions { sampler: stochastic, diffusion_norm: 0.0, last_step: LastStep::None, ..options };
+        let flow = run(&SampleOptions { sampler: fixed.into(), ..options.clone() }).unwrap();
+        let still = SampleOptions {
+            sampler: stochastic.into(),
+            diffusion_norm: 0.0,
+            last_step: LastStep::None,
+            ..options
+        };
         assert!(apart(&run(&still).unwrap(), &flow) < 1e-4, "{stochastic}");
     }
 }
@@ -524,7 +535,7 @@ fn tweedies_last_step_is_the_expected_image() {
 #[test]
 fn contradictions_of_stochastic_samplers_are_named() {
     let message = |o: SampleOptions| run(&o).unwrap_err().message();
-    let options = SampleOptions { sampler: Solver::EulerMaruyama, ..of(&[0]) };
+    let options = SampleOptions { sampler: Solver::EulerMaruyama.into(), ..of(&[0]) };
     let back = SampleOptions { times: vec![1.0, 0.0], ..options.clone() };
     assert_eq!(message(back), "`euler_maruyama` runs from noise to data, found times from 1 to 0");
     let noise = Some(Tensor::zeros(&[1, 1, 1, 4, 4], DType::Float32, Device::Cpu).unwrap());
@@ -535,6 +546,7 @@ fn contradictions_of_stochastic_samplers_are_named() {
 }
 
 fn discrete(sampler: Solver) -> SampleOptions {
+    let sampler = sampler.into();
     SampleOptions { sampler, path: predicting("ddpm"), clamp: false, steps: 10, ..of(&[0, 1]) }
 }
 
@@ -645,7 +657,8 @@ fn rounding_of_a_model_in_16_bits_does_not_add_up_over_the_steps() {
         from.copy_(to).unwrap();
     }
     for (sampler, steps) in [(Solver::Euler, 250), (Solver::EulerMaruyama, 250), (Solver::Heun, 50)] {
-        let options = SampleOptions { sampler, steps, clamp: false, guidance: 1.5, ..of(&[0, 1]) };
+        let options =
+            SampleOptions { sampler: sampler.into(), steps, clamp: false, guidance: 1.5, ..of(&[0, 1]) };
         let [wide, found] =
             [&wide, &narrow].map(|model| sample(model, &options, &Context::default()).unwrap());
         assert_eq!(found.dtype(), DType::Float32);

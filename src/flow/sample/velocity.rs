@@ -1,6 +1,7 @@
 //! Velocity of one evaluation: conversion of the prediction, guidance, and the user's functions.
 
-use super::SampleOptions;
+use super::{Conditions, SampleOptions, SamplingStep};
+use crate::declare::{FromValue, IntoValue, Value};
 use crate::error::Result;
 use crate::flow::answer;
 use crate::flow::guidance::{both, guided};
@@ -9,6 +10,9 @@ use crate::flow::ode::adaptive::column;
 use crate::model::{Model, Pass};
 use crate::torch::{DType, Fields, Tensor};
 
+/// Makes what functions know of an evaluation, with its fields.
+pub(super) type Told<'a> = dyn Fn(&Fields) -> SamplingStep + 'a;
+
 /// Returns the velocity at a state for checked labels, with guidance and the user's functions applied. `t` and `rows` are
 /// the time of each image at which guidance is looked up and its row among all images.
 pub(super) fn velocity(
@@ -16,19 +20,22 @@ pub(super) fn velocity(
     options: &SampleOptions,
     (x, times, y, fields): (&Tensor, &Tensor, &Tensor, &Fields),
     (t, rows): (&[f64], &[usize]),
+    told: &Told,
 ) -> Result<Tensor> {
+    let fields = &conditions(options, fields, (x, times), told)?;
+    let told = || told(fields).into_value();
     let of = |model: &Model, x: &Tensor, t: &Tensor, y: &Tensor| {
         let (input, times) = options.path.input(x, t, model.time_scale())?;
         let pass = Pass { fields: fields.for_copies(x.size(0)?)?, ..Pass::default() };
         let output = model.forward_in(&input.to_dtype(model.dtype())?, &times, y, &pass)?;
         options.path.velocity(output.to_dtype(x.dtype())?, x, t)
     };
-    let guided = combined(model, options, &of, (x, times, y), (t, rows))?;
+    let guided = combined(model, options, &of, (x, times, y), (t, rows), &told)?;
     match &options.velocity {
         None => Ok(guided),
         Some(change) => {
             let arguments = answer::with_times(&[&guided], x, times)?;
-            answer::like(&guided, "`velocity`", change, &answer::with_labels(arguments, change, y))
+            answer::like(&guided, "`velocity`", change, &answer::with_more(arguments, change, y, told))
         }
     }
 }
@@ -41,15 +48,34 @@ pub(super) fn noise(
     (x, y, fields): (&Tensor, &Tensor, &Fields),
     step: usize,
     (t, rows): (f64, &[usize]),
+    told: &Told,
 ) -> Result<Tensor> {
+    let times = Tensor::full(&[x.size(0)?], t, DType::Float32, x.device())?;
+    let fields = &conditions(options, fields, (x, &times), told)?;
+    let told = || told(fields).into_value();
     let of = |model: &Model, x: &Tensor, _: &Tensor, y: &Tensor| {
         let step = step as f64 / model.time_scale();
         let steps = Tensor::full(&[x.size(0)?], step, DType::Float32, x.device())?;
         let pass = Pass { fields: fields.for_copies(x.size(0)?)?, ..Pass::default() };
         model.forward_in(&x.to_dtype(model.dtype())?, &steps, y, &pass)?.to_dtype(x.dtype())
     };
-    let times = Tensor::full(&[x.size(0)?], t, DType::Float32, x.device())?;
-    combined(model, options, &of, (x, &times, y), (&vec![t; rows.len()], rows))
+    combined(model, options, &of, (x, &times, y), (&vec![t; rows.len()], rows), &told)
+}
+
+/// Returns the fields of an evaluation: those of its images, or what the function returns for it.
+fn conditions(
+    options: &SampleOptions,
+    fields: &Fields,
+    (x, times): (&Tensor, &Tensor),
+    told: &Told,
+) -> Result<Fields> {
+    let Conditions::Function(function) = &options.fields else { return Ok(fields.clone()) };
+    let mut arguments = answer::with_times(&[], x, times)?;
+    arguments.push(told(fields).into_value());
+    let made = function.call_as("`fields`", &arguments)?;
+    let made = Fields::from_value(&made).map_err(|e| e.context("`fields`"))?;
+    made.check_rows(x.size(0)?).map_err(|e| e.context("`fields`"))?;
+    made.to_device(x.device())
 }
 
 /// Computes what a model predicts, through `of`, for the labels and for what guides, and combines both.
@@ -59,6 +85,7 @@ fn combined(
     of: &dyn Fn(&Model, &Tensor, &Tensor, &Tensor) -> Result<Tensor>,
     (x, times, y): (&Tensor, &Tensor, &Tensor),
     (t, rows): (&[f64], &[usize]),
+    told: &dyn Fn() -> Value,
 ) -> Result<Tensor> {
     let forward = |x: &Tensor, t: &Tensor, y: &Tensor| of(model, x, t, y);
     let scales: Vec<f64> = t.iter().zip(rows).map(|(t, row)| options.scale_at(*t, *row)).collect();
@@ -75,7 +102,7 @@ fn combined(
             let [own, null] = [&conditional, &null].map(|output| output.narrow(1, 0, channels));
             let own = own?;
             let arguments = answer::with_times(&[&own, &null?], x, times)?;
-            let made = answer::like(&own, "`guide`", guide, &answer::with_labels(arguments, guide, y))?;
+            let made = answer::like(&own, "`guide`", guide, &answer::with_more(arguments, guide, y, told))?;
             replaced(&conditional, within(options, t, &made, &own)?)
         }
         (_, Some(weak)) if scales.iter().any(|scale| *scale != 1.0) => {

@@ -47,7 +47,33 @@ pub fn parameter(
     let start = places[closure.start];
     let received =
         (closure.parameters.len() == 1).then(|| received(&tokens[..start], catalog, around)).flatten();
-    Some((start, received.or_else(|| kind(&code, &open[..at], closure, index))))
+    let step = || {
+        is_step(&tokens[..start], closure, index, catalog, around)
+            .then(|| Known::of("sampling_step"))
+            .flatten()
+    };
+    Some((start, received.or_else(step).or_else(|| kind(&code, &open[..at], closure, index))))
+}
+
+/// Returns whether a closure that is the value of an option receives the step of sampling, `c`, at an index.
+fn is_step(
+    before: &[Token],
+    closure: &Closure,
+    index: usize,
+    catalog: &Catalog,
+    around: &Surroundings,
+) -> bool {
+    let left: Vec<Token> = before.iter().filter(|t| t.kind != Kind::Comment).cloned().collect();
+    let [.., key, sign] = left.as_slice() else { return false };
+    if index == 0 || sign.text != ":" {
+        return false;
+    }
+    let options = super::innermost(&left).and_then(|open| super::options_of(&left, open, catalog, around));
+    let Some(option) = options.into_iter().flatten().find(|o| o.name == key.text) else { return false };
+    option.takes.iter().any(|list| {
+        let words: Vec<&str> = list.split(", ").collect();
+        words.len() == closure.parameters.len() && words.get(index) == Some(&"c")
+    })
 }
 
 /// Returns whether the token is a parameter of a closure.
@@ -220,6 +246,9 @@ mod tests {
             ("s", "let loss = |s| (", "map"),
             ("s", "train::fit(net, images, #{ on_step: |s| ", "map"),
             ("s", "train::fit(net, images, #{ score: |s| ", "map"),
+            ("c", "flow::sample(net, #{ steps: 3, keep: |x, t, c| ", "sampling_step"),
+            ("t", "flow::sample(net, #{ steps: 3, keep: |x, t, c| ", "-"),
+            ("c", "flow::sample(net, #{ sampler: |v, x, t, next, c| { ", "sampling_step"),
             // A function of two arguments in the body of a part is not the function of the part itself.
             ("c", "nn::part(|b| { let swap = |x, c| ", "-"),
             ("c", "nn::part(|b| { [2, 1].sort(|x, c| ", "-"),
