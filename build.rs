@@ -42,7 +42,7 @@ fn newer_hypot() -> bool {
 /// Source files of the shim, in groups. Each group is compiled as one translation unit, since most of the time is
 /// spent on libtorch's headers. Names must be unique within a group.
 const GROUPS: [&[&str]; 5] = [
-    &["fused", "linear", "gate", "corrected", "corrected_tokens", "attention_twice"],
+    &["fused", "linear", "gate", "corrected", "corrected_tokens", "attention_twice", "norm_twice"],
     &["device_norm", "device_residual", "device_products", "device_attention", "columns"],
     &["shim", "memory", "trace", "launch", "flops"],
     &["bf16_weights", "graph", "cublaslt", "recompute"],

@@ -148,3 +148,137 @@ impl GroupNorm {
         x.group_norm(self.groups, Some(&self.weight), Some(&self.bias), 1e-6)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::torch::{DType, Device, Generator, autograd, no_grad};
+
+    type Norm<'a> = &'a dyn Fn(&Tensor) -> Result<Tensor>;
+
+    fn draw(seed: u64, shape: &[i64]) -> Tensor {
+        let generator = Generator::new(seed, Device::Cpu).unwrap();
+        Tensor::randn(shape, DType::Float64, Device::Cpu, Some(&generator)).unwrap()
+    }
+
+    /// Returns the mean square of a derivative of `norm(x w)`: of order 0 along a direction, or of order 2 or 3 by x.
+    fn size(norm: Norm, w: &Tensor, order: usize) -> Tensor {
+        let x = draw(1, &[3, 4, 5, 6]).to_dtype(w.dtype()).unwrap();
+        let v = draw(2, &[3, 4, 5, 6]).to_dtype(w.dtype()).unwrap();
+        if order == 0 {
+            let along = |x: &[Tensor]| norm(&x[0].matmul(w)?);
+            let found = autograd::jvp(along, &[x], &[Some(v)], true).unwrap().1;
+            return found.square().unwrap().mean(&[], false).unwrap();
+        }
+        let x = x.set_requires_grad(true).unwrap();
+        let mut found = norm(&x.matmul(w).unwrap()).unwrap();
+        for _ in 1..order {
+            let sum = found.sin().unwrap().sum(&[], false).unwrap();
+            let slopes = autograd::grad(&[sum], std::slice::from_ref(&x), None, true, true).unwrap();
+            found = slopes[0].clone().unwrap();
+        }
+        found.square().unwrap().mean(&[], false).unwrap()
+    }
+
+    /// Returns the slope of [`size`] along a direction of w, from its gradient and from finite differences.
+    fn slopes(norm: Norm, order: usize, dtype: DType) -> (f64, f64) {
+        let (w, d) = (draw(3, &[6, 6]).to_dtype(dtype).unwrap(), draw(4, &[6, 6]));
+        let leaf = w.copy().unwrap().set_requires_grad(true).unwrap();
+        let found = size(norm, &leaf, order);
+        let grad = autograd::grad(&[found], &[leaf], None, false, false).unwrap()[0].clone().unwrap();
+        let along = grad.to_dtype(DType::Float64).unwrap().mul(&d).unwrap();
+        let at = |step: f64| {
+            let w = w.to_dtype(DType::Float64).unwrap().add(&d.mul_scalar(step).unwrap()).unwrap();
+            size(norm, &w, order).item().unwrap()
+        };
+        (along.sum(&[], false).unwrap().item().unwrap(), (at(1e-5) - at(-1e-5)) / 2e-5)
+    }
+
+    /// Calls `check` with the name of each norm and the norm.
+    fn each(dtype: DType, mut check: impl FnMut(&str, Norm)) {
+        let of = |t: Tensor, x: &Tensor| t.to_dtype(x.dtype()).unwrap();
+        let (weight, bias) = (draw(5, &[6]), draw(6, &[6]));
+        let (channels, offsets) = (draw(7, &[4]), draw(8, &[4]));
+        let (shift, scale) = (draw(9, &[3, 1, 6]), draw(10, &[3, 1, 6]));
+        let tokens = |x: &Tensor| x.reshape(&[3, 20, 6]);
+        let mut check = |name: &str, norm: Norm| check(&format!("{name} {}", dtype.name()), norm);
+        check("layer", &|x| x.layer_norm(&[6], None, None, 1e-6));
+        check("layer with weights", &|x| {
+            x.layer_norm(&[6], Some(&of(weight.clone(), x)), Some(&of(bias.clone(), x)), 1e-6)
+        });
+        check("layer of two dimensions", &|x| x.layer_norm(&[5, 6], None, None, 1e-2));
+        check("rms", &|x| x.rms_norm(&[6], Some(&of(weight.clone(), x)), Some(1e-6)));
+        check("group", &|x| x.group_norm(2, Some(&of(channels.clone(), x)), None, 1e-6));
+        check("batch", &|x| {
+            let (weight, bias) = (of(channels.clone(), x), of(offsets.clone(), x));
+            x.batch_norm(Some(&weight), Some(&bias), None, None, true, 0.1, 1e-5)
+        });
+        check("fused layer", &|x| {
+            fused::norm_modulate(&tokens(x)?, &of(shift.clone(), x), &of(scale.clone(), x))
+        });
+        check("fused rms", &|x| {
+            fused::rms_modulate(&tokens(x)?, &of(shift.clone(), x), &of(scale.clone(), x))
+        });
+        check("fused stream", &|x| {
+            let (x, gate) = (tokens(x)?, of(scale.clone(), x));
+            let residual = x.sin()?;
+            fused::stream_norm(&x, Some((&residual, &gate)), &of(shift.clone(), &x), &gate).map(|(_, y)| y)
+        });
+    }
+
+    #[test]
+    fn derivatives_of_every_order_are_those_of_finite_differences() {
+        for (dtype, within) in [(DType::Float64, 1e-5), (DType::Float32, 2e-3)] {
+            each(dtype, |name, norm| {
+                for order in [0, 1, 2, 3] {
+                    let (found, expected) = slopes(norm, order, dtype);
+                    let error = (found - expected).abs() / expected.abs().max(0.1);
+                    assert!(error < within, "{name}, order {order}: {found}, expected {expected}");
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn derivatives_in_bfloat16_are_near() {
+        let close = |norm: Norm| {
+            let (found, expected) = slopes(norm, 0, DType::BFloat16);
+            assert!((found - expected).abs() < 0.1 * expected.abs().max(1.0), "{found}, expected {expected}");
+        };
+        close(&|x| x.layer_norm(&[6], None, None, 1e-6));
+        let part = |x: &Tensor| draw(9, &[3, 1, 6]).to_dtype(x.dtype());
+        close(&|x| fused::norm_modulate(&x.reshape(&[3, 20, 6])?, &part(x)?, &part(x)?));
+    }
+
+    /// Layer norm of two numbers a distance of 2 h apart is h / sqrt(h^2 + eps), of which all derivatives are known.
+    #[test]
+    fn layer_norm_of_two_numbers_has_the_derivatives_of_its_closed_form() {
+        let (h, eps) = (0.7_f64, 0.3_f64);
+        let x = Tensor::from_f64(&[1.0 + h, 1.0 - h], &[2]).unwrap().set_requires_grad(true).unwrap();
+        let mut found = x.layer_norm(&[2], None, None, eps).unwrap().select(0, 0).unwrap();
+        let q = h * h + eps;
+        let expected = [
+            h / q.sqrt(),
+            eps * q.powf(-1.5),
+            -3.0 * eps * h * q.powf(-2.5),
+            -3.0 * eps * q.powf(-2.5) + 15.0 * eps * h * h * q.powf(-3.5),
+            45.0 * eps * h * q.powf(-3.5) - 105.0 * eps * h.powi(3) * q.powf(-4.5),
+        ];
+        for (order, expected) in expected.into_iter().enumerate() {
+            let value = found.item().unwrap();
+            assert!((value - expected).abs() < 1e-9, "order {order}: {value}, expected {expected}");
+            // The slope by h is that by the first number minus that by the second.
+            let slopes = autograd::grad(&[found], std::slice::from_ref(&x), None, true, true).unwrap();
+            let slopes = slopes[0].clone().unwrap();
+            found = slopes.select(0, 0).unwrap().sub(&slopes.select(0, 1).unwrap()).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_ordinary_gradient_has_no_graph() {
+        let x = draw(1, &[3, 6]).set_requires_grad(true).unwrap();
+        let y = x.layer_norm(&[6], None, None, 1e-6).unwrap().square().unwrap().sum(&[], false).unwrap();
+        let grad = autograd::grad(&[y], &[x], None, false, false).unwrap()[0].clone().unwrap();
+        assert!(!grad.requires_grad() && no_grad(|| grad.exp()).is_ok());
+    }
+}
