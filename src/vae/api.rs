@@ -41,7 +41,7 @@ pub mod space {
 
         /// Creates an image autoencoder with random weights and the architecture of Stable Diffusion's.
         ///
-        /// It cannot be trained here: it is for tests, and for timings without a download. The seed determines the
+        /// It is for tests, for timings without a download, and for training of your own. The seed determines the
         /// weights on every device. With the defaults it has 83,653,863 parameters.
         ///
         /// ```rhai
@@ -61,8 +61,7 @@ pub mod methods {
         /// latents are the encoder's means, or with `sample` draws from its normal distributions, minus
         /// `config.shift_factor`, times `config.scaling_factor`, or normalized by channel. Images are encoded a few at a
         /// time; Ctrl-C stops it. NaN is an error, and a note says if floats are far outside of
-        /// [-1, 1]. Gradients flow to images that
-        /// record them.
+        /// [-1, 1]. Gradients flow to images and to parameters that record them.
         ///
         /// ```rhai
         /// let net = vae::random(#{ block_out_channels: [8, 16], norm_num_groups: 4, layers_per_block: 1 });
@@ -80,8 +79,8 @@ pub mod methods {
         /// Decodes latents [B, Z, h, w], scaled as from `encode` or from a model's samples, to images [B, C, H, W].
         ///
         /// The scale of `encode` is first reversed, and the images are clamped to [-1, 1] unless
-        /// `clamp` is false. Latents are decoded a few at a time; Ctrl-C stops it. Gradients flow to latents that record
-        /// them, as for a loss of the images; the activations of the whole batch are then kept.
+        /// `clamp` is false. Latents are decoded a few at a time; Ctrl-C stops it. Gradients flow to latents and to
+        /// parameters that record them, as for a loss of the images; the activations of the whole batch are then kept.
         ///
         /// ```rhai
         /// let net = vae::random(#{ block_out_channels: [8, 16], norm_num_groups: 4, layers_per_block: 1 });
@@ -99,7 +98,7 @@ pub mod methods {
         /// `logvar`.
         ///
         /// Both are [B, Z, h, w]. `logvar` is the natural logarithm of the variance, clamped to between -30 and 20.
-        /// Gradients flow to images that record them.
+        /// Gradients flow to images and to parameters that record them.
         ///
         /// ```rhai
         /// let net = vae::random(#{ block_out_channels: [8, 16], norm_num_groups: 4, layers_per_block: 1 });
@@ -136,9 +135,14 @@ pub mod methods {
 
         /// Returns the parameters by their names in diffusers.
         ///
+        /// They are fixed at first: those to be trained must record gradients.
+        ///
         /// ```rhai
         /// let net = vae::random(#{ block_out_channels: [8, 16], norm_num_groups: 4 });
-        /// assert_eq(net.parameters()["encoder.mid_block.attentions.0.to_q.weight"].shape, [16, 16]);
+        /// let p = net.parameters();
+        /// assert_eq(p["encoder.mid_block.attentions.0.to_q.weight"].shape, [16, 16]);
+        /// p["encoder.conv_in.weight"].requires_grad(true);
+        /// assert(net.encode(tensor::zeros([1, 3, 8, 8])).requires_grad);
         /// ```
         fn parameters(vae: Vae) -> Map {
             Ok(vae.parameters().iter().map(|(name, p)| (name.clone(), p.clone().into_value())).collect())

@@ -1,6 +1,6 @@
 //! The autoencoder, with its options and named parameters.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
@@ -30,7 +30,8 @@ struct Inner {
     encoder: Encoder,
     decoder: Decoder,
     parameters: Vec<(String, Tensor)>,
-    hash: OnceLock<String>,
+    /// The hash, and the number of writes into the parameters when it was computed.
+    hash: Mutex<Option<(i64, String)>>,
 }
 
 scripted!(
@@ -99,9 +100,9 @@ impl Vae {
         let encoder = Encoder::new(&mut builder, options)?;
         let decoder = Decoder::new(&mut builder, options)?;
         let parameters = builder.finish_given()?;
-        // The weights are fixed; gradients flow through them to images and latents.
+        // The weights are fixed unless a caller trains them; gradients flow through them to images and latents.
         parameters.iter().try_for_each(|(_, weight)| weight.set_requires_grad(false).map(drop))?;
-        let hash = OnceLock::new();
+        let hash = Mutex::default();
         Ok(Self(Arc::new(Inner { options: options.clone(), encoder, decoder, parameters, hash })))
     }
 
@@ -123,8 +124,10 @@ impl Vae {
     /// Returns the first 12 hexadecimal digits of the SHA-256 of the sizes and each parameter's name, dtype and
     /// values.
     pub fn hash(&self) -> Result<String> {
-        if let Some(known) = self.0.hash.get() {
-            return Ok(known.clone());
+        let writes = self.parameters().iter().map(|(_, p)| p.version()).sum();
+        let mut known = self.0.hash.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, hash)) = known.as_ref().filter(|(then, _)| *then == writes) {
+            return Ok(hash.clone());
         }
         let mut hasher = Sha256::new_with_prefix(format!("{} groups", self.options().norm_num_groups));
         for (name, tensor) in self.parameters() {
@@ -132,7 +135,8 @@ impl Vae {
             hasher.update(tensor.to_bytes()?);
         }
         let digits = short(hasher);
-        Ok(self.0.hash.get_or_init(|| digits).clone())
+        *known = Some((writes, digits.clone()));
+        Ok(digits)
     }
 
     /// Returns the shape [Z, h, w] of the latents of images with this height and width.
@@ -148,7 +152,7 @@ impl Vae {
     /// Returns the distributions of the latents of images [B, C, H, W] in [-1, 1] or uint8, in batches of `batch`
     /// images.
     ///
-    /// Records gradients only if the images do, and stops between blocks on an interrupt.
+    /// Records gradients if the images or parameters do, and stops between blocks on an interrupt.
     pub fn posterior(&self, images: &Tensor, batch: Option<usize>, cx: &Context) -> Result<Posterior> {
         let channels = self.options().in_channels;
         let [.., height, width] = four("images", images, channels)?;
@@ -166,7 +170,7 @@ impl Vae {
             let pixels = self.take(&pixels::to_float(part)?)?;
             self.0.encoder.forward(&pixels, &|| cx.check())
         };
-        let moments = in_batches("encode", images, height * width, batch, self.device(), cx, forward)?;
+        let moments = in_batches("encode", images, (height * width, batch), self, cx, forward)?;
         let halves = moments.chunk(2, 1)?;
         match halves.as_slice() {
             [mean, logvar] => Ok(Posterior { mean: mean.contiguous()?, logvar: logvar.clamp(-30.0, 20.0)? }),
@@ -197,12 +201,17 @@ impl Vae {
             let latents = self.take(&scale.undo(part)?)?;
             self.0.decoder.forward(&latents, &|| cx.check())
         };
-        let images = in_batches("decode", latents, area, options.batch, self.device(), cx, forward)?;
+        let images = in_batches("decode", latents, (area, options.batch), self, cx, forward)?;
         if options.clamp { images.clamp(-1.0, 1.0) } else { Ok(images) }
     }
 
     fn device(&self) -> Device {
         self.options().device
+    }
+
+    /// Returns whether a parameter records gradients, as in training.
+    fn records(&self) -> bool {
+        self.parameters().iter().any(|(_, p)| p.requires_grad())
     }
 
     /// Converts a tensor to the device and dtype of the weights.
@@ -258,17 +267,17 @@ fn four(what: &str, x: &Tensor, channels: i64) -> Result<[i64; 4]> {
     }
 }
 
-/// Applies `forward` to batches of images and concatenates the results. Gradients are recorded only if `x` records
-/// them; otherwise the activations of the network would be kept for nothing.
+/// Applies `forward` to batches of images and concatenates the results. Gradients are recorded only if `x` or a parameter
+/// records them; otherwise the activations of the network would be kept for nothing.
 fn in_batches(
     label: &str,
     x: &Tensor,
-    pixels: i64,
-    batch: Option<usize>,
-    device: Device,
+    (pixels, batch): (i64, Option<usize>),
+    vae: &Vae,
     cx: &Context,
     forward: impl Fn(&Tensor) -> Result<Tensor>,
 ) -> Result<Tensor> {
+    let (device, records) = (vae.device(), x.requires_grad() || vae.records());
     let count = x.size(0)?;
     let fitting = (PIXELS[usize::from(device.is_cuda())] / pixels).max(1);
     let batch = batch.map_or(fitting, |batch| batch as i64).min(count);
@@ -279,7 +288,7 @@ fn in_batches(
         cx.check()?;
         let size = batch.min(count - start);
         let forward = || forward(&x.narrow(0, start, size)?);
-        parts.push(if x.requires_grad() { forward() } else { no_grad(forward) }?);
+        parts.push(if records { forward() } else { no_grad(forward) }?);
         if let Some(bar) = &mut bar {
             bar.update((start + size) as u64, "");
         }

@@ -9,7 +9,7 @@ use crate::data::{Dataset, FromTensorsOptions, from_tensors};
 use crate::error::{Error, Kind};
 use crate::nn::Builder;
 use crate::torch::io::{load_safetensors, save_safetensors};
-use crate::torch::{DType, Device, Tensor};
+use crate::torch::{DType, Device, Tensor, no_grad};
 
 fn toy() -> VaeOptions {
     VaeOptions {
@@ -112,6 +112,48 @@ fn batches_change_nothing_and_bytes_are_images_too() {
     let floats = bytes.to_dtype(DType::Float32).unwrap().div_scalar(127.5).unwrap().sub_scalar(1.0).unwrap();
     let encode = |x: &Tensor| vae.encode(x, &EncodeOptions::default(), &cx).unwrap();
     close(&encode(&bytes), &encode(&floats));
+}
+
+#[test]
+fn gradients_reach_parameters_that_record_them() {
+    let (vae, cx) = (Vae::random(&toy()).unwrap(), Context::default());
+    let images = images(3);
+    let options = EncodeOptions { batch: Some(2), ..Default::default() };
+    let latents = vae.encode(&images, &options, &cx).unwrap();
+    assert!(!latents.requires_grad());
+    for (_, parameter) in vae.parameters() {
+        parameter.set_requires_grad(true).unwrap();
+    }
+    assert!(!no_grad(|| vae.encode(&images, &options, &cx)).unwrap().requires_grad());
+    let latents = vae.encode(&images, &options, &cx).unwrap();
+    assert!(latents.requires_grad() && vae.posterior(&images, None, &cx).unwrap().logvar.requires_grad());
+    let decode = |latents: &Tensor| {
+        let options = DecodeOptions { batch: Some(2), clamp: false };
+        vae.decode(latents, &options, &cx).unwrap()
+    };
+    assert!(decode(&latents.detach().unwrap()).requires_grad());
+    let loss = || {
+        let error = decode(&vae.encode(&images, &options, &cx).unwrap()).sub(&images).unwrap();
+        error.square().unwrap().mean(&[], false).unwrap()
+    };
+    let (first, hash) = (loss(), vae.hash().unwrap());
+    first.backward(None, false).unwrap();
+    let mut squares = 0.0;
+    for (name, parameter) in vae.parameters() {
+        let grad = parameter.grad().unwrap_or_else(|| panic!("no gradient reaches {name}"));
+        squares += grad.square().unwrap().sum(&[], false).unwrap().item().unwrap();
+    }
+    // The slope along the gradient is its squared length.
+    let step = 1e-3 / squares.sqrt();
+    no_grad(|| {
+        for (_, parameter) in vae.parameters() {
+            parameter.add_(&parameter.grad().unwrap().mul_scalar(-step).unwrap()).unwrap();
+        }
+    });
+    let found = (first.item().unwrap() - loss().item().unwrap()) / step;
+    assert!((found / squares - 1.0).abs() < 5e-2, "{found} {squares}");
+    // Latents are stored with the hash of the weights that made them.
+    assert_ne!(vae.hash().unwrap(), hash);
 }
 
 #[test]
