@@ -9,13 +9,13 @@ use super::ops::{
     activation, arithmetic, compare, fft, index, inplace, join, linalg, loss, maths, nn, reduce, shape, sort,
     vision,
 };
-use super::{aten, autograd, convert, create, fields, io, random, resize};
+use super::{assignment, aten, autograd, convert, create, fields, io, random, resize};
 
 crate::api! {
     types: [Tensor, Generator, super::index::Several, fields::GivenFields],
     functions: [
         create, random, convert, arithmetic, inplace, compare, maths, reduce, shape, index, join, sort, linalg, fft,
-        activation, nn, vision, resize, loss, autograd::api, io::api, aten, fields::methods,
+        activation, nn, vision, resize, loss, autograd::api, io::api, aten, fields::methods, assignment,
     ],
 }
 

@@ -3,6 +3,7 @@
 //! - [`tensor`]: the handle, creation, conversion to Rust data; [`create`]: less common constructors
 //! - [`nested`]: conversion from and to nested arrays
 //! - [`ops`]: operators as fallible methods; [`call`]: any other ATen operator by name; [`resize`]: of images
+//! - [`assignment`]: linear assignment of a matrix of costs
 //! - [`io`]: safetensors, npy and PyTorch weight files; [`torchscript`]: networks in TorchScript files
 //! - [`autograd`]: gradients, `no_grad`; [`rng`]: generators; [`device`], [`dtype`]
 //! - [`distributed`]: processes that compute together; [`nccl`]: collectives of CUDA tensors
@@ -18,6 +19,7 @@
 //! and put into the words of scripts.
 
 pub(crate) mod api;
+pub mod assignment;
 pub mod aten;
 pub mod autograd;
 pub mod call;
