@@ -180,9 +180,12 @@ fn lambda(line: &Line) -> Instead {
 fn comprehension(line: &Line) -> Instead {
     let open = (0..line.parts.len()).find(|i| {
         ["[", "(", "{"].iter().any(|b| line.is(*i, b))
-            && line
-                .find_level(i + 1, &["for"])
-                .is_some_and(|f| f > i + 1 && line.find_level(f, &["in"]).is_some())
+            && line.find_level(i + 1, &["for"]).is_some_and(|f| {
+                // A loop after other statements is no comprehension.
+                let after = line.find_level(i + 1, &[";"]).is_some_and(|end| end < f)
+                    || line.is(*i, "{") && line.is(f - 1, "}") && line.find_level(i + 1, &[":"]).is_none();
+                f > i + 1 && !after && line.find_level(f, &["in"]).is_some()
+            })
     })?;
     let each = line.find_level(open + 1, &["for"])?;
     let within = line.find_level(each, &["in"])?;

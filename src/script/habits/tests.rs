@@ -77,6 +77,20 @@ fn a_line_that_cannot_be_parsed_has_one_to_write() {
     }
 }
 
+#[test]
+fn a_loop_after_other_statements_is_no_comprehension() {
+    let engine = language(EngineOptions::default()).engine;
+    let names = Names::of(&engine, None);
+    for line in [
+        "let go = |o| { let b = 9.0; for i in 0..3 { b = 2.0; } b };",
+        "let y = (x; for i in 0..3 { x += i; }",
+        "fn go(o) { if b { c() } for i in 0..3 { o(i) } }",
+    ] {
+        let found = grammar::instead(&Line::new(line), &names);
+        assert!(found.is_none(), "{line}: {found:?}");
+    }
+}
+
 /// Returns the hint of a line that begins with a module of Python, or calls a method with other arguments.
 fn call_of(line: &str) -> String {
     let engine = language(EngineOptions::default()).engine;
