@@ -331,6 +331,10 @@ fn wrong_inputs_are_named() {
     );
     assert!(message(&x, &t, &ints(&[0, -1, 3])).starts_with("label -1 is out of range"));
     assert!(message(&x, &t.add_scalar(0.5).unwrap(), &y).starts_with("time 1.5 is out of range"));
+    // Ten steps of 0.1 end one rounding beyond 1.
+    let sum = t.mul_scalar(0.0).unwrap().add_scalar(1.000_000_1).unwrap();
+    assert!(model.forward(&x, &sum, &y).is_ok() && model.forward(&x, &t.sub(&sum).unwrap(), &y).is_err());
+    assert!(message(&x, &sum.mul_scalar(1.001).unwrap(), &y).starts_with("time 1.001"));
     assert!(message(&x, &t.mul_scalar(f64::NAN).unwrap(), &y).starts_with("time NaN is out of range"));
     assert_eq!(
         message(&noise(1, &[3, 3, 28, 28]), &t, &y),
