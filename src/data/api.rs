@@ -190,7 +190,8 @@ pub mod space {
 
         /// Creates a data set from images [N, C, H, W] and integer labels [N].
         ///
-        /// Images are uint8 from 0 to 255, or floats in [-1, 1]; if all floats lie in [0, 1], a note says so.
+        /// Images are uint8 from 0 to 255, or floats in [-1, 1]; if all floats lie in [0, 1], a note says so. With
+        /// `latents: true` floats may have any range, as latents do, or samples that are trained on as they are.
         /// Labels are from 0 to one less than the number of classes, and are copied. Images on the CPU, uint8 or
         /// float32, are not copied, which would take their memory twice: do not change them in place afterwards, or
         /// pass `images.clone()`.
@@ -199,10 +200,13 @@ pub mod space {
         /// let set = data::from_tensors(tensor::zeros([4, 1, 8, 8]), tensor::zeros([4], #{ dtype: "int64" }),
         ///     #{ name: "black", classes: 2 });
         /// assert_eq([set.name, set.len, set.classes], ["black", 4, 2]);
+        /// let far = data::from_tensors(tensor::ones([4, 4, 8, 8]) * 3.0, set.labels, #{ latents: true });
+        /// assert_eq(far.images().max().item(), 3.0);
         /// ```
         fn from_tensors<cx>(images: Tensor, labels: Tensor, options: FromTensorsOptions) -> Dataset {
             let set = data::dataset::from_tensors(&images, &labels, &options)?;
-            if let Some(note) = data::pixels::range_note(&images)? {
+            let note = if options.latents { None } else { data::pixels::range_note(&images)? };
+            if let Some(note) = note {
                 cx.note(&format!("data::from_tensors: {note}"));
             }
             Ok(set)

@@ -62,13 +62,10 @@ impl Dataset {
         class_names: Vec<String>,
     ) -> Result<Self> {
         pixels::check(images)?;
-        pixels::check_range(images)?;
-        let images = match images.dtype() {
-            DType::UInt8 => images.clone(),
-            _ => images.detach()?.to_dtype(DType::Float32)?,
-        };
-        let images = images.to_device(Device::Cpu)?.contiguous()?;
-        Self::of_store(Store::Tensor(images), labels, name, split, class_names)
+        pixels::check_range(images).map_err(|e| {
+            e.hint("scale bytes with `x / 127.5 - 1`, or give them as uint8; `latents: true` takes any range")
+        })?;
+        Self::of_store(stored(images)?, labels, name, split, class_names)
     }
 
     /// Like [`Dataset::new`], for images in files or latents of any range.
@@ -342,6 +339,9 @@ pub struct FromTensorsOptions {
     /// Name of the split, recorded with every result.
     #[option(default = "all")]
     pub split: String,
+    /// Whether the images are floats of any range, such as latents or samples of a model with `clamp: false`.
+    #[option(default = false)]
+    pub latents: bool,
 }
 
 /// Creates a data set from images [N, C, H, W] (uint8, or float in [-1, 1]) and integer labels `[N]`.
@@ -364,7 +364,27 @@ pub(crate) fn from_tensors(
         let labels = check_labels(labels, images.size(0)?)?;
         class_names = super::labels::class_names(&labels, options.classes)?;
     }
-    Dataset::new(images, labels, &options.name, &options.split, class_names)
+    if !options.latents {
+        return Dataset::new(images, labels, &options.name, &options.split, class_names);
+    }
+    pixels::check(images)?;
+    if !images.dtype().is_float() {
+        return Err(Error::argument(format!(
+            "expected latents of a float type, found {}",
+            images.signature()
+        ))
+        .hint("leave out `latents`: bytes are images"));
+    }
+    Dataset::of_store(stored(images)?, labels, &options.name, &options.split, class_names)
+}
+
+/// Returns images in memory on the CPU: bytes, or float32 without their graph.
+fn stored(images: &Tensor) -> Result<Store> {
+    let images = match images.dtype() {
+        DType::UInt8 => images.clone(),
+        _ => images.detach()?.to_dtype(DType::Float32)?,
+    };
+    Ok(Store::Tensor(images.to_device(Device::Cpu)?.contiguous()?))
 }
 
 #[cfg(test)]
@@ -423,6 +443,22 @@ mod tests {
         assert!(message(Value::Int(3)).contains("from 0 to 2, found 3"));
         assert!(message(Value::Str("x".into())).contains("no class \"x\""));
         assert!(four().only(&[Value::Int(1), Value::Int(1)]).unwrap_err().message().contains("named twice"));
+    }
+
+    #[test]
+    fn latents_have_any_range() {
+        let images = Tensor::from_f64(&[-7.5, 6.25], &[2, 1, 1, 1]).unwrap().set_requires_grad(true).unwrap();
+        let labels = Tensor::from_i64(&[0, 1], &[2]).unwrap();
+        let error = from_tensors(&images, &labels, &FromTensorsOptions::default()).unwrap_err();
+        assert!(error.hint_text().unwrap().contains("`latents: true`"), "{error}");
+        let options = FromTensorsOptions { latents: true, ..Default::default() };
+        let set = from_tensors(&images, &labels, &options).unwrap();
+        let held = set.images().unwrap();
+        assert_eq!((held.to_f32().unwrap(), held.requires_grad()), (vec![-7.5, 6.25], false));
+        let nan = images.detach().unwrap().mul_scalar(f64::NAN).unwrap();
+        assert!(from_tensors(&nan, &labels, &options).is_err());
+        let bytes = Tensor::from_u8(&[0, 255], &[2, 1, 1, 1]).unwrap();
+        assert!(from_tensors(&bytes, &labels, &options).unwrap_err().message().contains("float type"));
     }
 
     #[test]
