@@ -340,7 +340,11 @@ impl Model {
         self.check_shapes(x, t, y)?;
         self.check_values(t, y)?;
         self.check_fields(x, &pass.fields)?;
-        let v = self.0.network.forward(x, t, y, pass, None)?;
+        let forward = || self.0.network.forward(x, t, y, pass, None);
+        let v = match pass.autocast {
+            true => autograd::autocast(self.device(), forward)?.to_dtype(self.dtype())?,
+            false => forward()?,
+        };
         self.remember(&pass.fields)?;
         Ok(v)
     }

@@ -102,7 +102,8 @@ pub struct FitOptions {
     /// `images` and further or changed `fields`, which parts read as `c.fields.NAME`.
     #[option(receives = augment::RECEIVED, takes = ["s"])]
     pub augment: Option<Function>,
-    /// Precision of matrix products: `float32`, or `bfloat16` by autocast with float32 weights.
+    /// Precision of matrix products: `float32`, or `bfloat16` by autocast with float32 weights. It holds for `s.v` and what a
+    /// loss computes with `s.model` and `s.ema`; for other networks call `autocast`.
     pub precision: Precision,
     /// Seed of the image order, the times, the noise and the dropped labels.
     #[option(default = 0)]
@@ -149,7 +150,7 @@ pub struct FitOptions {
     pub accept_code: bool,
     /// Number of micro-batches into which each batch is split to save memory; divides `batch`. They are computed
     /// one after the other, or shared by the ranks of a run. Images, times and noise stay the same, and results
-    /// agree up to rounding.
+    /// agree up to rounding, unless a loss compares the images of its micro-batch with each other.
     #[option(default = 1, range = 1..)]
     pub accumulate: usize,
     /// Whether the backward pass computes the activations of each block again instead of keeping them. This takes

@@ -59,6 +59,8 @@ pub struct Pass {
     pub fields: Fields,
     /// Whether the backward pass computes the activations of each block again instead of keeping them.
     pub recompute: bool,
+    /// Whether [`Model::forward`](crate::model::Model::forward) computes matrix products in bfloat16, as the training step does.
+    pub autocast: bool,
 }
 
 impl Pass {

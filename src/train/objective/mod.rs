@@ -5,11 +5,12 @@ mod reads;
 
 use std::sync::Arc;
 
+use super::fit::Precision;
 use super::training::Training;
 use crate::declare::{IntoValue, Map, Value};
 use crate::error::{Error, Result};
 use crate::flow::losses::{Step, wide};
-use crate::model::{Pass, Rows};
+use crate::model::{Model, Pass, Rows};
 use crate::torch::fields::GivenFields;
 use crate::torch::{Fields, Tensor};
 use forward::Forward;
@@ -49,6 +50,25 @@ impl Drawn {
     }
 }
 
+/// Keeps the weights of an average from recording gradients, which nothing would use.
+struct Frozen(Vec<Tensor>);
+
+impl Frozen {
+    fn new(average: &Model) -> Result<Self> {
+        let weights = average.parameters().iter().map(|(_, p)| p.clone());
+        let frozen = Self(weights.filter(Tensor::requires_grad).collect());
+        frozen.0.iter().try_for_each(|weight| weight.set_requires_grad(false).map(drop))?;
+        Ok(frozen)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        // A weight is a leaf, which may always record.
+        self.0.iter().for_each(|weight| drop(weight.set_requires_grad(true)));
+    }
+}
+
 impl Training<'_> {
     /// Returns the loss for `drawn` at `step`, a scalar with gradient history, and the errors by time if they are wanted.
     pub(super) fn loss(&self, drawn: &Drawn, step: usize) -> Result<(Tensor, Option<Tensor>)> {
@@ -62,13 +82,17 @@ impl Training<'_> {
         if self.reads_velocity {
             forward.early()?;
         }
-        let mut seen = None;
+        let (mut seen, mut frozen) = (None, None);
         let loss = self.options.loss.compute(
             || forward.velocity(),
             target,
             t,
-            || Ok(seen.insert(self.seen(drawn, &forward, step)?).clone().into_value()),
+            || {
+                frozen = self.averages.first().map(|average| Frozen::new(average.model())).transpose()?;
+                Ok(seen.insert(self.seen(drawn, &forward, step)?).clone().into_value())
+            },
         );
+        drop(frozen);
         // Code may keep what it received.
         seen.iter().for_each(Step::end);
         let loss = loss?;
@@ -87,8 +111,10 @@ impl Training<'_> {
     /// Returns what a user-defined loss receives.
     fn seen(&self, drawn: &Drawn, forward: &Arc<Forward>, step: usize) -> Result<Step> {
         let pass = forward.pass();
+        let autocast = self.options.precision == Precision::BFloat16;
         // The average is not trained: its parts are outside of the step, but the images have their fields.
-        let of_images = Pass { fields: pass.fields.clone(), ..Pass::default() };
+        let of_images = Pass { fields: pass.fields.clone(), autocast, ..Pass::default() };
+        let of_step = Pass { autocast, ..pass.clone() };
         let ema = self.averages.first().map(|a| a.model().in_step(&of_images));
         let mut seen = Map::from([
             ("target".to_string(), wide(&drawn.target)?.into_value()),
@@ -98,7 +124,7 @@ impl Training<'_> {
             ("indices".to_string(), drawn.indices.clone().into_value()),
             ("fields".to_string(), GivenFields(drawn.fields.clone()).into_value()),
             // Its parts run in the training step, as those that gave `v`.
-            ("model".to_string(), self.model.in_step(pass).into_value()),
+            ("model".to_string(), self.model.in_step(&of_step).into_value()),
             ("ema".to_string(), ema.map_or(Value::Unit, IntoValue::into_value)),
             ("path".to_string(), self.options.path.clone().into_value()),
             ("step".to_string(), step.into_value()),

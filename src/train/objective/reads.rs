@@ -5,8 +5,9 @@ use crate::flow::Loss;
 
 /// Returns whether the code of a loss mentions `v` or what parts kept, or calls a ready loss; true if its code is unknown.
 ///
-/// Of code in a cell, which has no stored form, the text of the cell counts. The velocity of such a loss is computed before it runs. The order of forward passes is the order in which gradients are
-/// summed and random numbers drawn, so it must not depend on where the loss reads the velocity.
+/// Of code in a cell, which has no stored form, the text of the cell counts. The velocity of such a loss is computed before
+/// it runs. The order of forward passes is the order in which gradients are summed and random numbers drawn, so it must not
+/// depend on where the loss reads the velocity.
 pub(in crate::train) fn reads_velocity(loss: &Loss) -> bool {
     match loss {
         Loss::Function(function) => function_reads(function),

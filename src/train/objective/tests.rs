@@ -230,6 +230,30 @@ fn a_loss_trains_in_bfloat16_and_its_velocity_is_wide() {
 }
 
 #[test]
+fn the_models_of_a_loss_compute_in_the_precision_of_the_run_and_the_average_records_nothing() {
+    for precision in [Precision::Float32, Precision::BFloat16] {
+        let calls = Arc::new(Mutex::new(0));
+        let counter = Arc::clone(&calls);
+        let loss = of(move |s| {
+            let call = |name: &str| {
+                let model: Model = s[name].downcast().unwrap();
+                model.forward(&part(s, "x_t"), &part(s, "t"), &part(s, "y"))
+            };
+            let (v, averaged) = (call("model")?, call("ema")?);
+            assert_eq!(v.dtype(), part(s, "v").dtype());
+            assert_eq!(v.to_f64()?, part(s, "v").to_f64()?);
+            assert!(v.requires_grad() && !averaged.requires_grad());
+            *counter.lock().unwrap() += 1;
+            flow::loss(v, part(s, "target"))
+        });
+        let net = model(0);
+        let run = train(&net, &FitOptions { loss, precision, ..short() }).unwrap();
+        assert!(*calls.lock().unwrap() > 0);
+        assert!(run.ema().parameters().iter().all(|(_, p)| p.requires_grad()));
+    }
+}
+
+#[test]
 fn predictions_of_the_image_learn_too() {
     let path = Path::new(PathOptions { predict: Predict::Image, ..PathOptions::default() }).unwrap();
     let run = train(&model(0), &FitOptions { steps: 250, batch: 32, path: path.clone(), ..short() }).unwrap();
