@@ -15,7 +15,7 @@ use crate::torch::{Device, Fields, Generator, Tensor, no_grad};
 
 crate::api! {
     types: [Model, Part, parts::Call],
-    functions: [parts::api, custom::api, namespace, methods, properties],
+    functions: [parts::api, custom::api, super::inside::methods, namespace, methods, properties],
 }
 
 /// Options of `model.parameters`.

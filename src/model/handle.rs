@@ -1,6 +1,7 @@
 //! A network with its configuration and named parameters.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::Config;
@@ -39,6 +40,10 @@ struct Inner {
     fields: Mutex<Fields>,
     /// Labels on CUDA that were last found to be in range, with the number of writes into them.
     known: Mutex<Option<(Tensor, i64)>>,
+    /// Whether the parameters have shapes, but no values.
+    outline: bool,
+    /// Whether another network was built with this one inside.
+    inside: AtomicBool,
 }
 
 enum Network {
@@ -115,9 +120,9 @@ impl Model {
         Self::build(design, builder)
     }
 
-    fn build(design: Design, mut builder: Builder) -> Result<Self> {
+    pub(super) fn build(design: Design, mut builder: Builder) -> Result<Self> {
         design.check()?;
-        let device = builder.device();
+        let (device, outline) = (builder.device(), builder.is_outline());
         let network = match &design {
             Design::Dit(config) => Network::Dit(Box::new(Dit::new(&mut builder, config)?)),
             Design::Custom(custom) => Network::Custom(custom::Network::new(&mut builder, custom)?),
@@ -131,8 +136,20 @@ impl Model {
             flops: OnceLock::new(),
             fields: Mutex::default(),
             known: Mutex::default(),
+            outline,
+            inside: AtomicBool::new(false),
         };
         Ok(Self(Arc::new(inner), None))
+    }
+
+    /// Remembers that another network was built with this one inside, and stores its weights.
+    pub(super) fn set_inside(&self) {
+        self.0.inside.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether another network was built with this one inside.
+    pub(crate) fn is_inside(&self) -> bool {
+        self.0.inside.load(Ordering::Relaxed)
     }
 
     /// Returns the same model, whose [`Model::forward`] runs in the training step of `pass`.
@@ -384,6 +401,10 @@ impl Model {
     }
 
     fn check_shapes(&self, x: &Tensor, t: &Tensor, y: &Tensor) -> Result<()> {
+        if self.0.outline {
+            return Err(Error::argument("the file has the settings of this model, but not its weights")
+                .hint("`b.model(name, model)` returns the model whose weights are stored with the network"));
+        }
         let [c, h, w] = self.image_shape();
         let shape = x.shape();
         let batch = match shape[..] {

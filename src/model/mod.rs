@@ -7,7 +7,7 @@
 //!   [`trace`]: the intermediate results of each block
 //! - [`options`]: models from a preset and overrides
 //! - [`custom`]: user-defined networks; [`design`]: the description of any model
-//! - [`handle`]: [`Model`], the network with its named parameters
+//! - [`handle`]: [`Model`], the network with its named parameters; `inside`: a model as a module of another network
 //! - [`weights`]: loading and saving of parameters as safetensors files under PyTorch names; `advice`: hints when they
 //!   do not fit
 //! - [`mod@open`]: opening of model files; `public`: configurations of public models from the shapes of their parameters
@@ -23,6 +23,7 @@ pub(crate) mod diffusion;
 pub mod dit;
 pub mod family;
 pub mod handle;
+pub(crate) mod inside;
 pub mod open;
 pub mod options;
 pub mod parts;

@@ -167,6 +167,49 @@ impl Builder {
         Ok(tensor)
     }
 
+    /// Returns a builder for a network of its own below `name`, whose names lack that prefix, with the values that this
+    /// builder has for it; `None` if it has none, so that the network keeps its own.
+    pub fn inside(&mut self, name: &str) -> Option<Self> {
+        let prefix = format!("{}.", self.full_name(name));
+        let below = |name: &str| name.strip_prefix(&prefix).map(str::to_string);
+        let source = match &mut self.source {
+            Source::Seed(_) => return None,
+            Source::Blank => Source::Blank,
+            Source::Outline => Source::Outline,
+            Source::Given(weights) => {
+                let (own, others) =
+                    std::mem::take(weights).into_iter().partition(|(name, _)| name.starts_with(&prefix));
+                *weights = others;
+                let own: BTreeMap<String, Tensor> = own;
+                Source::Given(own.into_iter().filter_map(|(name, t)| Some((below(&name)?, t))).collect())
+            }
+            Source::Shared(there, seed) => {
+                let own = there.iter().filter_map(|(name, t)| Some((below(name)?, t.clone())));
+                Source::Shared(own.collect(), *seed)
+            }
+        };
+        match &source {
+            Source::Given(own) | Source::Shared(own, _) if own.is_empty() => None,
+            _ => Some(Self::of(source, self.dtype, self.device)),
+        }
+    }
+
+    /// Records the parameters of a network of its own, below `name`.
+    pub fn adopt(&mut self, name: &str, parameters: &[(String, Tensor)]) {
+        let name = self.full_name(name);
+        self.made.extend(parameters.iter().map(|(own, tensor)| (format!("{name}.{own}"), tensor.clone())));
+    }
+
+    /// Returns whether parameters are those of another network.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.source, Source::Shared(..))
+    }
+
+    /// Returns whether parameters have shapes, but no values.
+    pub fn is_outline(&self) -> bool {
+        matches!(self.source, Source::Outline)
+    }
+
     /// Returns the parameters created so far, in order.
     pub fn made(&self) -> &[(String, Tensor)] {
         &self.made

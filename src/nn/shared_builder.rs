@@ -135,15 +135,20 @@ impl SharedBuilder {
         self.with(|b| {
             let before = b.made().len();
             let made = make(b).map_err(|e| e.context(format!("`{name}`")))?;
-            let new = b.made()[before..].to_vec();
-            let twice =
-                new.iter().find(|(name, _)| b.made()[..before].iter().any(|(taken, _)| taken == name));
-            match twice {
-                None => Ok((made, new)),
-                Some((twice, _)) => Err(Error::argument(format!("parameter `{twice}` already exists"))
-                    .hint("give each layer a unique name")),
-            }
+            Ok((made, new_since(b, before)?))
         })
+    }
+
+    /// Lends the builder itself to `build`, which may run code; nothing else can create parameters meanwhile.
+    pub fn network<T>(&self, name: &str, build: impl FnOnce(&mut Builder) -> Result<T>) -> Result<T> {
+        checked_name(name)?;
+        let mut lent = self.with(|b| Ok(b.take()))?;
+        let taken = self.state().builder.take();
+        let before = lent.made().len();
+        let built = build(&mut lent).map_err(|e| e.context(format!("`{name}`")));
+        let built = built.and_then(|built| new_since(&lent, before).map(|_| built));
+        self.state().builder = taken.map(|_| lent);
+        built
     }
 
     /// Creates one parameter.
@@ -346,6 +351,16 @@ impl SharedBuilder {
         self.layer(name, ("label_embed", Input::Indices), |b| {
             Ok(Kind::LabelEmbed(LabelEmbed::new(b, name, classes, width)?))
         })
+    }
+}
+
+/// Returns the parameters that were created since there were `before`; a name that was taken is an error.
+fn new_since(builder: &Builder, before: usize) -> Result<Vec<(String, Tensor)>> {
+    let (old, new) = builder.made().split_at(before);
+    match new.iter().find(|(name, _)| old.iter().any(|(taken, _)| taken == name)) {
+        None => Ok(new.to_vec()),
+        Some((twice, _)) => Err(Error::argument(format!("parameter `{twice}` already exists"))
+            .hint("give each layer a unique name")),
     }
 }
 

@@ -126,8 +126,9 @@ impl<'a> Training<'a> {
                 ..LoaderOptions::default()
             },
         )?;
-        let (settings, design) = (settings_of(model, options)?, model.design().to_json()?);
+        // Building the parts decides which captured models are stored with them.
         let also = Also::new(&options.also.0, options.seed, model)?;
+        let (settings, design) = (settings_of(model, options)?, model.design().to_json()?);
         let parameters = also.with(Parameters::of(model)?)?;
         let adamw = AdamWOptions {
             lr: options.lr,

@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::declare::{FromValue, Function, IntoValue, Map, Value};
 use crate::error::{Error, Result};
 use crate::flow::{Loss, Path, Timesteps};
-use crate::model::Part;
+use crate::model::{Model, Part};
 use crate::script::values::Types;
 use crate::spectral::basis::Basis;
 use crate::spectral::{Correction, Filter, Gate};
@@ -46,15 +46,24 @@ fn tagged(value: Value) -> Result<Value> {
         Value::Object(_) if value.downcast::<Tensor>().is_some_and(|t| t.count() <= NUMBERS) => {
             tag("tensor", numbers(&value)?)
         }
+        Value::Object(_) if value.downcast::<Model>().is_some_and(|model| model.is_inside()) => {
+            tag("model", Model::from_value(&value)?.settings()?)
+        }
         Value::Object(ref object) => match object.to_data() {
             Some(data) if RESTORED.contains(&object.type_name()) => {
                 complete(&value)?;
                 tag(object.type_name(), data)
             }
             _ => {
-                return Err(Error::argument(format!("{} is not stored with code", value.describe())).hint(
-                    "create it inside the function; a large tensor can become a parameter of the builder",
-                ));
+                let advice = match value.downcast::<Model>() {
+                    Some(_) => "make it a module of the network: `b.model(name, model)`",
+                    None => {
+                        "create it inside the function; a large tensor can become a parameter of the builder"
+                    }
+                };
+                return Err(
+                    Error::argument(format!("{} is not stored with code", value.describe())).hint(advice)
+                );
             }
         },
     })
@@ -137,6 +146,7 @@ fn untagged(context: &Context, data: &Value) -> Result<Value> {
         ("timesteps", _) => Timesteps::from_data(value)?.into_value(),
         ("tensor", _) => from_numbers(value)?.into_value(),
         ("part", _) => Part::from_data(value)?.compiled(context)?.into_value(),
+        ("model", _) => Model::of_settings(value, context)?.into_value(),
         (other, _) => return Err(Error::argument(format!("there is no stored value of the kind `{other}`"))),
     })
 }
