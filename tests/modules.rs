@@ -201,3 +201,20 @@ fn a_module_of_a_part_in_a_dit_is_attached_and_opened() {
         ),
     );
 }
+
+#[test]
+fn a_layer_in_a_variable_of_several_builds_is_an_error_of_the_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = bad(
+        folder.path(),
+        "shared.rhai",
+        "let one = ();
+         let part = nn::part(|b| {
+             if one == () { one = b.linear(\"one\", b.width, b.width); }
+             |r, c| r + one.forward(r)
+         }).at(\"block\");
+         model::dit(#{ depth: 2, hidden_size: 16, num_heads: 2, parts: part }).copy();",
+    );
+    assert!(error.contains("the copy has no parameter `blocks.0.parts.0.one.weight`"), "{error}");
+    assert!(error.contains("the same parameters in every call"), "{error}");
+}

@@ -614,11 +614,33 @@ impl Model {
     /// Returns a copy with parameters of another dtype, on a device.
     pub fn converted_copy(&self, dtype: DType, device: Device) -> Result<Self> {
         let copy = Self::blank(self.design().clone().with_dtype(dtype), device)?;
+        self.check_rebuilt(&copy)?;
         for ((_, target), (_, source)) in copy.parameters().iter().zip(self.parameters()) {
             target.copy_(source)?;
             target.set_requires_grad(source.requires_grad())?;
         }
         Ok(copy)
+    }
+
+    /// Returns an error unless the code of this model, called again for a copy, created the same parameters.
+    fn check_rebuilt(&self, copy: &Self) -> Result<()> {
+        let names = |model: &Self| -> Vec<String> {
+            model.parameters().iter().map(|(name, _)| name.clone()).collect()
+        };
+        let (own, found) = (names(self), names(copy));
+        if own == found {
+            return Ok(());
+        }
+        let what =
+            match (own.iter().find(|name| !found.contains(name)), found.iter().find(|n| !own.contains(n))) {
+                (Some(missing), _) => format!("the copy has no parameter `{missing}`, which the model has"),
+                (None, Some(more)) => format!("the copy has a parameter `{more}`, which the model has not"),
+                (None, None) => "the copy has the parameters of the model in another order".to_string(),
+            };
+        Err(Error::argument(what).hint(
+            "a copy calls the function of the builder again: it must create the same parameters in every call, and not \
+             keep them in a variable outside of it",
+        ))
     }
 
     /// Returns the number of bytes of the parameters and their gradients.
