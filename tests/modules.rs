@@ -218,3 +218,16 @@ fn a_layer_in_a_variable_of_several_builds_is_an_error_of_the_copy() {
     assert!(error.contains("the copy has no parameter `blocks.0.parts.0.one.weight`"), "{error}");
     assert!(error.contains("the same parameters in every call"), "{error}");
 }
+
+#[test]
+fn a_part_around_blocks_runs_all_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = bad(
+        folder.path(),
+        "batch.rhai",
+        "let part = nn::part(|b| |x, c| c.inner(x.narrow(0, 0, 1)).expand([3, -1, -1])).at(\"span\");
+         let net = model::dit(#{ depth: 2, hidden_size: 16, num_heads: 2, parts: part });
+         net.forward(tensor::zeros([3, 1, 28, 28]), tensor([0.3, 0.4, 0.6]), tensor([0, 1, 2]));",
+    );
+    assert!(error.contains("`c.inner` needs the tokens of all 3 images, found those of 1"), "{error}");
+}

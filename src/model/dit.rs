@@ -309,6 +309,15 @@ fn some_tokens(
     (run, grid): (&Forward, i64),
 ) -> Result<Forward> {
     let (found, all) = (x.size(1)?, grid * grid);
+    if let Some(passing) = &run.parts {
+        let (images, given) = (passing.seen.x.size(0)?, x.size(0)?);
+        if images != given {
+            return Err(Error::argument(format!(
+                "`c.inner` needs the tokens of all {images} images, found those of {given}"
+            ))
+            .hint("each image has its own time and label: compute all images, and select afterwards"));
+        }
+    }
     if tokens.is_none() && found == all {
         return Ok(run.clone());
     }
