@@ -417,7 +417,7 @@ fn a_warning_of_libtorch_is_a_note_said_once() {
 fn a_function_in_the_place_of_something_else() {
     let model = "let net = model::dit(#{ depth: 1, hidden_size: 16, num_heads: 2 });\n";
     let text = message(&format!("{model}flow::sample(net, #{{ labels: [0], guidance: |t| 2.0 }});"));
-    assert!(text.contains("hint: options that take a function: `guide`"), "{text}");
+    assert!(text.contains("hint: options that take a function: `fields`, `sampler`, `guide`, "), "{text}");
     let text = message("let f = |x| x;\nf == |x| x");
     assert!(text.contains("hint: compare what the functions return"), "{text}");
 }
