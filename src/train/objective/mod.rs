@@ -88,7 +88,7 @@ impl Training<'_> {
             target,
             t,
             || {
-                frozen = self.averages.first().map(|average| Frozen::new(average.model())).transpose()?;
+                frozen = self.averages.first().map(|average| Frozen::new(&average.model())).transpose()?;
                 Ok(seen.insert(self.seen(drawn, &forward, step)?).clone().into_value())
             },
         );
