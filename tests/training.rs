@@ -267,3 +267,32 @@ fn a_loss_receives_the_positions_of_its_images() {
         "#,
     );
 }
+
+#[test]
+fn a_changed_value_of_a_step_is_that_of_one_variable() {
+    works(
+        r#"
+        fn half(s) { s.target = s.target * 0.5; loss::mse().of(s) }
+        let first = |loss| {
+            tensor::seed(0);
+            train::fit(tiny(), two_classes(), #{ steps: 1, batch: 8, seed: 0, loss: loss }).history[0].loss
+        };
+        let copied = first.call(|s| loss::mse().of(s + #{ target: s.target * 0.5 }) + 10.0 * loss::mse().of(s));
+        assert_eq(first.call(|s| half(s) + 10.0 * loss::mse().of(s)), copied);
+        assert_eq(first.call(|s| {
+            let all = [s, s];
+            all[0].target = s.target * 0.5;
+            loss::mse().of(all[0]) + 10.0 * loss::mse().of(all[1])
+        }), copied);
+        // A variable that a closure captured is shared with it.
+        assert_eq(first.call(|s| {
+            let other = s;
+            let change = || other.target = s.target * 0.5;
+            change.call();
+            loss::mse().of(other) + 10.0 * loss::mse().of(s)
+        }), copied);
+    "#,
+    );
+    let constant = "train::fit(tiny(), two_classes(), #{ steps: 1, loss: |s| { const C = s; C.t = 1; s.t.mean() } })";
+    fails(constant, &["constant"]);
+}

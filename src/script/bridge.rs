@@ -79,9 +79,17 @@ fn add(module: &mut Module, declaration: &'static Declaration, types: &Arc<Types
     }
 }
 
+/// Returns whether the result replaces the variable: an assignment to an entry that returns the changed value, so that
+/// other variables with the value keep theirs, as with a map.
+fn replaces(declaration: &Declaration) -> bool {
+    let own = declaration.params.first().map(|p| (p.label)());
+    matches!(declaration.form, Form::Operator("[]=")) && own == Some((declaration.returns)())
+}
+
 fn body(declaration: &'static Declaration, types: Arc<Types>, context: Context) -> RhaiFunc {
     // A note about each former name comes once, even in a loop.
     let noted = Mutex::new(BTreeSet::new());
+    let replaces = replaces(declaration);
     let run = move |call: Option<NativeCallContext>, arguments: &mut [&mut Dynamic]| {
         let _timer = context.profile.enter(|| declaration.path());
         let named = matches!(declaration.form, Form::Operator("[]" | "[]="))
@@ -91,6 +99,16 @@ fn body(declaration: &'static Declaration, types: Arc<Types>, context: Context) 
         let values: Result<Vec<Value>> = arguments.iter().map(|a| types.lift(a)).collect();
         let target = values.as_ref().ok().and_then(|v| v.first()).map_or("value", Value::type_name);
         let result = values.and_then(|values| guarded(|| (declaration.body)(&context, &values)));
+        let result = match (result, arguments.first_mut()) {
+            (Ok(value), Some(variable)) if replaces => types.lower(value).map(|value| {
+                // A variable that a closure captured is shared, and its content is replaced.
+                if let Some(mut content) = variable.write_lock::<Dynamic>() {
+                    *content = value;
+                }
+                Value::Unit
+            }),
+            (result, _) => result,
+        };
         for (former, name) in take_renamed() {
             let mut noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
             if noted.insert((former, name)) {
@@ -110,6 +128,8 @@ fn body(declaration: &'static Declaration, types: Arc<Types>, context: Context) 
     };
     let func = Shared::new(run);
     match declaration.form {
+        // rhai refuses such a function for a constant, and hands it the variable itself and no copy.
+        _ if replaces => RhaiFunc::Method { func, has_context: true, is_pure: false, is_volatile: true },
         Form::Operator(_) => RhaiFunc::Method { func, has_context: true, is_pure: true, is_volatile: true },
         // Nothing declared changes the script's value itself, and rhai writes the receiver of a `Method` back where it
         // was read: `x[mask].sum()` would call the index setter.

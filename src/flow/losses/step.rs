@@ -13,13 +13,18 @@ const OF_FORWARD: [&str; 2] = ["kept", "v"];
 type Forward = Arc<dyn Fn() -> Result<Map> + Send + Sync>;
 
 /// Values of a training step by name. The velocity that the model predicts, and what its parts keep, are computed only
-/// for code that reads them. Clones share the values.
+/// for code that reads them, once for a step and its copies.
 #[derive(Clone)]
-pub struct Step(Arc<Mutex<State>>);
-
-struct State {
+pub struct Step {
     values: Map,
-    /// Computes the values of the forward pass; `None` once they are there, or the step is over.
+    computed: Arc<Mutex<Computed>>,
+}
+
+/// The values of the forward pass.
+#[derive(Default)]
+struct Computed {
+    values: Map,
+    /// Computes the values; `None` once they are there, or the step is over.
     forward: Option<Forward>,
 }
 
@@ -27,31 +32,32 @@ impl Step {
     /// Returns a step with these values. `forward` returns `v` and `kept`; an error is returned to whoever reads them,
     /// and the next one to read them tries again.
     pub fn new(values: Map, forward: impl Fn() -> Result<Map> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(Mutex::new(State { values, forward: Some(Arc::new(forward)) })))
+        let computed = Computed { values: Map::new(), forward: Some(Arc::new(forward)) };
+        Self { values, computed: Arc::new(Mutex::new(computed)) }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn computed(&self) -> MutexGuard<'_, Computed> {
+        self.computed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the value of a name, which is computed first if need be.
     pub fn get(&self, name: &str) -> Result<Value> {
+        if let Some(value) = self.values.get(name) {
+            return Ok(value.clone());
+        }
         let forward = {
-            let state = self.state();
-            if let Some(value) = state.values.get(name) {
+            let computed = self.computed();
+            if let Some(value) = computed.values.get(name) {
                 return Ok(value.clone());
             }
-            state.forward.clone().filter(|_| OF_FORWARD.contains(&name))
+            computed.forward.clone().filter(|_| OF_FORWARD.contains(&name))
         };
         // Code of the model runs here, so the lock must not be held.
         if let Some(forward) = forward {
-            let computed = forward()?;
-            let mut state = self.state();
-            state.forward = None;
-            for (name, value) in computed {
-                state.values.entry(name).or_insert(value);
-            }
-            if let Some(value) = state.values.get(name) {
+            let values = forward()?;
+            let mut computed = self.computed();
+            *computed = Computed { values, forward: None };
+            if let Some(value) = computed.values.get(name) {
                 return Ok(value.clone());
             }
         }
@@ -69,19 +75,14 @@ impl Step {
 
     /// Returns the names, in alphabetical order.
     pub fn names(&self) -> Vec<String> {
-        let state = self.state();
-        let mut names: Vec<String> = state.values.keys().cloned().collect();
-        if state.forward.is_some() {
+        let computed = self.computed();
+        let mut names: Vec<String> = self.values.keys().chain(computed.values.keys()).cloned().collect();
+        if computed.forward.is_some() {
             names.extend(OF_FORWARD.iter().map(|name| name.to_string()));
-            names.sort();
-            names.dedup();
         }
+        names.sort();
+        names.dedup();
         names
-    }
-
-    /// Replaces a value, or adds one.
-    pub fn set(&self, name: &str, value: Value) {
-        self.state().values.insert(name.to_string(), value);
     }
 
     /// Returns all values, which are computed first.
@@ -91,22 +92,14 @@ impl Step {
 
     /// Ends the step: what has not been computed is not computed any more.
     pub fn end(&self) {
-        self.state().forward = None;
+        self.computed().forward = None;
     }
 
-    /// Returns a copy with other values, which computes what it lacks in the same way.
+    /// Returns a copy with other values.
     fn with(&self, others: Map) -> Self {
-        let state = self.state();
-        let mut values = state.values.clone();
+        let mut values = self.values.clone();
         values.extend(others);
-        // The forward pass is one of both, so that reading `v` from both computes it once.
-        let source = self.clone();
-        let forward = state.forward.is_some();
-        let forward = forward.then(|| {
-            let read = move || OF_FORWARD.iter().map(|n| Ok((n.to_string(), source.get(n)?))).collect();
-            Arc::new(read) as Forward
-        });
-        Self(Arc::new(Mutex::new(State { values, forward })))
+        Self { values, computed: Arc::clone(&self.computed) }
     }
 }
 
@@ -172,15 +165,16 @@ pub(crate) mod methods {
         /// ```
         fn value["[]"](step: Step, name: String) -> Value { step.get(&name) }
 
-        /// Replaces the value of a name in this step, or adds one: `s.target = other`.
+        /// Replaces the value of a name, or adds one: `s.target = other`. Other variables with the step keep theirs, as with
+        /// a map.
         ///
         /// ```rhai
-        /// let half = |s| { s.target = s.target * 0.5; loss::mse().of(s) };
-        /// train::fit(model::dit(#{ depth: 1 }), data::fashion_mnist().take(8), #{ steps: 1, batch: 4, loss: half });
+        /// fn half(s) { s.target = s.target * 0.5; loss::mse().of(s) }
+        /// let both = |s| half(s) + loss::mse().of(s);   // the second loss has the whole target
+        /// train::fit(model::dit(#{ depth: 1 }), data::fashion_mnist().take(8), #{ steps: 1, batch: 4, loss: both });
         /// ```
-        fn set_value["[]="](step: Step, name: String, value: Value) -> () {
-            step.set(&name, value);
-            Ok(())
+        fn set_value["[]="](step: Step, name: String, value: Value) -> Step {
+            Ok(step.with(Map::from([(name, value)])))
         }
 
         /// Returns a copy of the values with others in place of those of the same names.
@@ -249,9 +243,11 @@ mod tests {
     #[test]
     fn a_velocity_that_was_set_is_not_computed_and_none_is_after_the_step() {
         let (step, calls) = counted();
-        step.set("v", 3i64.into_value());
-        assert!(matches!(step.get("v"), Ok(Value::Int(3))));
+        let other = step.with(Map::from([("v".to_string(), 3i64.into_value())]));
+        assert!(matches!(other.get("v"), Ok(Value::Int(3))));
         step.end();
+        assert!(matches!(other.get("v"), Ok(Value::Int(3))));
+        assert!(other.get("kept").is_err());
         assert!(step.get("kept").unwrap_err().message().contains("the step, which is over"));
         assert_eq!(calls.load(Ordering::Relaxed), 0);
     }
