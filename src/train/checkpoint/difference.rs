@@ -1,5 +1,6 @@
 //! Description of the first setting that differs between two runs.
 
+use super::links::without_links;
 use crate::declare::{ADVICE, FromValue, INCOMPLETE, Map, Value};
 use crate::spectral::filter::SAME_RADIUS as SAME;
 use crate::text::code::{PIECES, compared};
@@ -12,15 +13,21 @@ use crate::text::tokens::{Kind, tokens};
 pub fn difference(saved: &Map, here: &Map, free: &[&str]) -> Option<String> {
     let compared = saved.iter().filter(|(name, _)| !free.contains(&name.as_str()));
     compared.into_iter().find_map(|(name, old)| {
-        let (old, new) = at_common_radii(old, here.get(name)?);
+        let (old, new) = comparable(old, here.get(name)?);
         changed(name, &old, &new)
     })
 }
 
 /// Returns whether two values of a setting differ, as [`difference`] compares them.
 pub fn differs(name: &str, one: &Value, other: &Value) -> bool {
-    let (one, other) = at_common_radii(one, other);
+    let (one, other) = comparable(one, other);
     changed(name, &one, &other).is_some()
+}
+
+/// Returns two values without what only one of them can have.
+fn comparable(one: &Value, other: &Value) -> (Value, Value) {
+    let (one, other) = at_common_radii(one, other);
+    without_links(&one, &other)
 }
 
 /// Returns the saved settings with the code of those here, and a description of each change of code.
@@ -35,8 +42,10 @@ pub fn with_code_of(saved: &Map, here: &Map) -> (Map, Vec<String>) {
 
 fn code_taken(name: &str, old: &Value, new: &Value, found: &mut Vec<String>) -> Value {
     match (old, new) {
-        (Value::Map(a), Value::Map(b)) if is_code(old) && is_code(new) => {
-            found.extend(code_changed(name, a, b));
+        (Value::Map(_), Value::Map(_)) if is_code(old) && is_code(new) => {
+            if let (Value::Map(a), Value::Map(b)) = without_links(old, new) {
+                found.extend(code_changed(name, &a, &b));
+            }
             new.clone()
         }
         (Value::Map(a), Value::Map(b)) => {
@@ -220,7 +229,7 @@ fn is_code_of_value(map: &Map) -> bool {
 }
 
 /// Returns the code of imported files.
-fn libraries(code: &Map) -> Vec<&Map> {
+pub(super) fn libraries(code: &Map) -> Vec<&Map> {
     let Some(Value::List(all)) = code.get(LIBRARIES) else { return Vec::new() };
     all.iter().filter_map(|one| if let Value::Map(map) = one { Some(map) } else { None }).collect()
 }
@@ -269,9 +278,9 @@ fn cut(line: &str) -> String {
 }
 
 /// Key of the code of imported files.
-const LIBRARIES: &str = "libraries";
+pub(super) const LIBRARIES: &str = "libraries";
 
-fn is_code(value: &Value) -> bool {
+pub(super) fn is_code(value: &Value) -> bool {
     matches!(value, Value::Map(map) if map.contains_key(PIECES))
 }
 
@@ -328,14 +337,14 @@ fn text(value: &Value) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn map(entries: &[(&str, Value)]) -> Map {
+    pub fn map(entries: &[(&str, Value)]) -> Map {
         entries.iter().map(|(name, value)| (name.to_string(), value.clone())).collect()
     }
 
-    fn code(text: &str) -> Value {
+    pub fn code(text: &str) -> Value {
         let pieces = Value::List(text.split("\n\n").map(|piece| Value::Str(piece.to_string())).collect());
         let lines = Value::List(text.split("\n\n").map(|_| Value::Int(11)).collect());
         let file = Value::Str("own.rhai".to_string());

@@ -2,6 +2,7 @@
 //!
 //! - here: the contents of the file, saved and restored; `parts`: what a loop passes
 //! - [`folder`]: the checkpoints of a run and their lock; `difference`: the first setting that differs
+//! - `links`: code of earlier versions
 //!
 //! Tensors are named `model.NAME`, `ema.NAME`, `optimizer.exp_avg.NAME`, `random.cpu`, and so on, those of other parts
 //! `others.critic.model.NAME`. The metadata holds the format, the program's version, the model's configuration, and
@@ -10,6 +11,7 @@
 pub(crate) mod api;
 mod difference;
 pub mod folder;
+mod links;
 mod parts;
 
 use std::collections::BTreeMap;
