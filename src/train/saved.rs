@@ -9,6 +9,7 @@ use super::compared::{code_of, settings_of};
 use super::fit::{OTHER_CODE, check_settings};
 use super::log::Row;
 use super::posthoc;
+use super::tensorboard::RunEvents;
 use super::training::{Training, mean};
 use crate::context::Context;
 use crate::declare::{FromValue, IntoValue, Map, Value};
@@ -344,9 +345,9 @@ impl Training<'_> {
             ("settings".to_string(), Value::Map(self.settings.clone())),
             ("changed".to_string(), Value::Map(self.changed()?)),
         ]);
-        if let Some(events) = &self.events {
-            parts.values.insert("events".to_string(), events.position());
-        }
+        // Without a writer the events of an earlier session stay.
+        let events = self.events.as_ref().map(RunEvents::position).or_else(|| self.events_end.clone());
+        parts.values.extend(events.map(|end| ("events".to_string(), end)));
         if !self.accepted.is_empty() {
             parts.values.insert("accepted".to_string(), self.accepted.clone().into_value());
         }

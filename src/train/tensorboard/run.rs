@@ -29,7 +29,7 @@ impl RunEvents {
         batch: usize,
     ) -> Result<Self> {
         let owner = owner(out)?;
-        let cut = !out.is_empty() && cut(Path::new(folder), &owner, position)?;
+        let cut = !out.is_empty() && cut(Path::new(folder), &owner, done, position)?;
         let writer = TensorBoard::create(folder, &owner, (cut || done > 0).then_some(done + 1))?;
         writer.text("settings", &table(settings), done as i64)?;
         Ok(Self { writer, batch })
@@ -74,25 +74,27 @@ fn owner(out: &str) -> Result<String> {
     Ok(hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect::<String>() + ".spectral")
 }
 
-/// Removes the events of a run after a position, or all of them if there is none; returns whether there were files.
-fn cut(folder: &Path, owner: &str, position: Option<&Value>) -> Result<bool> {
+/// Removes the events of a run after a position, or all of them if no step is done; returns whether there were files.
+/// Where steps are done and no position is known, all events stay.
+fn cut(folder: &Path, owner: &str, done: usize, position: Option<&Value>) -> Result<bool> {
     if !folder.is_dir() {
         return Ok(false);
     }
+    let mut own = files::list(folder)?;
+    own.retain(|name| name.starts_with(PREFIX) && name.ends_with(owner));
     let (last, size) = match position {
         Some(Value::Map(map)) => {
             let text = |name: &str| map.get(name).unwrap_or(&Value::Unit);
             (String::from_value(text("file"))?, i64::from_value(text("size"))? as u64)
         }
+        _ if done > 0 => return Ok(!own.is_empty()),
         _ => (String::new(), 0),
     };
-    let names = files::list(folder)?;
-    let own: Vec<&String> = names.iter().filter(|n| n.starts_with(PREFIX) && n.ends_with(owner)).collect();
     for name in &own {
         let path = folder.join(name);
-        if **name > last {
+        if *name > last {
             files::remove(&path)?;
-        } else if **name == last {
+        } else if *name == last {
             shorten(&path, size)?;
         }
     }

@@ -166,6 +166,19 @@ fn a_run_that_was_killed_has_every_step_once() {
 }
 
 #[test]
+fn steps_without_events_leave_the_curves_before_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(folder.path());
+    let first = train(&model(0), &FitOptions { steps: 4, ..options.clone() }).unwrap();
+    let without = FitOptions { steps: 8, tensorboard: String::new(), ..options.clone() };
+    train(&model(0), &without).unwrap();
+    let run = train(&model(0), &options).unwrap();
+    let all = losses(&run);
+    let written = [&losses(&first)[..], &all[4..]].concat();
+    assert_eq!(scalars(&read(&folder.path().join("events")), "loss"), written);
+}
+
+#[test]
 fn a_disk_that_is_full_ends_the_run_with_an_error() {
     if !Path::new("/dev/full").exists() {
         return;
