@@ -2,6 +2,7 @@
 
 use crate::declare::{Function, Value};
 use crate::flow::Loss;
+use crate::text::tokens::{Kind, tokens};
 
 /// Returns whether the code of a loss mentions `v` or what parts kept, or calls a ready loss; true if its code is unknown.
 ///
@@ -32,18 +33,16 @@ fn reads(code: &Value) -> bool {
     }
 }
 
-/// Returns whether a text has `.v`, `"v"`, `.kept`, `"kept"` or `.of`.
+/// Returns whether code has `.v`, `"v"`, `.kept`, `"kept"` or `.of`, outside of comments and other strings.
 fn mentions(text: &str) -> bool {
-    let in_word = |c: char| c.is_alphanumeric() || c == '_';
-    let mut from = 0;
-    text.split(|c| !in_word(c)).any(|word| {
-        let start = from;
-        // The separator may take several bytes.
-        from = start + word.len() + text[start + word.len()..].chars().next().map_or(0, char::len_utf8);
-        let before = text[..start].trim_end().chars().next_back();
-        match word {
-            "v" | "kept" => matches!(before, Some('.' | '"' | '`')),
-            "of" => before == Some('.'),
+    let all: Vec<_> = tokens(text).into_iter().filter(|token| token.kind != Kind::Comment).collect();
+    all.iter().enumerate().any(|(i, token)| {
+        let after = |symbols: &[&str]| i > 0 && symbols.contains(&all[i - 1].text);
+        match (token.kind, token.text) {
+            (Kind::Text(_), "\"v\"" | "\"kept\"" | "`v`" | "`kept`") => true,
+            (Kind::Text(_), text) if text.starts_with('`') => text.split("${").skip(1).any(mentions),
+            (_, "v" | "kept") => after(&[".", "?."]),
+            (_, "of") => after(&["."]),
             _ => false,
         }
     })
@@ -55,9 +54,27 @@ mod tests {
 
     #[test]
     fn words_are_found_where_they_name_a_value() {
-        let read = ["(s.v - s.target)", "s . v", "s[\"v\"]", "s.kept.r", "é loss::mse().of(s)", "x?.v"];
-        let unread =
-            ["let v = s.model.forward(s.x_t, s.t, s.y); v", "s.vv", "s.velocity", "1 of 2", "kept(v)"];
+        let read = [
+            "(s.v - s.target)",
+            "s . v",
+            "s[\"v\"]",
+            "s.kept.r",
+            "é loss::mse().of(s)",
+            "x?.v",
+            "s // of\n .v",
+            "print(`${s.v}`)",
+        ];
+        let unread = [
+            "let v = s.model.forward(s.x_t, s.t, s.y); v",
+            "s.vv",
+            "s.velocity",
+            "1 of 2",
+            "kept(v)",
+            "// s.v",
+            "/* s.kept */ s",
+            "\"as s.v\"",
+            "`s.v`",
+        ];
         read.iter().for_each(|text| assert!(mentions(text), "{text}"));
         unread.iter().for_each(|text| assert!(!mentions(text), "{text}"));
         assert!(reads_velocity(&Loss::Function(Function::new(|_| Ok(Value::Unit)))));
