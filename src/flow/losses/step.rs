@@ -201,6 +201,32 @@ pub(crate) mod methods {
         /// train::fit(model::dit(#{ depth: 1 }), data::fashion_mnist().take(8), #{ steps: 1, batch: 4, loss: loss });
         /// ```
         fn keys(step: Step) -> Vec<String> { Ok(step.names()) }
+
+        /// Returns the values in the order of their names; the forward pass of the model is computed for them.
+        ///
+        /// ```rhai
+        /// let loss = |s| { assert_eq(s.values().len(), s.len()); loss::mse().of(s) };
+        /// train::fit(model::dit(#{ depth: 1 }), data::fashion_mnist().take(8), #{ steps: 1, batch: 4, loss: loss });
+        /// ```
+        fn values(step: Step) -> Vec<Value> { Ok(step.to_map()?.into_values().collect()) }
+
+        /// Returns the number of values.
+        ///
+        /// ```rhai
+        /// let loss = |s| { assert_eq(s.len(), s.keys().len()); loss::mse().of(s) };
+        /// train::fit(model::dit(#{ depth: 1 }), data::fashion_mnist().take(8), #{ steps: 1, batch: 4, loss: loss });
+        /// ```
+        fn len(step: Step) -> usize { Ok(step.names().len()) }
+
+        /// Returns the value of a name, or `()` if there is none.
+        ///
+        /// ```rhai
+        /// let loss = |s| { assert(s.get("w") == ()); (s.get("v") - s.get("target")).square().mean() };
+        /// train::fit(model::dit(#{ depth: 1 }), data::fashion_mnist().take(8), #{ steps: 1, batch: 4, loss: loss });
+        /// ```
+        fn get(step: Step, name: String) -> Value {
+            if step.names().contains(&name) { step.get(&name) } else { Ok(Value::Unit) }
+        }
     }
 }
 
