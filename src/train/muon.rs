@@ -164,6 +164,9 @@ pub enum Method {
 /// Names of the optimizers.
 const NAMES: [&str; 2] = ["adamw", "muon"];
 
+/// Functions of the namespace `optimizers`, which scripts define.
+const READY: [&str; 5] = ["sgd", "lion", "adafactor", "cautious_adamw", "soap"];
+
 /// The key of the maps that `optimizer` takes beside the options of an optimizer.
 #[derive(Debug, Clone, Options)]
 struct Named {
@@ -231,9 +234,12 @@ impl FromValue for Method {
                 let error = Error::argument(format!("there is no optimizer called \"{other}\""));
                 Err(match nearest(other, NAMES) {
                     Some(_) => error.did_you_mean(other, NAMES),
-                    None => error.hint(
-                        "others are maps of the namespace `optimizers`: `optimizer: optimizers::lion()`",
-                    ),
+                    None => {
+                        let ready = nearest(&other.to_lowercase(), READY).unwrap_or("lion");
+                        error.hint(format!(
+                            "others are maps of the namespace `optimizers`: `optimizer: optimizers::{ready}()`"
+                        ))
+                    }
                 })
             }
         };
@@ -257,7 +263,12 @@ impl FromValue for Method {
                 }
             }
             other => {
-                Err(other.mismatch("\"adamw\", \"muon\" or a map such as #{ kind: \"muon\", lr: 0.02 }"))
+                let error =
+                    other.mismatch("\"adamw\", \"muon\" or a map such as #{ kind: \"muon\", lr: 0.02 }");
+                Err(match other {
+                    Value::Function(_) => error.hint("`optimizer: #{ update: |u| u.param - u.lr * u.grad }`"),
+                    _ => error,
+                })
             }
         }
     }

@@ -214,6 +214,15 @@ fn an_optimizer_is_written_as_it_is_read() {
     let message =
         |text: &str| Method::from_value(&Value::from_json_text(text).unwrap()).unwrap_err().to_string();
     assert!(message(r#""moun""#).contains("did you mean `muon`?"));
+    for name in READY {
+        assert!(
+            include_str!("../../../std-lib/optimizers.rhai").contains(&format!("\nfn {name}(")),
+            "{name}"
+        );
+        assert!(message(&format!("\"{name}\"")).contains(&format!("optimizer: optimizers::{name}()")));
+    }
+    let function = Value::Function(crate::declare::Function::new(|_| Ok(Value::Unit)));
+    assert!(Method::from_value(&function).unwrap_err().to_string().contains("optimizer: #{ update: |u|"));
     assert!(message(r#"{"lr":0.05}"#).contains("has a `kind`"));
     assert!(message(r#"{"kind":"muon","betas":[0.9,0.9]}"#).contains("unknown option `betas`"));
 }
