@@ -160,7 +160,7 @@ fn code_changed(name: &str, old: &Map, new: &Map) -> Option<String> {
     let Some(first) =
         (0..a.len().max(b.len())).find(|i| a.get(*i).map(|w| w.text) != b.get(*i).map(|w| w.text))
     else {
-        let what = outside_changed(name, old, new);
+        let what = captured_changed(name, old, new).or_else(|| outside_changed(name, old, new));
         return what.or_else(|| Some(format!("the code of `{name}` changed: its captured values differ")));
     };
     // Where one text goes on in a line that ends in the other, both lines are shown.
@@ -182,6 +182,26 @@ fn code_changed(name: &str, old: &Map, new: &Map) -> Option<String> {
     };
     let (was, is) = (shown(was), shown(is));
     Some(format!("the code of `{name}` changed: line {number}{file} was {was} and is {is}"))
+}
+
+/// Describes a change of what code captured.
+fn captured_changed(name: &str, old: &Map, new: &Map) -> Option<String> {
+    let of = |map: &Map| -> Option<Vec<(String, Value)>> {
+        let (Value::List(names), Value::List(values)) = (map.get("names")?, map.get("captured")?) else {
+            return None;
+        };
+        let text = |name: &Value| if let Value::Str(name) = name { name.clone() } else { String::new() };
+        Some(names.iter().map(text).zip(values.iter().cloned()).collect())
+    };
+    of(old)?.iter().zip(&of(new)?).find_map(|((key, a), (other, b))| match holds_code(a) || holds_code(b) {
+        _ if key != other => None,
+        true => changed(&format!("{name}.{key}"), a, b),
+        false => {
+            let (a, b) = (text(a), text(b));
+            let shown = format!("`{key}` was {} and is {}", cut(&a), cut(&b));
+            (a != b).then(|| format!("the code of `{name}` changed: {shown}"))
+        }
+    })
 }
 
 /// Describes a change of what code takes from outside of its text: constants, and code of imported files.
@@ -392,6 +412,24 @@ pub(super) mod tests {
         assert_eq!(difference(&fewer, &list("x"), &[]).unwrap(), "`parts` had 1 entries and has 2");
         let long = of(&format!("fn f(z) {{\n{}", "z".repeat(300)));
         assert!(difference(&a, &long, &[]).unwrap().len() < 200);
+    }
+
+    #[test]
+    fn captured_values_that_differ_are_named() {
+        let of = |momentum: f64, inner: &str| {
+            let Value::Map(mut own) = code("|x| momentum * f.call(x)") else { unreachable!() };
+            let names = ["momentum", "f"].map(|name| Value::Str(name.to_string()));
+            let captured = vec![Value::Float(momentum), Value::Map(map(&[("code", code(inner))]))];
+            own.insert("names".to_string(), Value::List(names.to_vec()));
+            own.insert("captured".to_string(), Value::List(captured));
+            map(&[("loss", Value::Map(own))])
+        };
+        let found = |other: Map| difference(&of(0.9, "|x| x"), &other, &[]);
+        assert_eq!(found(of(0.9, "|x| x")), None);
+        let momentum = "the code of `loss` changed: `momentum` was 0.9 and is 0.5";
+        assert_eq!(found(of(0.5, "|x| x")).unwrap(), momentum);
+        let inner = "the code of `loss.f` changed: line 11 of own.rhai was `|x| x` and is `|x| -x`";
+        assert_eq!(found(of(0.9, "|x| -x")).unwrap(), inner);
     }
 
     #[test]
