@@ -293,6 +293,7 @@ fn a_changed_value_of_a_step_is_that_of_one_variable() {
         }), copied);
     "#,
     );
-    let constant = "train::fit(tiny(), two_classes(), #{ steps: 1, loss: |s| { const C = s; C.t = 1; s.t.mean() } })";
+    let constant =
+        "train::fit(tiny(), two_classes(), #{ steps: 1, loss: |s| { const C = s; C.t = 1; s.t.mean() } })";
     fails(constant, &["constant"]);
 }

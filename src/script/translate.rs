@@ -74,7 +74,10 @@ pub fn translate(error: &EvalAltResult, around: &Surroundings) -> (Error, &'stat
             "constant",
         ),
         E::ErrorNonPureMethodCallOnConstant(name, _) => {
-            let name = name.split('$').next_back().unwrap_or(name);
+            let name = match name.as_str() {
+                "index$set$" => "[..] = ..",
+                name => name.split('$').next_back().unwrap_or(name),
+            };
             (
                 plain(format!("`{name}` would change a constant"))
                     .hint("declare the value with `let`, or work on a copy"),
