@@ -189,6 +189,26 @@ fn what_an_import_holds_and_no_file_can_hold_is_said() {
     assert_eq!(good(folder.path(), "open.rhai", &shown), expected);
 }
 
+#[test]
+fn a_run_resumes_whether_or_not_its_imports_were_read_before() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let values = [("lib/z.rhai", "export const ZZ = 2.0;\nconst K = 0.5;\nfn k(x) { x * global::K }")];
+    write(folder.path(), &values);
+    let run = |first: &str, out: &str, steps: usize| {
+        let text = net("")
+            + "let images = data::from_tensors(tensor::zeros([8, 1, 4, 4]), tensor::arange(8) % 2);
+            let own = |s| { import \"lib/z\" as z; z::k(z::ZZ * (s.v - s.target).square().mean()) };\n"
+            + &format!(
+                "train::fit(net, images, #{{ steps: {steps}, batch: 4, out: \"{out}\", loss: own }});"
+            );
+        good(folder.path(), "train.rhai", &(first.to_string() + &text));
+    };
+    run("", "a", 1);
+    run("import \"lib/z\" as q;\n", "a", 2);
+    run("import \"lib/z\" as q;\n", "b", 1);
+    run("", "b", 2);
+}
+
 /// The file of a closure says where its imports start, also when native code calls it.
 #[test]
 fn closures_of_imported_files_import_from_their_own_folder() {

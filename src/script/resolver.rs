@@ -138,12 +138,13 @@ impl Resolver {
         &self.stored
     }
 
-    /// Returns the module of a file, if it was imported.
-    pub fn module(&self, file: &Path) -> Option<SharedModule> {
-        match self.loaded().get(file) {
-            Some(Entry::Done(module, _)) => Some(module.clone()),
-            _ => None,
+    /// Returns the module of a file, which is imported unless it was before; `None` if that fails.
+    pub fn module(&self, engine: &Engine, file: &Path) -> Option<SharedModule> {
+        if let Some(module) = self.known(file, None).ok()? {
+            return Some(module);
         }
+        let (link, at) = (Link::of("", Position::NONE), At { source: "", position: Position::NONE });
+        self.load_once(engine, &mut engine.new_global_runtime_state(), file, link, at).ok()
     }
 
     fn loaded(&self) -> MutexGuard<'_, Loaded> {
@@ -217,6 +218,23 @@ impl Resolver {
         }
     }
 
+    /// Imports a file that is not loaded.
+    fn load_once(
+        &self,
+        engine: &Engine,
+        global: &mut GlobalRuntimeState,
+        file: &Path,
+        link: Link,
+        at: At,
+    ) -> Resolved {
+        let read = stamp(file);
+        let number = self.loaded().values().filter_map(Entry::under_way).count();
+        self.set(file, Some(Entry::Loading(number, link)));
+        let module = self.load(engine, global, file, at);
+        self.set(file, module.as_ref().ok().map(|m| Entry::Done(m.clone(), read)));
+        module
+    }
+
     fn load(&self, engine: &Engine, global: &mut GlobalRuntimeState, file: &Path, at: At) -> Resolved {
         let text = read_script(file).map_err(|e| failure::raise(e, at.place()))?;
         let name = self.sources.name_of(file);
@@ -280,12 +298,7 @@ impl ModuleResolver for Resolver {
         {
             return Ok(module);
         }
-        let read = stamp(&file);
-        let number = self.loaded().values().filter_map(Entry::under_way).count();
-        self.set(&file, Some(Entry::Loading(number, link)));
-        let module = self.load(engine, global, &file, at);
-        self.set(&file, module.as_ref().ok().map(|m| Entry::Done(m.clone(), read)));
-        module
+        self.load_once(engine, global, &file, link, at)
     }
 
     fn resolve(&self, engine: &Engine, source: Option<&str>, path: &str, position: Position) -> Resolved {

@@ -172,7 +172,7 @@ impl<'a> Libraries<'a> {
         match names {
             [name] if text.function(name).is_some() => self.add(index, &file, text.called_by(name)),
             [name] => {
-                let module = self.imports.module(Path::new(&file));
+                let module = self.imports.module(self.engine, Path::new(&file));
                 match module.and_then(|module| module.get_var(name)) {
                     Some(value) => {
                         let value = self.constant(&file, name, &value);
@@ -195,6 +195,10 @@ impl<'a> Libraries<'a> {
     fn add(&mut self, index: usize, file: &str, called: Called) {
         let mut links = std::mem::take(&mut self.found[index].links);
         self.link(file, &called, &mut links);
+        // What is stored must not depend on whether the file was imported before.
+        if !called.constants.is_empty() {
+            self.imports.module(self.engine, Path::new(file));
+        }
         let mut unknown = false;
         for name in &called.constants {
             match self.imports.sources().constant_of(file, name) {
