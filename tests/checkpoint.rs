@@ -61,6 +61,29 @@ run.averages["0.9"].save("second.safetensors");
 }
 
 #[test]
+fn captured_code_is_shown_as_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = format!(
+        r#"
+let half = |x| {{
+    0.5 * x
+}};
+let scale = 2.0;
+let net = model::dit(#{{ {SHAPE} }});
+let images = data::from_tensors(tensor::zeros([8, 1, 4, 4]), tensor::arange(8) % 2);
+train::fit(net, images, #{{ steps: 1, batch: 4, out: "a", loss: |s| scale * half.call(loss::mse().of(s)) }});
+"#
+    );
+    std::fs::write(folder.path().join("train.rhai"), script).unwrap();
+    assert_eq!(spectral(folder.path(), &["run", "train.rhai"], "").code, Some(0));
+    let shown = of(folder.path(), &["show", "a/checkpoints/step-00000001.safetensors"]).out;
+    for part in ["half ", "    3 |     0.5 * x\n", "scale = 2.0"] {
+        assert!(shown.contains(part), "{part} in\n{shown}");
+    }
+    assert!(!shown.contains("\"pieces\""), "{shown}");
+}
+
+#[test]
 fn files_are_shown_compared_exported_and_imported() {
     let runs = runs();
     let at = |run: &str| format!("{run}/checkpoints/step-00000004.safetensors");

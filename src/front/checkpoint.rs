@@ -216,21 +216,42 @@ fn code(out: &mut String, name: &str, map: &Map, indent: &str) {
             let _ = writeln!(out, "{indent}  {:>5} | {text}", line.saturating_add(i as i64));
         }
     }
-    for (name, value) in list("names").iter().zip(list("captured")) {
-        let (Value::Str(name), Some(value)) = (name, value.to_json()) else { continue };
-        let _ = writeln!(out, "{indent}  {:>5} = {value}", plain(name));
+    for (name, held) in list("names").iter().zip(list("captured")) {
+        if let Value::Str(name) = name {
+            value(out, name, &held, indent);
+        }
     }
     for part in ["constants", "variables"] {
         let Some(Value::Map(values)) = map.get(part) else { continue };
-        for (name, value) in values {
-            let Some(value) = value.to_json() else { continue };
-            let _ = writeln!(out, "{indent}  {:>5} = {value}", plain(name));
-        }
+        values.iter().for_each(|(name, held)| value(out, name, held, indent));
     }
     for library in list("libraries") {
         if let Value::Map(library) = library {
             code(out, "imported", &library, &format!("{indent}  "));
         }
+    }
+}
+
+/// Writes a value that code holds, which may be code too.
+fn value(out: &mut String, name: &str, held: &Value, indent: &str) {
+    if let Value::Map(map) = held
+        && let (1, Some(Value::Map(inner))) = (map.len(), map.get("code"))
+    {
+        return code(out, &plain(name), inner, &format!("{indent}  "));
+    }
+    if holds_code(held) {
+        return fact(out, &plain(name), held, indent.len() / 2);
+    }
+    if let Some(held) = held.to_json() {
+        let _ = writeln!(out, "{indent}  {:>5} = {held}", plain(name));
+    }
+}
+
+fn holds_code(value: &Value) -> bool {
+    match value {
+        Value::Map(map) => map.contains_key("pieces") || map.values().any(holds_code),
+        Value::List(list) => list.iter().any(holds_code),
+        _ => false,
     }
 }
 
