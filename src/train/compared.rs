@@ -3,11 +3,12 @@
 use sha2::{Digest, Sha256};
 
 use super::fit::{FitOptions, settings};
+use crate::data::Loader;
 use crate::declare::{Function, Map, Value};
 use crate::error::Result;
 use crate::flow::{Loss, Path};
 use crate::model::{Model, Part};
-use crate::torch::Tensor;
+use crate::torch::{Generator, Tensor};
 
 /// Key of the model's code among the settings.
 const MODEL: &str = "model";
@@ -66,7 +67,7 @@ fn without_handles(value: &mut Value, trained: &Model) -> Result<()> {
                 }
                 (_, Some(tensor)) => Value::Str(hash([("", &tensor)])?),
                 _ => match compared(value) {
-                    Value::Unit => Value::Str(kind.to_string()),
+                    Value::Unit => Value::Str(state(value)?.unwrap_or_else(|| kind.to_string())),
                     mut data => {
                         without_handles(&mut data, trained)?;
                         data
@@ -77,6 +78,14 @@ fn without_handles(value: &mut Value, trained: &Model) -> Result<()> {
         _ => {}
     }
     Ok(())
+}
+
+/// Returns how far a generator or a loader has come, which draws change.
+fn state(value: &Value) -> Result<Option<String>> {
+    if let Some(generator) = value.downcast::<Generator>() {
+        return Ok(Some(format!("generator {}", hash([("", &generator.state()?)])?)));
+    }
+    Ok(value.downcast::<Loader>().map(|loader| format!("loader at {}", loader.position())))
 }
 
 /// Largest number of elements of a tensor that are all read; of a larger one they are taken at equal distances, since
@@ -97,6 +106,28 @@ fn hash<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::declare::IntoValue;
+    use crate::torch::{DType, Device};
+
+    #[test]
+    fn a_generator_and_a_loader_are_compared_by_what_they_draw_next() {
+        let generator = Generator::new(3, Device::Cpu).unwrap();
+        let of = |value: Value| state(&value).unwrap().unwrap();
+        let first = of(generator.clone().into_value());
+        assert_eq!(of(Generator::new(3, Device::Cpu).unwrap().into_value()), first);
+        Tensor::rand(&[1], DType::Float32, Device::Cpu, Some(&generator)).unwrap();
+        assert_ne!(of(generator.into_value()), first);
+        let images = Tensor::from_u8(&[0; 12], &[4, 1, 1, 3]).unwrap();
+        let labels = Tensor::from_i64(&[0; 4], &[4]).unwrap();
+        let set =
+            crate::data::from_tensors(&images, &labels, crate::data::FromTensorsOptions::default()).unwrap();
+        let options = crate::data::LoaderOptions { batch: 2, ..Default::default() };
+        let loader = set.loader(&options).unwrap();
+        let first = of(loader.clone().into_value());
+        loader.next().unwrap();
+        assert_ne!(of(loader.into_value()), first);
+        assert_eq!(state(&Value::Int(1)).unwrap(), None);
+    }
 
     #[test]
     fn a_hash_reads_all_of_a_small_tensor_and_some_of_a_large_one() {
