@@ -137,7 +137,8 @@ fn apportioned(parts: &[Share], fractions: &[f64], count: i64) -> Result<Vec<i64
         return Err(not_all(&format!("{} of the images", (sum * 1e6).round() / 1e6), "all", sum < 1.0));
     }
     let exact = parts.iter().map(|part| match part {
-        Share::Fraction(x) => x * count as f64,
+        // Rounding of the sum must not make more images than there are.
+        Share::Fraction(x) => x / if rest { sum.max(1.0) } else { sum } * count as f64,
         _ => (1.0 - sum).max(0.0) * count as f64,
     });
     let exact: Vec<f64> = exact.collect();
@@ -219,6 +220,14 @@ mod tests {
 
     fn places(set: &Dataset) -> Vec<u8> {
         set.stored().load().unwrap().to_u8().unwrap()
+    }
+
+    #[test]
+    fn fractions_just_above_one_make_no_more_images() {
+        let parts = [Share::Fraction(0.500_000_4), Share::Fraction(0.500_000_4)];
+        assert_eq!(sizes(&parts, 2_500_000).unwrap(), [1_250_000, 1_250_000]);
+        let parts = [Share::Fraction(0.500_000_4), Share::Fraction(0.500_000_4), Share::Rest];
+        assert!(sizes(&parts, 2_500_000).is_err());
     }
 
     #[test]
