@@ -42,7 +42,8 @@ pub(super) fn augmented(function: &Function, batch: Batch, place: &Place) -> Res
     const WHAT: &str = "`augment`";
     let images = &batch.images;
     let (shape, device) = (images.shape(), images.device());
-    let own = |numbers: &Tensor| numbers.narrow(0, place.row, shape[0]);
+    // Changes in place must not reach the batch, whose labels others hold too.
+    let own = |numbers: &Tensor| numbers.narrow(0, place.row, shape[0])?.copy();
     // A seed is not negative.
     let seed = mix(mix(place.seed as u64, AUGMENTATION), place.position) >> 1;
     let seen = Map::from([
@@ -150,6 +151,16 @@ mod tests {
             ("images".to_string(), images.add(&draws)?.into_value()),
             ("fields".to_string(), Value::Map(fields)),
         ])))
+    }
+
+    #[test]
+    fn changes_of_labels_in_place_stay_in_the_function() {
+        let options = options(|s| {
+            tensor(s, "labels").fill_(0.0)?;
+            Ok(s["images"].clone())
+        });
+        let batch = ten().loader(&LoaderOptions { shuffle: false, ..options }).unwrap().next().unwrap();
+        assert_eq!(batch.labels.to_i64().unwrap(), [0, 1, 2, 3]);
     }
 
     #[test]
