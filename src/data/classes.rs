@@ -122,7 +122,13 @@ pub fn all(tree: &Tree, path: &Path) -> Result<(Vec<PathBuf>, Vec<String>)> {
     let mut images = search.images_below(path, Path::new(""))?;
     images.sort();
     match images.is_empty() {
-        true => Err(Error::file(path, "expected PNG or JPEG images, found none")),
+        true => {
+            let error = Error::file(path, "expected PNG or JPEG images, found none");
+            Err(match search.others.note() {
+                Some(note) => error.hint(note),
+                None => error,
+            })
+        }
         false => Ok((images, search.others.note().into_iter().collect())),
     }
 }

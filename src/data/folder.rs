@@ -162,13 +162,26 @@ fn found(place: &Place, options: &ImageFolderOptions) -> Result<Samples> {
     let columns = Columns { file: options.file_column.as_deref(), label: options.label_column.as_deref() };
     let of_files = |found: Found| {
         let (paths, labels): (Vec<PathBuf>, Vec<i64>) = found.images.into_iter().unzip();
-        let images = tree.items(paths).into_iter().zip(labels).collect();
-        Samples { images, classes: found.classes, fields: BTreeMap::new(), notes: found.notes }
+        let (images, classes, notes) = (paths, found.classes, found.notes);
+        let mut samples = match tree {
+            Tree::Archives(listing) if !options.fields.is_empty() => {
+                let wanted = Wanted { key: None, fields: &options.fields, skip };
+                let images = listing.chosen(&images)?.into_iter().zip(labels).collect();
+                samples::beside(listing, folder, images, wanted)?
+            }
+            _ => Samples {
+                images: tree.items(images)?.into_iter().zip(labels).collect(),
+                ..Samples::default()
+            },
+        };
+        samples.classes = classes;
+        samples.notes.splice(..0, notes);
+        Ok(samples)
     };
     let in_archive = matches!(tree, Tree::Archives(_));
     ensure!(
         options.fields.is_empty() || (in_archive && options.labels.is_none()),
-        "`fields` are arrays beside the images of an archive, which have their classes there too"
+        "`fields` are arrays beside the images of an archive, whose classes are there too, not in `labels`"
     );
     if let Some(file) = &options.labels {
         let (images, mut notes) = classes::all(tree, folder)?;
@@ -178,7 +191,7 @@ fn found(place: &Place, options: &ImageFolderOptions) -> Result<Samples> {
         }
         let mut found = sheet::labeled(folder, images, Path::new(file), columns, skip)?;
         notes.append(&mut found.notes);
-        return Ok(of_files(Found { notes, ..found }));
+        return of_files(Found { notes, ..found });
     }
     for (name, given) in [("file_column", columns.file), ("label_column", columns.label)] {
         ensure!(
@@ -195,18 +208,27 @@ fn found(place: &Place, options: &ImageFolderOptions) -> Result<Samples> {
         }
         notes = samples.notes;
     }
-    if let Some(file) = tree.file(&folder.join(manifest::NAME)) {
+    let manifest = folder.join(manifest::NAME);
+    if let Tree::Archives(listing) = tree
+        && listing.numbers(&manifest).len() > 1
+    {
+        let text = format!("expected one `{}`, found one in each of several archives", manifest::NAME);
+        return Err(
+            Error::file(folder, text).hint("open the archives one by one, and join them by `data::join`")
+        );
+    }
+    if let Some(file) = tree.file(&manifest) {
         let (images, mut others) = classes::all(tree, folder)?;
-        if let Some(mut found) = manifest::labeled(folder, images, &file, skip)? {
+        if let Some(mut found) = manifest::labeled(folder, images, &file, Some(skip))? {
             notes.append(&mut others);
             notes.append(&mut found.notes);
-            return Ok(of_files(Found { notes, ..found }));
+            return of_files(Found { notes, ..found });
         }
         notes.push(format!("`{}` has no `labels`, so the folders are the classes", manifest::NAME));
     }
     let mut found = classes::find(tree, folder)?;
     found.notes.append(&mut notes);
-    Ok(of_files(found))
+    of_files(found)
 }
 
 /// Result of reading all files once.

@@ -1,6 +1,6 @@
 //! Data sets of latents from an image autoencoder, in safetensors files or as arrays of a zip file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::Dataset;
@@ -116,7 +116,12 @@ const STD: &str = "std";
 fn in_archive(path: &Path, options: &LatentsOptions, cx: &Context) -> Result<Dataset> {
     let place = Place::open(&[path.to_path_buf()], &[], false, cx)?;
     let Tree::Archives(listing) = &place.tree else { return Err(Error::internal("an archive is none")) };
-    ensure!(options.labels.is_none(), "the labels of latents in a zip file are in its `{}`", manifest::NAME);
+    let unlabeled = options.labels.as_deref() == Some("");
+    ensure!(
+        options.labels.is_none() || unlabeled,
+        "the labels of latents in a zip file are in its `{}`",
+        manifest::NAME
+    );
     let is_array = |name: &str| name.to_lowercase().ends_with(".npy") && !name.contains("__MACOSX/");
     let files = listing.files().iter().map(|file| listing.root().join(&file.entry.name));
     let arrays: Vec<_> = files.filter(|path| is_array(&path.display().to_string())).collect();
@@ -125,9 +130,18 @@ fn in_archive(path: &Path, options: &LatentsOptions, cx: &Context) -> Result<Dat
             .hint("an archive of images is opened by `data::image_folder(path)`"));
     }
     let labeled = match place.tree.file(&place.folder.join(manifest::NAME)) {
-        Some(file) => manifest::labeled(&place.folder, arrays.clone(), &file, false)?,
-        None => None,
+        Some(file) if !unlabeled => manifest::labeled(&place.folder, arrays.clone(), &file, None)?,
+        _ => None,
     };
+    let folders: BTreeSet<_> = arrays.iter().filter_map(|path| path.parent()).collect();
+    if labeled.is_none() && !unlabeled && folders.len() > 1 {
+        cx.note(&format!(
+            "{}: all latents are of one class, since there are no labels in a `{}`; the folders are no classes, and \
+             `labels: \"\"` says that this is meant",
+            path.display(),
+            manifest::NAME
+        ));
+    }
     let images = match labeled {
         Some(found) => found.images,
         None => {
@@ -138,7 +152,7 @@ fn in_archive(path: &Path, options: &LatentsOptions, cx: &Context) -> Result<Dat
     };
     let (paths, labels): (Vec<_>, Vec<i64>) = images.into_iter().unzip();
     let has_moments = paths[0].file_name().is_some_and(|name| name.to_string_lossy().starts_with(MOMENTS));
-    let items = place.tree.items(paths);
+    let items = place.tree.items(paths)?;
     let first = Form::of_arrays(&items[0])?;
     let (channels, h, w) = match first.shape()[..] {
         [c, h, w] if first.dtype().is_float() && !(has_moments && c % 2 == 1) => (c, h, w),

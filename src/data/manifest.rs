@@ -32,8 +32,14 @@ fn present<'a, D: serde::Deserializer<'a>>(from: D) -> Result<Option<Labels>, D:
 /// Returns the images of a folder with the labels of its `dataset.json`, or `None` if this has no `labels`. The order is that of the names as text, as in
 /// EDM's `ImageFolderDataset`, and the classes are numbers from 0 to the largest.
 ///
-/// Every label must belong to an image and every image must have a label, unless `skip`; then a note counts them.
-pub fn labeled(folder: &Path, images: Vec<PathBuf>, file: &Item, skip: bool) -> Result<Option<Found>> {
+/// Every label must belong to an image and every image must have a label, unless `skip`; then a note counts them. It is `None`
+/// where the user has no such choice.
+pub fn labeled(
+    folder: &Path,
+    images: Vec<PathBuf>,
+    file: &Item,
+    skip: Option<bool>,
+) -> Result<Option<Found>> {
     let path = file.path();
     let wrong = |text: String| Error::file(&path, text);
     let manifest: Manifest = serde_json::from_slice(&file.read()?).map_err(|e| {
@@ -92,8 +98,11 @@ pub fn labeled(folder: &Path, images: Vec<PathBuf>, file: &Item, skip: bool) -> 
         }
         let what = if names.len() == 1 { one } else { several };
         let text = format!("{} {what}: {}", names.len(), some(names));
-        if !skip {
-            let hint = "the set is perhaps incomplete; `on_error: \"skip\"` passes over them";
+        if skip != Some(true) {
+            let hint = match skip {
+                Some(_) => "the set is perhaps incomplete; `on_error: \"skip\"` passes over them",
+                None => "the set is perhaps incomplete; `labels: \"\"` opens it without labels",
+            };
             return Err(wrong(text).hint(hint));
         }
         found.notes.push(format!("{}: {text}", path.display()));

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::archive::{Listing, paths};
+use super::archive::{Listing, Packing, paths};
 use super::classes;
 use super::manifest;
 use super::tree::Tree;
@@ -21,9 +21,6 @@ pub struct Place {
     /// Name of the set if none is given.
     pub name: String,
 }
-
-/// Endings of archives.
-const ENDINGS: [&str; 2] = ["tar", "zip"];
 
 impl Place {
     /// Opens what paths name: one folder, or zip and tar files, by name, with braces or with `*`. A path may lead to a
@@ -95,15 +92,20 @@ impl Place {
             return error;
         }
         if let Tree::Archives(listing) = &self.tree {
-            return match listing.files().iter().any(|file| file.entry.name.ends_with(".npy")) {
-                true => error.hint("it holds arrays: `data::latents(path)` opens those of latents"),
-                false => error,
+            let is_array = |name: &str| name.ends_with(".npy");
+            return match listing.files().iter().find(|file| is_array(&file.entry.name)) {
+                // Arrays in a tar have no checksum, which a set of latents is known by.
+                Some(file) if file.entry.place.packing == Packing::Tar => error.hint(
+                    "it holds arrays: `data::latents(path)` opens those of latents in a zip file, so unpack it and zip them",
+                ),
+                Some(_) => error.hint("it holds arrays: `data::latents(path)` opens those of latents"),
+                None => error,
             };
         }
         let Ok(names) = files::entries(&self.folder) else { return error };
         let ending = |name: &Path| {
             let found = name.extension()?.to_str()?.to_lowercase();
-            ENDINGS.into_iter().find(|ending| *ending == found)
+            paths::ENDINGS.into_iter().find(|ending| *ending == found)
         };
         match names.iter().find_map(|name| ending(Path::new(name))) {
             Some(ending) => {

@@ -1,6 +1,5 @@
 //! Folders of images, on disk or in archives.
 
-use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -60,16 +59,13 @@ impl Tree {
         }
     }
 
-    /// Returns the files of paths in the order of a search: of several archives with files of one name those of each.
-    pub fn items(&self, paths: Vec<PathBuf>) -> Vec<Item> {
-        let Self::Archives(listing) = self else { return paths.into_iter().map(Item::Disk).collect() };
-        let mut seen: HashMap<&Path, usize> = HashMap::new();
-        let item = |path| {
-            let count = seen.entry(path).or_insert(0);
-            let numbers = listing.numbers(path);
-            *count += 1;
-            numbers.get(*count - 1).map(|number| listing.item(*number))
-        };
-        paths.iter().map(PathBuf::as_path).filter_map(item).collect()
+    /// Returns one file for each path; see [`Listing::chosen`].
+    pub fn items(&self, paths: Vec<PathBuf>) -> Result<Vec<Item>> {
+        match self {
+            Self::Disk => Ok(paths.into_iter().map(Item::Disk).collect()),
+            Self::Archives(listing) => {
+                Ok(listing.chosen(&paths)?.into_iter().map(|number| listing.item(number)).collect())
+            }
+        }
     }
 }

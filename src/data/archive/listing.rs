@@ -1,6 +1,6 @@
 //! The files of one or several archives, as folders.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::io::Result as IoResult;
 use std::path::{Path, PathBuf};
@@ -92,9 +92,24 @@ impl Listing {
                 folder.files.push((name.to_os_string(), number));
             }
         }
+        let mut hidden: Option<(usize, usize)> = None;
         for folder in folders.values_mut() {
             folder.files.sort();
             folder.folders.sort();
+            // A name stands for the folder if it is that of a file too, since the files below would be out of reach.
+            let Folder { folders, files } = folder;
+            files.retain(|(name, number)| {
+                let kept = folders.binary_search(name).is_err();
+                if !kept {
+                    hidden.get_or_insert((0, *number)).0 += 1;
+                }
+                kept
+            });
+        }
+        if let Some((count, first)) = hidden {
+            let what = if count == 1 { "1 file that has" } else { &format!("{count} files that have") };
+            let name = &files[first].entry.name;
+            notes.push(format!("skipped {what} the name of a folder, the first is `{name}`"));
         }
         Ok(Self { root: root.to_path_buf(), archives, files, folders, notes })
     }
@@ -127,6 +142,21 @@ impl Listing {
         let mut names: Vec<OsString> = folder.folders.iter().cloned().chain(files).collect();
         names.sort();
         names
+    }
+
+    /// Returns the numbers of the files of paths in the order of a search: of several archives with files of one name those
+    /// of each.
+    pub fn chosen(&self, paths: &[PathBuf]) -> Result<Vec<usize>> {
+        let mut seen: HashMap<&Path, usize> = HashMap::new();
+        let mut chosen = Vec::with_capacity(paths.len());
+        for path in paths {
+            let count = seen.entry(path).or_insert(0);
+            let found = self.numbers(path).get(*count).copied();
+            chosen
+                .push(found.ok_or_else(|| Error::internal(format!("there is no file {}", path.display())))?);
+            *count += 1;
+        }
+        Ok(chosen)
     }
 
     /// Returns the numbers of the files of a path.
@@ -210,17 +240,17 @@ fn scan(path: &Path, small: &[&str], stop: &AtomicBool) -> Result<Scanned> {
     let (archive, opened) = Archive::open(path)?;
     let file = Stoppable { opened, stop };
     let index = index(&file, path).map_err(|e| e.in_file(path))?;
-    let content = |entry: &Entry| -> Result<Option<Box<[u8]>>> {
+    let content = |entry: &Entry| -> Option<Box<[u8]>> {
         let ending = Path::new(&entry.name).extension().and_then(OsStr::to_str);
         let wanted =
             ending.is_some_and(|ending| small.iter().any(|other| other.eq_ignore_ascii_case(ending)));
         if !wanted || entry.place.size > SMALL {
-            return Ok(None);
+            return None;
         }
-        let read = entry.place.read(&file).map_err(|e| e.in_file(path.join(&entry.name)))?;
-        Ok(Some(read.into_boxed_slice()))
+        // What is damaged is read again when it is needed, which then is an error or skipped.
+        entry.place.read(&file).ok().map(Vec::into_boxed_slice)
     };
-    let contents = index.entries.iter().map(content).collect::<Result<_>>()?;
+    let contents = index.entries.iter().map(content).collect();
     Ok((archive, index, contents))
 }
 

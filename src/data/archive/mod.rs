@@ -236,14 +236,22 @@ pub enum What {
 impl What {
     /// Says that a number of them was left out, of which the first is `first`.
     fn note(self, count: usize, first: &str) -> String {
-        let what = match self {
-            Self::Link => "symbolic links",
-            Self::Outside => "entries whose names lead out of the archive",
-            Self::Sparse => "sparse files",
-            Self::Twice => "earlier entries of the same name as a later one",
-            Self::Other => "entries that are no files",
+        let (one, several) = match self {
+            Self::Link => ("symbolic link", "symbolic links"),
+            Self::Outside => {
+                ("entry whose name leads out of the archive", "entries whose names lead out of the archive")
+            }
+            Self::Sparse => ("sparse file", "sparse files"),
+            Self::Twice => (
+                "earlier entry of the same name as a later one",
+                "earlier entries of the same name as a later one",
+            ),
+            Self::Other => ("entry that is no file", "entries that are no files"),
         };
-        format!("skipped {count} {what}, the first is `{first}`")
+        match count {
+            1 => format!("skipped 1 {one}: `{first}`"),
+            _ => format!("skipped {count} {several}, the first is `{first}`"),
+        }
     }
 }
 

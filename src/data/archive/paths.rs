@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::files;
 
+/// Endings of archives.
+pub const ENDINGS: [&str; 2] = ["tar", "zip"];
+
 /// Most files that braces may name.
 const MOST: usize = 1_000_000;
 
@@ -65,6 +68,11 @@ fn matching(folder: &Path, pattern: &str, found: &mut Vec<PathBuf>) -> Result<()
         None => (pattern, None),
     };
     let next = |path: PathBuf, found: &mut Vec<PathBuf>| match rest {
+        // The rest is a folder in the archive.
+        Some(rest) if is_archive(&path) => {
+            found.push(path.join(rest));
+            Ok(())
+        }
         Some(rest) => matching(&path, rest, found),
         None if path.exists() => {
             found.push(path);
@@ -87,6 +95,11 @@ fn matching(folder: &Path, pattern: &str, found: &mut Vec<PathBuf>) -> Result<()
         }
     }
     Ok(())
+}
+
+fn is_archive(path: &Path) -> bool {
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+    ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str())) && path.is_file()
 }
 
 /// Returns whether a name fits a pattern of `*` and `?`.
@@ -154,6 +167,7 @@ mod tests {
             std::fs::write(at(name), "").unwrap();
         }
         assert_eq!(expand(&at("?/*.tar")).unwrap(), [at("a/1.tar"), at("a/2.tar"), at("b/1.tar")]);
+        assert_eq!(expand(&at("a/?.zip/train")).unwrap(), [at("a/x.zip/train")]);
         assert_eq!(expand(&at("{b,a}/1.tar")).unwrap(), [at("b/1.tar"), at("a/1.tar")]);
         assert_eq!(expand(&at("a/*")).unwrap(), [at("a/*")]);
         assert!(expand(&at("c/*.tar")).unwrap_err().message().ends_with("no file has such a name"));

@@ -99,7 +99,8 @@ struct Next {
 fn scan(file: &dyn ReadAt, part: Range<u64>, folder: &str, index: &mut Index) -> Result<()> {
     let mut chunks = Chunks { file, end: part.end, start: part.start, bytes: Vec::new() };
     let (mut at, mut next, mut ended) = (part.start, Next::default(), false);
-    let mut links = Vec::new();
+    // Places of the entries so far, once there is a link; the number says how many are in it.
+    let (mut known, mut counted): (HashMap<String, Place>, usize) = (HashMap::new(), 0);
     let cut = |index: &mut Index, what: String| {
         index.cut.get_or_insert_with(|| {
             if folder.is_empty() { what.clone() } else { format!("{folder}.tar: {what}") }
@@ -131,7 +132,12 @@ fn scan(file: &dyn ReadAt, part: Range<u64>, folder: &str, index: &mut Index) ->
         // The attributes of pax count for files, not for the blocks that hold attributes.
         let special = matches!(kind, b'L' | b'K' | b'x' | b'g');
         let size = if special { size } else { next.size.unwrap_or(size) };
-        let start = at + BLOCK;
+        let mut start = at + BLOCK;
+        // The map of an old sparse file may go on in further blocks before its content.
+        let mut extended = kind == b'S' && head[482] != 0;
+        while let (true, Some(block)) = (extended, chunks.block(start)?) {
+            (extended, start) = (block[504] != 0, start + BLOCK);
+        }
         let held = if matches!(kind, b'1'..=b'6') { 0 } else { size };
         let end = held.checked_next_multiple_of(BLOCK).and_then(|size| start.checked_add(size));
         let name = next.name.as_deref().map_or_else(|| name_of(&head), text);
@@ -171,24 +177,23 @@ fn scan(file: &dyn ReadAt, part: Range<u64>, folder: &str, index: &mut Index) ->
                     _ => index.add(&inside, place),
                 },
                 b'5' => {}
-                b'1' => links.push((inside, link)),
+                // The second name of a file has no content of its own.
+                b'1' => {
+                    let new = &index.entries[counted..];
+                    known.extend(new.iter().map(|entry| (entry.name.clone(), entry.place)));
+                    counted = index.entries.len();
+                    let target = if folder.is_empty() { link } else { format!("{folder}/{link}") };
+                    match super::tidy(&target).and_then(|target| known.get(&target)) {
+                        Some(place) => index.add(&inside, *place),
+                        None => index.passed.push((What::Link, inside)),
+                    }
+                }
                 b'2' => index.passed.push((What::Link, inside)),
                 b'S' => index.passed.push((What::Sparse, inside)),
                 _ => index.passed.push((What::Other, inside)),
             }
         }
         at = end.unwrap_or(part.end);
-    }
-    if !links.is_empty() {
-        // The second name of a file has no content of its own.
-        let known: HashMap<String, Place> = index.entries.iter().map(|e| (e.name.clone(), e.place)).collect();
-        for (name, target) in links {
-            let target = if folder.is_empty() { target } else { format!("{folder}/{target}") };
-            match super::tidy(&target).and_then(|target| known.get(&target)) {
-                Some(place) => index.add(&name, *place),
-                None => index.passed.push((What::Link, name)),
-            }
-        }
     }
     Ok(())
 }
