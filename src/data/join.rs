@@ -138,7 +138,7 @@ mod tests {
         let images = Tensor::from_u8(bytes, &[count, 1, 1, 2]).unwrap();
         let class_names = names.iter().map(|name| name.to_string()).collect();
         let options = FromTensorsOptions { class_names, ..FromTensorsOptions::default() };
-        from_tensors(&images, &Tensor::from_i64(labels, &[count]).unwrap(), &options).unwrap()
+        from_tensors(&images, Tensor::from_i64(labels, &[count]).unwrap(), &options).unwrap()
     }
 
     fn quiet(sets: &[Dataset]) -> Result<Dataset> {
@@ -205,7 +205,7 @@ mod tests {
         assert!(bytes(&memory).equal(&bytes(&mixed)).unwrap());
         // Bytes and floats together are floats.
         let floats = from_tensors(
-            &a.images().unwrap(),
+            a.images().unwrap(),
             a.labels(),
             FromTensorsOptions { class_names: a.class_names().to_vec(), ..FromTensorsOptions::default() },
         );

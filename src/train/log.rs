@@ -122,7 +122,7 @@ mod tests {
         log.row(&row).unwrap();
         assert_eq!(text(), "step,loss,lr,grad_norm,seconds\n10,0.5,0.0001,2,1.250\n");
         let row = Row { loss_bins: vec![0.25, f64::NAN], ..row };
-        let mut log = Log::create(&folder.path().join("a/b"), &[row.clone()], 2, true).unwrap();
+        let mut log = Log::create(&folder.path().join("a/b"), std::slice::from_ref(&row), 2, true).unwrap();
         let header = "step,loss,lr,grad_norm,seconds,score,loss_0,loss_1";
         assert_eq!(text(), format!("{header}\n10,0.5,0.0001,2,1.250,,0.25,\n"));
         log.replace_last(&Row { score: Some(3.5), ..row.clone() }).unwrap();

@@ -209,7 +209,7 @@ impl Optimizer {
         match other {
             Other::Muon(muon) => given.extend(muon.rules(&options.groups).into_iter().map(Rule::Muon)),
             Other::Custom(custom) => {
-                given.extend(custom.constants(options, base, &options.groups).into_iter().map(Rule::Custom))
+                given.extend(custom.constants(options, base, &options.groups).into_iter().map(Rule::Custom));
             }
             Other::None => {}
         }

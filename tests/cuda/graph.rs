@@ -8,6 +8,7 @@ use spectral::context::Context;
 use spectral::data::{Dataset, FromTensorsOptions, from_tensors};
 use spectral::declare::{Function, IntoValue, OneOrMany, Value};
 use spectral::error::{Error, Kind, Result};
+use spectral::flow::losses::Step;
 use spectral::flow::ode::Solver;
 use spectral::flow::path::Predict;
 use spectral::flow::sample::sample;
@@ -396,8 +397,8 @@ fn predictions_of_the_image_and_groups_are_recorded_too() {
 #[test]
 fn code_in_a_loss_or_in_guidance_is_not_recorded() {
     let loss = Function::new(|values| {
-        let Value::Map(s) = &values[0] else { unreachable!() };
-        let [v, target] = ["v", "target"].map(|name| s[name].downcast::<Tensor>().unwrap());
+        let s: Step = values[0].downcast().unwrap();
+        let [v, target] = ["v", "target"].map(|name| s.get(name).unwrap().downcast::<Tensor>().unwrap());
         spectral::flow::loss(&v, &target).map(IntoValue::into_value)
     });
     let options = FitOptions { steps: 5, batch: 4, loss: Loss::Function(loss), ..FitOptions::default() };
