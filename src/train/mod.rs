@@ -6,7 +6,7 @@
 //!   [`posthoc`]: averages of any length after training
 //! - [`fit`](mod@fit): the loop, with its steps in `training`, what it tells of them in `reported`, and its loss in `objective`;
 //!   [`run`]: its result;
-//!   [`log`]: its CSV file; [`tensorboard`]: logs for TensorBoard; `bins`: errors by time
+//!   [`log`]: its CSV file; [`mod@tensorboard`]: logs for TensorBoard; `bins`: errors by time
 //! - [`checkpoint`]: the whole state of a run in one file; `saved`: saving and resuming a run; `from`: a run that
 //!   begins from another one
 //! - `recorded`: loss and gradients by a CUDA graph

@@ -1,7 +1,7 @@
 //! Script functions stored in files: their text, and the values that they captured.
 //!
 //! - here: conversion of a function to data and back; [`pieces`]: the parts of a text that belong to it
-//! - [`libraries`]: what it calls in imported files; [`data`]: the values that it captured
+//! - `libraries`: what it calls in imported files; `data`: the values that it captured
 //!
 //! A closure written in a file is stored as its own text, the functions that it calls, in its file and in imported ones,
 //! and its captured variables, so that the stored file needs nothing else to be opened. Functions defined in a cell are
