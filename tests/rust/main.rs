@@ -6,6 +6,7 @@ mod embed;
 mod start;
 
 use spectral::declare::Scripted;
+use spectral::flow::losses::Step;
 use spectral::prelude::*;
 use spectral::session::Session;
 
@@ -107,8 +108,9 @@ fn a_part_its_loss_and_its_path_in_rust_are_those_of_a_script() -> Result<()> {
     let images = data::fashion_mnist(())?.take(64)?;
     let noise = Some(function(|z: Tensor, _x1: Value| z * 0.5));
     let path = flow::path(flow::PathOptions { noise, ..Default::default() })?;
-    let loss = function(|s: Map| {
+    let loss = function(|s: Step| {
         let tensor = |map: &Map, key: &str| map.get(key).and_then(Value::downcast::<Tensor>);
+        let s = s.to_map()?;
         let Some(Value::Map(kept)) = s.get("kept") else { return Err(Error::argument("nothing was kept")) };
         match (tensor(&s, "v"), tensor(&s, "target"), tensor(kept, "low")) {
             (Some(v), Some(target), Some(low)) => {
@@ -247,7 +249,7 @@ fn errors_of_closures_say_which_option_and_argument() -> Result<()> {
     let error = train::fit(&net, &images, FitOptions { steps: 1, batch: 8, on_step, ..Default::default() });
     assert_eq!(
         error.err().map(|e| e.message()).unwrap_or_default(),
-        "`train::fit`: `on_step`: the first argument of the closure: expected int, found a map of 6"
+        "`train::fit`: `on_step`: the first argument of the closure: expected int, found a map of 9"
     );
     // `guide` is called with up to five values.
     let guide = Some(function(|c: Tensor, _u: Tensor, _x: Tensor, _t: Tensor, y: Tensor| {
