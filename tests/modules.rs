@@ -1,31 +1,9 @@
 //! Models as modules of networks and parts: trained, stored, opened and resumed.
 #![cfg(test)]
 
-use std::path::Path;
-use std::process::{Command, Output};
+mod shared;
 
-fn spectral(folder: &Path, script: &str, text: &str) -> Output {
-    std::fs::write(folder.join(script), text).expect("a script");
-    Command::new(env!("CARGO_BIN_EXE_spectral"))
-        .args(["run", script])
-        .current_dir(folder)
-        .env("NO_COLOR", "1")
-        .output()
-        .expect("the program runs")
-}
-
-fn good(folder: &Path, script: &str, text: &str) -> String {
-    let output = spectral(folder, script, text);
-    let error = String::from_utf8_lossy(&output.stderr).to_string();
-    assert!(output.status.success(), "{error}");
-    String::from_utf8_lossy(&output.stdout).to_string() + &error
-}
-
-fn bad(folder: &Path, script: &str, text: &str) -> String {
-    let output = spectral(folder, script, text);
-    assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    String::from_utf8_lossy(&output.stderr).to_string()
-}
+use shared::{bad, good};
 
 const INSIDE: &str = "
 let small = #{ image_size: 8, patch_size: 2, in_channels: 1, num_classes: 3, depth: 1, hidden_size: 16, num_heads: 2 };

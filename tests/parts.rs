@@ -1,31 +1,9 @@
 //! Parts and networks defined by scripts: stored with their code, opened without the script, errors with a place.
 #![cfg(test)]
 
-use std::path::Path;
-use std::process::{Command, Output};
+mod shared;
 
-fn spectral(folder: &Path, script: &str, text: &str) -> Output {
-    std::fs::write(folder.join(script), text).expect("a script");
-    Command::new(env!("CARGO_BIN_EXE_spectral"))
-        .args(["run", script])
-        .current_dir(folder)
-        .env("NO_COLOR", "1")
-        .output()
-        .expect("the program runs")
-}
-
-fn good(folder: &Path, script: &str, text: &str) -> String {
-    let output = spectral(folder, script, text);
-    let error = String::from_utf8_lossy(&output.stderr).to_string();
-    assert!(output.status.success(), "{error}");
-    String::from_utf8_lossy(&output.stdout).to_string() + &error
-}
-
-fn bad(folder: &Path, script: &str, text: &str) -> String {
-    let output = spectral(folder, script, text);
-    assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    String::from_utf8_lossy(&output.stderr).to_string()
-}
+use shared::{bad, good, spectral};
 
 const SHARED: &str = "
 fn swing(x) { half(x) * 2.0 }      // calls the next one
@@ -71,12 +49,7 @@ fn functions_without_parameters_are_stored_alone() {
         let opened =
             good(folder.path(), "open.rhai", "print(model::open(\"net.safetensors\").config.parts);");
         assert!(opened.contains("make.rhai"), "{opened}");
-        let shown = Command::new(env!("CARGO_BIN_EXE_spectral"))
-            .args(["checkpoint", "show", "net.safetensors"])
-            .current_dir(folder.path())
-            .output()
-            .unwrap();
-        let shown = String::from_utf8_lossy(&shown.stdout).to_string();
+        let shown = spectral(folder.path(), &["checkpoint", "show", "net.safetensors"], "").out;
         assert!(shown.contains("scale") && !shown.contains("more") && !shown.contains("let part"), "{shown}");
     }
 }
@@ -236,12 +209,7 @@ fn a_hostile_file_runs_nothing_when_it_is_looked_at() {
                 checkpoint::save(\"net.ckpt\", #{ model: net });";
     good(folder.path(), "make.rhai", text);
     std::fs::remove_file(folder.path().join("ran.txt")).unwrap();
-    let shown = Command::new(env!("CARGO_BIN_EXE_spectral"))
-        .args(["checkpoint", "show", "net.ckpt"])
-        .current_dir(folder.path())
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&shown.stdout).to_string();
+    let text = spectral(folder.path(), &["checkpoint", "show", "net.ckpt"], "").out;
     assert!(text.contains("fn make(b) { files::write"), "{text}");
     good(folder.path(), "show.rhai", "checkpoint::info(\"net.ckpt\");");
     assert!(!folder.path().join("ran.txt").exists());

@@ -1,33 +1,12 @@
 //! Code of imported files that is stored with models: opened without the files, or after they changed.
 #![cfg(test)]
 
+mod shared;
+
 use std::path::Path;
 use std::process::Command;
 
-fn spectral(folder: &Path, arguments: &[&str]) -> (bool, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_spectral"))
-        .args(arguments)
-        .current_dir(folder)
-        .env("NO_COLOR", "1")
-        .output()
-        .expect("the program runs");
-    let text = String::from_utf8_lossy(&output.stdout).to_string() + &String::from_utf8_lossy(&output.stderr);
-    (output.status.success(), text)
-}
-
-fn good(folder: &Path, script: &str, text: &str) -> String {
-    std::fs::write(folder.join(script), text).expect("a script");
-    let (good, text) = spectral(folder, &["run", script]);
-    assert!(good, "{text}");
-    text
-}
-
-fn bad(folder: &Path, script: &str, text: &str) -> String {
-    std::fs::write(folder.join(script), text).expect("a script");
-    let (good, text) = spectral(folder, &["run", script]);
-    assert!(!good, "{text}");
-    text
-}
+use shared::{bad, good, spectral};
 
 fn write(folder: &Path, files: &[(&str, &str)]) {
     for (name, text) in files {
@@ -78,9 +57,9 @@ fn opens_as_saved(files: &[(&str, &str)], changes: &[(&str, &str)], script: &str
         assert!(both.contains(sum(&saved)) && sum(&both) != sum(&saved), "{text}: {both}");
         write(here.path(), files);
     }
-    let (good, shown) = spectral(here.path(), &["checkpoint", "show", "net.safetensors"]);
-    assert!(good, "{shown}");
-    shown
+    let shown = spectral(here.path(), &["checkpoint", "show", "net.safetensors"], "");
+    assert_eq!(shown.code, Some(0), "{}", shown.err);
+    shown.out
 }
 
 #[test]
@@ -115,7 +94,7 @@ fn functions_of_imported_files_are_stored_with_what_they_need() {
         let scale = |x| my::more::power(x) * 0.1;
         let part = nn::part(|b| |r, c| twice(r) + my::SHIFT + my::TWIST.call(r) + scale.call(r)).at(\"mlp\");\n"
         .to_string()
-        + &net("parts: part");
+        + net("parts: part").as_str();
     let changes = [
         (0, files[0].1.replace("0.125", "0.5")),
         (0, files[0].1.replace("HALF = 0.5", "HALF = 0.75")),
@@ -137,7 +116,7 @@ fn gates_networks_and_named_functions_are_stored_with_imported_files() {
     let import = "import \"lib/my\" as my;\n";
     let gate =
         "parts: correction(filter::gaussian(#{ sigma: 1.0 }), gate::schedule(|t| my::rule(t))).at(\"mlp\")";
-    opens_as_saved(&files, &changed, &(import.to_string() + &net(gate)));
+    opens_as_saved(&files, &changed, &(import.to_string() + net(gate).as_str()));
     let named =
         format!("{import}fn make(b) {{ |x, c| my::f(x) }}\n{}", net("parts: nn::part(make).at(\"mlp\")"));
     opens_as_saved(&files, &changed, &named);
@@ -198,10 +177,9 @@ fn a_run_resumes_whether_or_not_its_imports_were_read_before() {
         let text = net("")
             + "let images = data::from_tensors(tensor::zeros([8, 1, 4, 4]), tensor::arange(8) % 2);
             let own = |s| { import \"lib/z\" as z; z::k(z::ZZ * (s.v - s.target).square().mean()) };\n"
-            + &format!(
-                "train::fit(net, images, #{{ steps: {steps}, batch: 4, out: \"{out}\", loss: own }});"
-            );
-        good(folder.path(), "train.rhai", &(first.to_string() + &text));
+            + format!("train::fit(net, images, #{{ steps: {steps}, batch: 4, out: \"{out}\", loss: own }});")
+                .as_str();
+        good(folder.path(), "train.rhai", &(first.to_string() + text.as_str()));
     };
     run("", "a", 1);
     run("import \"lib/z\" as q;\n", "a", 2);

@@ -27,6 +27,11 @@ pub fn matches(pattern: &str, name: &str) -> bool {
     pattern[p..].iter().all(|c| *c == '*')
 }
 
+/// Returns whether a name matches any of the patterns.
+pub fn matches_any(patterns: &[String], name: &str) -> bool {
+    patterns.iter().any(|pattern| matches(pattern, name))
+}
+
 /// Returns the names that match any of the patterns, in order; a pattern without a match is an error.
 pub fn pick<'a>(patterns: &[String], names: impl Iterator<Item = &'a str> + Clone) -> Result<Vec<&'a str>> {
     pick_of("parameter", patterns, names)

@@ -52,13 +52,10 @@ const NEXT: &str = "the new value of the parameter, a tensor, or a map #{ param,
 impl CustomOptions {
     /// Returns whether each parameter is updated by the rule. A choice without any is an error.
     pub(super) fn takes(&self, parameters: &Parameters) -> Result<Vec<bool>> {
-        let any =
-            |globs: &OneOrMany<String>, name: &str| globs.0.iter().any(|glob| glob::matches(glob, name));
-        let taken: Vec<bool> = parameters
-            .named()
-            .iter()
-            .map(|(name, _)| any(&self.r#match, name) && !any(&self.except, name))
-            .collect();
+        let takes = |(name, _): &(String, Tensor)| {
+            glob::matches_any(&self.r#match.0, name) && !glob::matches_any(&self.except.0, name)
+        };
+        let taken: Vec<bool> = parameters.named().iter().map(takes).collect();
         if !taken.contains(&true) {
             let names: Vec<&str> = parameters.named().iter().take(3).map(|(name, _)| name.as_str()).collect();
             return Err(Error::argument(format!(

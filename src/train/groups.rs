@@ -65,10 +65,7 @@ impl Groups {
             glob::pick(&group.r#match.0, names.iter().copied())?;
         }
         let group = |name: &&str| {
-            self.0
-                .iter()
-                .position(|g| g.r#match.0.iter().any(|pattern| glob::matches(pattern, name)))
-                .map_or(0, |i| i + 1)
+            self.0.iter().position(|g| glob::matches_any(&g.r#match.0, name)).map_or(0, |i| i + 1)
         };
         Ok(names.iter().map(group).collect())
     }

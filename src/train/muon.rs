@@ -46,10 +46,9 @@ pub struct MuonOptions {
 impl MuonOptions {
     /// Returns whether each parameter is updated by Muon. A choice without any is an error.
     pub(super) fn takes(&self, parameters: &Parameters) -> Result<Vec<bool>> {
-        let any =
-            |globs: &OneOrMany<String>, name: &str| globs.0.iter().any(|glob| glob::matches(glob, name));
         let takes = |(name, tensor): &(String, Tensor)| {
-            tensor.rank() == 2 && any(&self.r#match, name) && !any(&self.except, name)
+            let named = glob::matches_any(&self.r#match.0, name);
+            tensor.rank() == 2 && named && !glob::matches_any(&self.except.0, name)
         };
         let taken: Vec<bool> = parameters.named().iter().map(takes).collect();
         if !taken.contains(&true) {

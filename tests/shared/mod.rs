@@ -17,6 +17,24 @@ pub struct Ran {
     pub err: String,
 }
 
+/// Writes a script into a folder and runs it, which must succeed. Returns what it printed.
+#[allow(dead_code, reason = "not every test runs scripts")]
+pub fn good(folder: &Path, script: &str, text: &str) -> String {
+    std::fs::write(folder.join(script), text).unwrap();
+    let ran = spectral(folder, &["run", script], "");
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    ran.out + ran.err.as_str()
+}
+
+/// Writes a script into a folder and runs it, which must fail. Returns its messages.
+#[allow(dead_code, reason = "not every test runs scripts")]
+pub fn bad(folder: &Path, script: &str, text: &str) -> String {
+    std::fs::write(folder.join(script), text).unwrap();
+    let ran = spectral(folder, &["run", script], "");
+    assert_eq!(ran.code, Some(1), "{}", ran.out);
+    ran.err
+}
+
 #[allow(dead_code, reason = "not every test looks at everything")]
 /// Runs `spectral` with arguments in a folder, with text as its standard input.
 pub fn spectral(folder: &Path, arguments: &[&str], input: &str) -> Ran {

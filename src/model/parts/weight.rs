@@ -51,7 +51,7 @@ impl Config {
             let named = |part: &Part| {
                 part.changes_weights()
                     && config.in_blocks_of(part, name)
-                    && part.names().iter().any(|pattern| glob::matches(pattern, name))
+                    && glob::matches_any(part.names(), name)
             };
             let parts = config.parts.iter().enumerate().filter(|(_, part)| named(part));
             let built = parts.map(|(index, part)| {
