@@ -161,7 +161,7 @@ fn several_archives_with_labels_of_their_own_are_refused() {
         let json = format!("{{\"labels\": [[\"train/a.png\", {i}]]}}");
         let files = [("train/a.png", image(i)), ("dataset.json", json.into_bytes())];
         let path = place.path().join(format!("sub-{i}.zip"));
-        crate::files::write(&path, zipped(&files, false)).unwrap();
+        files::write(&path, zipped(&files, false)).unwrap();
         path
     });
     let error = noted(&paths, &options()).unwrap_err();
