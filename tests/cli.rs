@@ -273,6 +273,28 @@ fn check_finds_parts_whose_function_returns_no_tensor_of_its_input_s_shape() {
     ] {
         assert_eq!(inside(part), "", "{part}");
     }
+    let nothing = "never runs the usual module, whose weights stay in the model without a use";
+    for (part, place, found) in [
+        ("|b| |x, c| x * half", "feed_forward", nothing),
+        ("|b| { let f = b.linear(\"f\", b.width, b.width); |x| f.forward(x) }", "attention", nothing),
+        ("|b| |x, c| { c.keep(\"x\", x); tensor::cat([x], 1) * c.t.mean() }", "attention", nothing),
+        ("|b| |x, c| x * half, #{ replaces: true }", "feed_forward", ""),
+        ("|b| |x, c| x * half, #{ replaces: half > 0.0 }", "feed_forward", ""),
+        ("|b| |x, c| { let y = c.inner(x); y * half }", "feed_forward", ""),
+        ("|b| { let f = |x, c| c.inner(x); |x, c| f.call(x, c) }", "attention", ""),
+        ("|b| |x, c| x * half", "block", ""),
+        ("|b| |x, c| c.inner(x), #{ replaces: true }", "attention", "`c.inner` has nothing to run"),
+        ("|b| |x, c| x * half, #{ replaces: true }", "mlp", "replaces a module, and there is none at `mlp`"),
+        ("|b| |m, c| m, #{ plain: true }", "modulation", ""),
+        ("|b| |m, c| { m.gate_mlp = m.gate_mlp * half; m }", "modulation", ""),
+        ("|b| |m, c| 3", "modulation", "expected a map of the six coefficients, found the integer 3"),
+        ("|b| |e, c| e.silu(), #{ replaces: true }", "modulation", "of the six coefficients, found a tensor"),
+    ] {
+        let message = findings(part, &format!(".at(\"{place}\")"));
+        let kind = if found == nothing { "warning: " } else { "error: nn::part: " };
+        let fits = message.starts_with(kind) && message.contains(found);
+        assert!(if found.is_empty() { message.is_empty() } else { fits }, "{part}: {message}");
+    }
     let message = findings("|b| \"x\"", "");
     assert!(
         message.contains("expected the function that is called in every forward, found the string"),

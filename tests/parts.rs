@@ -332,3 +332,77 @@ fn a_sweep_says_that_results_were_made_by_other_code() {
     assert!(made.contains("[3, 6, 9]") && !made.contains("finished before"), "{made}");
     assert!(!good(path, "s.rhai", &changed).contains("other code"));
 }
+
+#[test]
+fn replaced_modules_are_stored_and_files_with_their_weights_say_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = r#"
+        fn wide() {
+            nn::part(|b| {
+                let up = b.linear("up", b.width, 2 * b.width);
+                let down = b.linear("down", 2 * b.width, b.width);
+                |x| down.forward(up.forward(x).silu())
+            }, #{ name: "wide", replaces: true }).at("feed_forward", #{ blocks: 1.. })
+        }
+        let small = #{ depth: 3, hidden_size: 16, num_heads: 2 };
+        let x = tensor::rand([2, 1, 28, 28], #{ seed: 1 });
+        let t = tensor([0.2, 0.6]);
+        let y = tensor([1, 4]);
+        fn fill(net) { for p in net.parameters().values() { no_grad(|| p.copy_(tensor::randn(p.shape, #{ seed: 3 }) * 0.1)); } net }
+        for family in ["spectraldit", "dit", "sit", "lightningdit"] {
+            let plain = fill(model::dit(small + #{ family: family }));
+            plain.save("plain.safetensors");
+            tensor::save("public.safetensors", plain.parameters());
+            let t = if family == "dit" { 900.0 * t } else { t };
+            let net = fill(model::dit(small + #{ family: family, parts: wide() }));
+            assert_eq(net.parameters(#{ match: ["blocks.0.mlp.*", "blocks.1.attn.*"] }).len() > 2, true);
+            assert(!net.parameters().keys().some(|name| name.starts_with("blocks.1.mlp") || name.starts_with("blocks.2.mlp")));
+            let v = net.forward(x, t, y);
+            net.save("net.safetensors");
+            assert(model::open("net.safetensors").forward(x, t, y).equal(v));
+            assert_eq(model::open("net.safetensors").config.parts[0].replaces, true);
+            // Weights of a module that the model lacks are not dropped without a word.
+            let told = "";
+            try { net.load("public.safetensors"); } catch (e) { told = `${e}`; }
+            assert(told.contains("blocks.1.mlp"), told);
+            let grown = model::open("plain.safetensors").attach(wide());
+            assert(grown.parameters()["blocks.0.attn.qkv.weight"].equal(plain.parameters()["blocks.0.attn.qkv.weight"]));
+            assert_eq(grown.parameters().keys(), net.parameters().keys());
+            // The same through the names of what is left out.
+            net.load("public.safetensors", #{ ignore: ["blocks.1.mlp.*", "blocks.2.mlp.*"], partial: true });
+            assert(net.parameters()["blocks.2.attn.qkv.weight"].equal(plain.parameters()["blocks.2.attn.qkv.weight"]));
+            // LoRA adapts what is there, and merging keeps the replacement.
+            let tuned = fill(net.attach(ideas::lora(#{ names: ["blocks.*.mlp.*", "*.attn.*"] })));
+            assert_eq(tuned.parameters(#{ match: "*.mlp.*.lora.up" }).keys().all(|name| name.starts_with("blocks.0.")), true);
+            let merged = tuned.merge();
+            assert_close(merged.forward(x, t, y), tuned.forward(x, t, y), 1e-4);
+            assert_eq(merged.parameters().keys(), net.parameters().keys());
+            let none = false;
+            try { net.attach(ideas::lora(#{ names: "blocks.1.mlp.*" })); } catch { none = true; }
+            assert(none);
+        }
+        let images = data::fashion_mnist().take(16);
+        let run = |steps, out| {
+            let net = model::dit(small + #{ parts: wide() });
+            train::fit(net, images, #{ steps: steps, batch: 4, lr: 1e-2, weight_decay: 0.1, out: out });
+            net
+        };
+        run.call(2, "run");
+        let resumed = run.call(4, "run").parameters();
+        let straight = run.call(4, "other").parameters();
+        assert(resumed.keys().all(|name| resumed[name].equal(straight[name])));
+    "#;
+    good(folder.path(), "replaced.rhai", text);
+    let error = bad(
+        folder.path(),
+        "load.rhai",
+        "let part = nn::part(|b| { let s = b.parameter(\"s\", [1]); |x| s * x }, #{ replaces: true }).at(\"feed_forward\");
+         let net = model::dit(#{ depth: 3, hidden_size: 16, num_heads: 2, family: \"lightningdit\", parts: part });
+         net.load(\"public.safetensors\");",
+    );
+    assert!(error.contains("6 unexpected") || error.contains("12 unexpected"), "{error}");
+    assert!(
+        error.contains("a module that the part at feed_forward replaces") && error.contains(".attach(part)"),
+        "{error}"
+    );
+}

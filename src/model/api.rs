@@ -159,7 +159,8 @@ pub mod methods {
         /// Returns a model with additional parts that shares its weights with this one.
         ///
         /// Use it to add a part that starts at zero to a public checkpoint: attach it, `freeze(["*"])`, `unfreeze`
-        /// the parameters of the part, and train. New parameters depend on the seed, their name and their shape.
+        /// the parameters of the part, and train. New parameters depend on the seed, their name and their shape. A part
+        /// with `replaces: true` leaves the weights of a module out of the new model; this one keeps them.
         ///
         /// ```rhai
         /// let net = model::dit(#{ depth: 2 });
@@ -214,7 +215,7 @@ pub mod methods {
         ///
         /// The check gives all other weights random values, in a copy, and compares the output with that of the
         /// plain DiT of the same weights, bit for bit. If it is true, training starts from where the plain DiT
-        /// does. A part at `qk` always gives false: attention then runs in other operators, which round differently.
+        /// does. It is false for a model with a part that replaces a module.
         ///
         /// ```rhai
         /// assert(model::dit(#{ depth: 2, corrections: correction(filter::box(), gate::time()) }).starts_plain());

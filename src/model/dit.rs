@@ -5,17 +5,18 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::family::{Family, POSITIONS, Position, ROPE};
+use super::modules::{FeedForward, MlpWithParts, SelfAttention};
 use super::parts::built::{Passing, Running, Steps};
 use super::parts::call::{At, Seen};
+use super::parts::module::{Modulation, Module, Surrounded};
 use super::parts::{Kept, Pass, Place};
 use super::trace::{BlockTrace, Split};
 use super::{Config, diffusion};
 use crate::error::{Error, Result};
-use crate::nn::attention::joined;
 use crate::nn::embed::{TimeOptions, sincos_2d, sincos_2d_columns_first, unpatchify};
 use crate::nn::{
-    Attention, AttentionOptions, Builder, Init, LabelEmbed, Linear, Mlp, MlpKind, ModulatedNorm, PatchEmbed,
-    Rope, SwiGlu, TimestepEmbed, Weight,
+    Attention, AttentionOptions, Builder, Init, LabelEmbed, Linear, ModulatedNorm, PatchEmbed, Rope,
+    TimestepEmbed, Weight,
 };
 use crate::spectral::correction::{add_corrected, corrected};
 use crate::spectral::gate::Condition;
@@ -80,14 +81,14 @@ pub type Traced = Arc<Mutex<Vec<BlockTrace>>>;
 
 /// State shared by the blocks of one forward pass.
 #[derive(Clone)]
-struct Forward {
+pub(super) struct Forward {
     /// Input of every adaLN, after the SiLU that they all start with.
     modulation: Tensor,
     t: Tensor,
     time: Tensor,
     time_label: Tensor,
-    rope: Option<Rope>,
-    parts: Option<Passing>,
+    pub rope: Option<Rope>,
+    pub parts: Option<Passing>,
     trace: Option<Traced>,
     /// Whether activations of blocks are computed again in the backward pass.
     recompute: bool,
@@ -104,22 +105,29 @@ impl Forward {
         Self { modulation, t, time, time_label, recompute: false, ..self.clone() }
     }
 
-    fn condition(&self) -> Condition<'_> {
+    pub fn condition(&self) -> Condition<'_> {
         Condition { t: &self.t, time: &self.time, time_label: &self.time_label }
+    }
+
+    /// Returns the embedding of time and label [B, D], before the SiLU of adaLN.
+    pub fn embedding(&self) -> &Tensor {
+        &self.time_label
+    }
+
+    /// Returns what parts receive, for a place that has one.
+    pub fn passing(&self) -> Result<&Passing> {
+        self.parts.as_ref().ok_or_else(|| Error::internal("a part was run without its call"))
     }
 
     /// Applies the parts at a place to a value.
     fn through(&self, steps: &Steps, value: Tensor) -> Result<Tensor> {
-        self.within(steps, value, None)
+        self.within(steps, value, At::default)
     }
 
-    /// Applies the parts at a place to a value that attention or the MLP computes from `input`.
-    fn within(&self, steps: &Steps, value: Tensor, input: Option<&Tensor>) -> Result<Tensor> {
+    /// Applies the parts at a place, which is described by `at`, to a value.
+    pub fn within(&self, steps: &Steps, value: Tensor, at: impl FnOnce() -> At) -> Result<Tensor> {
         match &self.parts {
-            Some(passing) if !steps.is_empty() => {
-                let at = At { input: input.cloned(), ..At::default() };
-                steps.apply(value, at, &self.condition(), passing)
-            }
+            Some(passing) if !steps.is_empty() => steps.apply(value, at(), &self.condition(), passing),
             _ => Ok(value),
         }
     }
@@ -290,11 +298,8 @@ impl Dit {
                 let run = some_tokens(x, tokens, &all[inside.clone()], (&shared, grid));
                 each(&all, inside.clone(), x.clone(), &run.map_err(|e| e.context(format!("the {part}")))?)
             });
-            let Some(passing) = &run.parts else {
-                return Err(Error::internal("a part around blocks was run without its call"));
-            };
             let at = At { within: Some(within), ..At::default() };
-            tokens = span.part.run(&tokens, passing, at)?;
+            tokens = span.part.run(&tokens, run.passing()?, at)?;
             next = span.blocks.end;
         }
         each(&self.blocks, next..self.blocks.len(), tokens, run)
@@ -394,56 +399,17 @@ fn outputs(config: &Config) -> i64 {
     config.in_channels * if config.learn_sigma() { 2 } else { 1 }
 }
 
-/// Feed-forward part of a block.
-#[derive(Debug)]
-enum FeedForward {
-    Gelu(Mlp),
-    SwiGlu(SwiGlu),
-}
-
-impl FeedForward {
-    fn new(builder: &mut Builder, config: &Config) -> Result<Self> {
-        let (hidden, inner) = (config.hidden_size, config.inner_size());
-        Ok(match config.mlp() {
-            MlpKind::Gelu => {
-                Self::Gelu(Mlp::named(builder, "mlp", config.family.names().mlp, hidden, inner)?)
-            }
-            MlpKind::SwiGlu => Self::SwiGlu(SwiGlu::new(builder, "mlp", hidden, inner)?),
-        })
-    }
-
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        match self {
-            Self::Gelu(mlp) => mlp.forward(x),
-            Self::SwiGlu(mlp) => mlp.forward(x),
-        }
-    }
-
-    /// Computes the MLP with `change` applied to its hidden units.
-    fn forward_with(&self, x: &Tensor, change: impl FnOnce(Tensor) -> Result<Tensor>) -> Result<Tensor> {
-        match self {
-            Self::Gelu(mlp) => mlp.forward_with(x, change),
-            Self::SwiGlu(mlp) => mlp.forward_with(x, change),
-        }
-    }
-}
-
 /// One transformer block.
 #[derive(Debug)]
 struct Block {
-    norms: [ModulatedNorm; 2],
-    attn: Attention,
-    mlp: FeedForward,
-    ada_ln: Linear,
+    norms: [Module<ModulatedNorm>; 2],
+    attention: Surrounded<SelfAttention>,
+    feed_forward: Surrounded<MlpWithParts>,
+    modulation: Modulation<Linear>,
     shift: bool,
     norm_attn: Steps,
-    qk: Steps,
-    /// Shared with the calls of these parts, which run the next ones.
-    attend: Arc<Steps>,
-    heads: Steps,
     attn_residual: Steps,
     norm_mlp: Steps,
-    hidden: Steps,
     /// The corrections of the configuration, followed by the parts.
     mlp_residual: Steps,
     output: Steps,
@@ -452,7 +418,9 @@ struct Block {
 impl Block {
     fn new(builder: &mut Builder, config: &Config, index: i64) -> Result<Self> {
         let hidden = config.hidden_size;
-        let norms = ["norm1", "norm2"].map(|name| ModulatedNorm::new(builder, name, config.norm(), hidden));
+        let norms = [("norm1", Place::NormAttn), ("norm2", Place::NormMlp)].map(|(name, place)| {
+            config.unless_replaced(place, index, || ModulatedNorm::new(builder, name, config.norm(), hidden))
+        });
         let [first, second] = norms;
         let attention = AttentionOptions {
             heads: config.num_heads,
@@ -460,43 +428,64 @@ impl Block {
             qk_norm: config.qk_norm(),
             eps: config.family.is_public().then_some(1e-6),
         };
-        let attn = Attention::new(builder, "attn", hidden, attention)?;
-        let mlp = FeedForward::new(builder, config)?;
-        let ada_ln = ada_ln(builder, config, if config.shift { 6 } else { 4 })?;
+        let attn = config.unless_replaced(Place::Attention, index, || {
+            Attention::new(builder, "attn", hidden, attention)
+        })?;
+        let mlp = config.unless_replaced(Place::FeedForward, index, || FeedForward::new(builder, config))?;
+        let ada_ln = config.unless_replaced(Place::Modulation, index, || {
+            ada_ln(builder, config, if config.shift { 6 } else { 4 })
+        })?;
         let (grid, width) = config.size_at(Place::Mlp);
         let corrections = builder.unchanged(|b| {
             let all = config.corrections.iter().enumerate();
             all.map(|(i, correction)| correction.layer(b, i, grid, width)).collect::<Result<_>>()
         })?;
+        // Parts are built in this order, which is that of their parameters.
         let mut at = |place| config.steps(builder, place, Some(index));
+        let norm_attn = at(Place::NormAttn)?;
+        let (qk, attend, heads) = (at(Place::Qk)?, Arc::new(at(Place::Attend)?), at(Place::Heads)?);
+        let attn_residual = at(Place::Attn)?;
+        let (norm_mlp, hidden) = (at(Place::NormMlp)?, at(Place::Hidden)?);
+        let mlp_residual = at(Place::Mlp)?.with_corrections(corrections);
+        let output = at(Place::Block)?;
+        let steps = at(Place::Modulation)?;
+        let (around_attn, around_mlp) = (at(Place::Attention)?, at(Place::FeedForward)?);
+        let attn = attn.map(|attn| SelfAttention { attn, qk, attend, heads });
+        let mlp = mlp.map(|mlp| MlpWithParts { mlp, hidden });
+        let ada_ln = Module::new(ada_ln, builder, config, (Place::Modulation, index))?;
+        let first = Module::new(first?, builder, config, (Place::NormAttn, index))?;
+        let attn = Module::new(attn, builder, config, (Place::Attention, index))?;
+        let second = Module::new(second?, builder, config, (Place::NormMlp, index))?;
+        let mlp = Module::new(mlp, builder, config, (Place::FeedForward, index))?;
         Ok(Self {
-            norms: [first?, second?],
-            attn,
-            mlp,
-            ada_ln,
+            norms: [first, second],
+            attention: Surrounded::new(attn, around_attn),
+            feed_forward: Surrounded::new(mlp, around_mlp),
+            modulation: Modulation { ada_ln, steps },
             shift: config.shift,
-            norm_attn: at(Place::NormAttn)?,
-            qk: at(Place::Qk)?,
-            attend: Arc::new(at(Place::Attend)?),
-            heads: at(Place::Heads)?,
-            attn_residual: at(Place::Attn)?,
-            norm_mlp: at(Place::NormMlp)?,
-            hidden: at(Place::Hidden)?,
-            mlp_residual: at(Place::Mlp)?.with_corrections(corrections),
-            output: at(Place::Block)?,
+            norm_attn,
+            attn_residual,
+            norm_mlp,
+            mlp_residual,
+            output,
         })
     }
 
     /// Returns whether a correction here filters the whole grid.
     fn needs_grid(&self) -> bool {
-        let attention = [&self.norm_attn, &self.heads, &self.attn_residual];
-        let mlp = [&self.norm_mlp, &self.hidden, &self.mlp_residual, &self.output];
-        attention.iter().chain(&mlp).any(|steps| steps.corrections().next().is_some())
+        let inside = [
+            self.attention.usual().map(|attention| &attention.heads),
+            self.feed_forward.usual().map(|mlp| &mlp.hidden),
+        ];
+        [&self.norm_attn, &self.attn_residual, &self.norm_mlp, &self.mlp_residual, &self.output]
+            .into_iter()
+            .chain(inside.into_iter().flatten())
+            .any(|steps| steps.corrections().next().is_some())
     }
 
     /// Computes the shift, scale and gate of attention, then those of the MLP; missing shifts are zeros.
-    fn adaptive(&self, modulation: &Tensor) -> Result<[Tensor; 6]> {
-        let mut all = parts(&self.ada_ln, modulation, if self.shift { 6 } else { 4 })?;
+    fn adaptive(&self, ada_ln: &Linear, modulation: &Tensor) -> Result<[Tensor; 6]> {
+        let mut all = parts(ada_ln, modulation, if self.shift { 6 } else { 4 })?;
         if !self.shift {
             let scale = all[0].detach()?;
             let zeros = Tensor::zeros(&scale.shape(), scale.dtype(), scale.device())?;
@@ -508,36 +497,32 @@ impl Block {
 
     fn forward(&self, x: &Tensor, run: &Forward) -> Result<Tensor> {
         let [shift_attn, scale_attn, gate_attn, shift_mlp, scale_mlp, gate_mlp] =
-            &self.adaptive(&run.modulation)?;
+            &self.modulation.forward(run, |ada_ln| self.adaptive(ada_ln, &run.modulation))?;
         let condition = run.condition();
+        let stream = |x: &Tensor| At { stream: Some(x.clone()), ..At::default() };
         let [norm_attn, norm_mlp] = &self.norms;
-        let (given, normal) = match self.norm_attn.only_corrections() {
+        let (given, normal) = match (self.norm_attn.only_corrections(), norm_attn.usual()) {
             // On a GPU the stream with its norm saves more.
-            Some(all) if !x.device().is_cuda() => {
-                (x.clone(), corrected(&norm_attn.tokens(x, shift_attn, scale_attn)?, all, &condition)?)
+            (Some(all), Some(norm)) if !x.device().is_cuda() => {
+                (x.clone(), corrected(&norm.tokens(x, shift_attn, scale_attn)?, all, &condition)?)
             }
             _ => {
-                let (given, normal) = norm_attn.forward(x, None, shift_attn, scale_attn)?;
-                (given, run.through(&self.norm_attn, normal)?)
+                let (given, normal) = norm_attn.forward(x, None, (shift_attn, scale_attn), run)?;
+                let normal = run.within(&self.norm_attn, normal, || stream(&given))?;
+                (given, normal)
             }
         };
-        let attended = self.attend(&normal, run)?;
+        let attended = self.attention.forward(&normal, &given, run)?;
         let (x, normal) = match self.attn_residual.is_empty() {
-            true => norm_mlp.forward(&given, Some((&attended, gate_attn)), shift_mlp, scale_mlp)?,
+            true => norm_mlp.forward(&given, Some((&attended, gate_attn)), (shift_mlp, scale_mlp), run)?,
             false => {
                 let x =
                     self.attn_residual.add(&given, &attended, gate_attn, &condition, run.parts.as_ref())?;
-                norm_mlp.forward(&x, None, shift_mlp, scale_mlp)?
+                norm_mlp.forward(&x, None, (shift_mlp, scale_mlp), run)?
             }
         };
-        let normal = run.through(&self.norm_mlp, normal)?;
-        let made = match self.hidden.is_empty() {
-            true => self.mlp.forward(&normal)?,
-            false => {
-                let hidden = |units| run.within(&self.hidden, units, Some(&normal));
-                self.mlp.forward_with(&normal, hidden)?
-            }
-        };
+        let normal = run.within(&self.norm_mlp, normal, || stream(&x))?;
+        let made = self.feed_forward.forward(&normal, &x, run)?;
         if let (Some(all), true, None) =
             (self.output.only_corrections(), self.mlp_residual.is_empty(), &run.trace)
         {
@@ -552,20 +537,6 @@ impl Block {
             trace.lock().unwrap_or_else(PoisonError::into_inner).push(made);
         }
         Ok(output)
-    }
-
-    fn attend(&self, normal: &Tensor, run: &Forward) -> Result<Tensor> {
-        let rope = run.rope.as_ref();
-        let mixed = match &run.parts {
-            Some(passing) if !(self.qk.is_empty() && self.attend.is_empty()) => {
-                let (heads, packed) = self.attn.split(normal)?;
-                let heads = self.qk.pair(heads, passing, normal)?;
-                let (heads, usual) = packed.rotated(heads, rope)?;
-                joined(&self.attend.mix(heads, usual, passing, normal)?)?
-            }
-            _ => self.attn.mixed(normal, rope)?,
-        };
-        self.attn.project(&run.within(&self.heads, mixed, Some(normal))?)
     }
 
     /// Collects the trace from the outputs of attention and the MLP with their gates, the stream before and after

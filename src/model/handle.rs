@@ -172,7 +172,7 @@ impl Model {
     /// Returns the same network with additional parts, which shares its weights with this one.
     ///
     /// The parameters of the parts are drawn from the seed; those of this model are unchanged, including frozen
-    /// ones.
+    /// ones. Weights of a module that a part replaces are left out.
     pub fn attach(&self, parts: &[Part], seed: i64) -> Result<Self> {
         let Design::Dit(config) = &self.0.design else {
             return Err(
@@ -234,7 +234,8 @@ impl Model {
             Design::Dit(config) => {
                 let mut config = config.clone();
                 config.parts.0.retain(|part| part.correction().is_some());
-                let same = Builder::sharing(self.parameters(), 0, self.dtype(), self.device());
+                // Modules that parts replace are counted too, and need no values.
+                let same = Builder::sharing_outline(self.parameters(), self.dtype(), self.device());
                 Some(Self::build(config.into(), same)?)
             }
             Design::Custom(_) => None,
@@ -291,6 +292,9 @@ impl Model {
     /// Same as [`Model::starts_plain`], with fields of two images for parts that read them.
     pub fn starts_plain_with(&self, fields: &Fields) -> Result<bool> {
         let Design::Dit(config) = &self.0.design else { return Ok(false) };
+        if config.parts.iter().any(Part::replaces) {
+            return Ok(false);
+        }
         let plain = config.clone().with_corrections(Vec::new()).with_parts(Vec::new());
         let all = self.copy()?;
         let same = Builder::sharing(all.parameters(), 0, self.dtype(), self.device());

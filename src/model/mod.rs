@@ -3,7 +3,7 @@
 //! - [`config`]: the configuration of a DiT, with all checks; [`presets`](mod@presets): named sizes
 //! - [`family`]: families of public models
 //! - [`parts`]: user-defined modules at places of a DiT
-//! - [`mod@dit`]: the network and its forward pass; `diffusion`: steps of DiT's diffusion and their times;
+//! - [`mod@dit`]: the network and its forward pass; `modules`: its attention and MLP; `diffusion`: steps of DiT's diffusion and their times;
 //!   [`trace`]: the intermediate results of each block
 //! - [`options`]: models from a preset and overrides
 //! - [`custom`]: user-defined networks; [`design`]: the description of any model
@@ -24,6 +24,7 @@ pub mod dit;
 pub mod family;
 pub mod handle;
 pub(crate) mod inside;
+mod modules;
 pub mod open;
 pub mod options;
 pub mod parts;

@@ -327,6 +327,7 @@ impl Fit<'_> {
             None => "make the model, then `.load(path, #{ partial: true })`: it keeps its own values of them"
                 .to_string(),
         };
+        let hint = hint.or_else(|| replaced(model, &unexpected));
         let some = unexpected.is_empty() && !none && !partial;
         // A file of a few parameters is not that of another model.
         let few = some && 2 * missing.len() > ours.len();
@@ -339,6 +340,21 @@ impl Fit<'_> {
             "the file may be for a model of another depth or with other corrections".to_string()
         })))
     }
+}
+
+/// Returns the hint for a file with weights of modules that parts of the model replace.
+fn replaced(model: &Model, unexpected: &[&str]) -> Option<String> {
+    let config = model.config()?;
+    let part = config.parts.iter().find(|part| part.replaces())?;
+    let plain = Model::outline(config.clone().with_parts(Vec::new()).into()).ok()?;
+    let known = |name: &&str| plain.parameters().iter().any(|(own, _)| own == *name);
+    (!unexpected.is_empty() && unexpected.iter().all(known)).then(|| {
+        format!(
+            "the file has weights of a module that the {} replaces: to use the others, \
+             `model::open(path).attach(part)`",
+            part.title()
+        )
+    })
 }
 
 /// Returns the hint to leave tensors out, by the first parts of their names.

@@ -15,8 +15,8 @@ enum Source {
     /// One zero of each dtype, expanded to every shape.
     Outline,
     Given(BTreeMap<String, Tensor>),
-    /// Parameters of the map are shared, others are drawn from the seed.
-    Shared(BTreeMap<String, Tensor>, i64),
+    /// Parameters of the map are shared. Others are drawn from the seed or, without one, are an outline.
+    Shared(BTreeMap<String, Tensor>, Option<i64>),
 }
 
 /// Creates parameters one after another under dotted names such as `blocks.0.attn.qkv.weight`.
@@ -65,7 +65,12 @@ impl Builder {
     /// a copy, and draws all others from the seed.
     pub fn sharing(parameters: &[(String, Tensor)], seed: i64, dtype: DType, device: Device) -> Self {
         let there = parameters.iter().cloned().collect();
-        Self::of(Source::Shared(there, seed), dtype, device)
+        Self::of(Source::Shared(there, Some(seed)), dtype, device)
+    }
+
+    /// Creates a builder like [`Builder::sharing`], whose other parameters are zeros without memory of their own.
+    pub fn sharing_outline(parameters: &[(String, Tensor)], dtype: DType, device: Device) -> Self {
+        Self::of(Source::Shared(parameters.iter().cloned().collect(), None), dtype, device)
     }
 
     /// Moves everything into a new builder and leaves an empty one behind; put it back afterwards.
@@ -127,8 +132,10 @@ impl Builder {
         }
         let tensor = match &mut self.source {
             Source::Blank => Tensor::zeros(shape, self.dtype, self.device)?,
-            Source::Outline => Tensor::zeros(&[], self.dtype, self.device)?.expand(shape)?,
-            Source::Seed(seed) | Source::Shared(_, seed) => {
+            Source::Outline | Source::Shared(_, None) => {
+                Tensor::zeros(&[], self.dtype, self.device)?.expand(shape)?
+            }
+            Source::Seed(seed) | Source::Shared(_, Some(seed)) => {
                 let generator = Generator::new(mix(*seed, &name), Device::Cpu)?;
                 init.draw(shape, &generator)?.to_dtype(self.dtype)?.to_device(self.device)?
             }

@@ -46,9 +46,9 @@ impl Rope {
         (&self.cos, &self.sin)
     }
 
-    /// Fails unless there are as many tokens as in the grid.
+    /// Fails unless there are as many tokens as positions.
     pub fn fits(&self, tokens: i64) -> Result<()> {
-        let all = self.cos.size(0)?;
+        let all = self.cos.size(-2)?;
         ensure!(
             tokens == all,
             "expected the {all} tokens of the grid of its rotary positions, found {tokens}"

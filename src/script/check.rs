@@ -15,6 +15,7 @@ use super::kinds;
 use super::names::{Known, Names};
 use super::precedence;
 use super::receivers::OWN;
+use super::replaced::{self, Finding};
 use super::resolver::{self, Link};
 use super::results::Functions;
 use super::rewrite::SEVERAL;
@@ -356,6 +357,13 @@ impl Checker<'_> {
         if let Some((error, at)) = body.functions.of_part(call, place) {
             self.report(Some((script.name, at)), error.in_function("nn::part", false));
         }
+        match replaced::check(body.functions, call, place) {
+            Some((Finding::Error(error), at)) => {
+                self.report(Some((script.name, at)), error.in_function("nn::part", false));
+            }
+            Some((Finding::Warning(error), at)) => self.warn(script, at, error),
+            None => {}
+        }
     }
 
     /// Checks arguments that take only certain words, if every function of that name says so.
@@ -634,13 +642,17 @@ impl Checker<'_> {
             }
             _ => return,
         };
+        self.warn(script, at, error);
+    }
+
+    fn warn(&mut self, script: &Script, at: Position, error: Error) {
         let place = self.language.sources.locate(script.name, at).map(Box::new);
         self.findings.push(Diagnosis { place, end: End::Failed, warning: true, ..Diagnosis::from(error) });
     }
 }
 
 /// Returns the entries of a map written as a literal.
-fn map(expression: &Expr) -> Option<&[(Ident, Expr)]> {
+pub(super) fn map(expression: &Expr) -> Option<&[(Ident, Expr)]> {
     match expression {
         Expr::Map(map, _) => Some(&map.0),
         _ => None,

@@ -10,7 +10,8 @@
 //! - [`fix`]: a correction as a change to the cell; [`habits`]: Python syntax and what to write instead
 //! - `arrays`, `lengths`: functions of rhai in a stricter form
 //! - [`help`]: documentation pages from the declarations
-//! - [`check`]: mistakes that can be found without running a script; `kinds`: types that are certain
+//! - [`check`]: mistakes that can be found without running a script; `kinds`: types that are certain; `replaced`: parts
+//!   that run or replace a module
 //! - [`std_lib`]: the library written in rhai; [`entries`]: all functions, native or not, with documentation;
 //!   [`catalog`]: these and rhai's own, for lookup; [`mod@reference`]: the reference pages
 //! - [`code`]: script functions stored in files; [`stored`]: the files that these import
@@ -35,6 +36,7 @@ pub mod names;
 mod precedence;
 mod receivers;
 pub mod reference;
+mod replaced;
 pub mod resolver;
 mod results;
 pub mod rewrite;

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use rhai::{AST, ASTFlags, ASTNode, Expr, FnCallExpr, Position, ScriptFuncDef, Stmt};
 
 use super::check::constant;
+use super::replaced;
 use crate::declare::{Declaration, Form, Value};
 use crate::error::Error;
 
 /// The functions and closures of a script by name.
-pub struct Functions<'a>(BTreeMap<&'a str, &'a ScriptFuncDef>);
+pub struct Functions<'a>(pub(super) BTreeMap<&'a str, &'a ScriptFuncDef>);
 
 /// What is known of a value.
 #[derive(Clone)]
@@ -40,7 +41,8 @@ impl<'a> Functions<'a> {
     }
 
     /// Checks the function that is given to `nn::part`: in every run it must return a function, and that a tensor of the
-    /// shape of its input, a map at the place `qk`, or a tensor made of a map at `attend`. Returns what is wrong and where.
+    /// shape of its input, a map at the places `qk` and `modulation`, or a tensor made of a map at `attend`. Returns what is
+    /// wrong and where.
     pub fn of_part(&self, call: &FnCallExpr, place: Option<&str>) -> Option<(Error, Position)> {
         let make = self.value(call.args.first()?, &Scope::new())?;
         let (run, at) = self.call(&make, &[None])?;
@@ -62,6 +64,16 @@ impl<'a> Functions<'a> {
                 Some(Known::Other(MAP.to_string())),
                 "the mixed values, a tensor of [B, heads, N, D / heads]",
             ),
+            Some("modulation") => {
+                let input = match replaced::replaces(call) {
+                    Some(true) => Some(Known::Tensor),
+                    Some(false) => Some(Known::Other(MAP.to_string())),
+                    None => None,
+                };
+                let (result, at) = self.call(&run, &[input, Some(Known::Call)])?;
+                let fits = matches!(&result, Known::Other(found) if found == MAP);
+                return (!fits).then(|| (wrong("a map of the six coefficients", result), at));
+            }
             _ => (Some(Known::Tensor), SHAPED),
         };
         let (result, at) = self.call(&run, &[input, Some(Known::Call)])?;
@@ -70,6 +82,14 @@ impl<'a> Functions<'a> {
             Known::Other(found) if pair && found == MAP => None,
             result => Some((wrong(expected, result), at)),
         }
+    }
+
+    /// Returns the name of the call in the function that a part runs in every forward; nothing if it takes none. `None` if
+    /// the function is not known.
+    pub(super) fn call_of_part(&self, make: &Expr) -> Option<Option<&str>> {
+        let make = self.value(make, &Scope::new())?;
+        let (Known::Closure(name, captured), _) = self.call(&make, &[None])? else { return None };
+        Some(self.0.get(name.as_str())?.params.get(captured + 1).map(|name| name.as_str()))
     }
 
     /// Returns the properties that the function of `nn::part` reads from its builder and its call, with their type.

@@ -25,6 +25,10 @@ pub struct PartOptions {
     /// This is a promise that `model.summary` shows and `model.starts_plain` checks.
     #[option(default = false)]
     pub plain: bool,
+    /// Whether the part stands for the module at its place, without whose weights the model is built: the adaLN at
+    /// `modulation`, the norms at `norm_attn` and `norm_mlp`, attention at `attention`, and the MLP at `feed_forward`.
+    #[option(default = false)]
+    pub replaces: bool,
 }
 
 /// Options of `at` of a part.
@@ -61,6 +65,15 @@ pub mod space {
         /// the values that it captured, and `model::open` needs no script; a part written in a cell must be created
         /// again.
         ///
+        /// With `replaces`, the function takes what the module at the place takes, and returns what it returns:
+        ///
+        /// - `attention`, `feed_forward`: the normalized and modulated tokens [B, N, D], to [B, N, D]
+        /// - `norm_attn`, `norm_mlp`: the stream [B, N, D], to the tokens [B, N, D] that the block then modulates
+        /// - `modulation`: the embedding c [B, D], to `#{ shift_attn, scale_attn, gate_attn, shift_mlp, scale_mlp, gate_mlp }`
+        ///   of [B, 1, D] each
+        ///
+        /// Other parts at the place surround it, or change what it returns, wherever they are in the list.
+        ///
         /// ```rhai
         /// let own = nn::part(|b| {
         ///     let gate = b.linear("gate", b.width, 2 * b.width, #{ init: "zeros" });
@@ -74,6 +87,19 @@ pub mod space {
         /// let net = model::dit(#{ depth: 2, parts: [own] });
         /// assert_eq(net.parameters()["blocks.1.parts.0.gate.weight"].shape, [256, 128]);
         /// assert(net.starts_plain());
+        ///
+        /// // The Mix-FFN of SANA: a depthwise convolution on the grid of tokens, between two maps.
+        /// let mix = nn::part(|b| {
+        ///     let up = b.linear("up", b.width, b.inner);
+        ///     let near = b.conv2d("near", b.inner, b.inner, 3, #{ groups: b.inner });
+        ///     let down = b.linear("down", b.inner, b.width);
+        ///     |x, c| {
+        ///         let h = up.forward(x).silu().transpose(1, 2).reshape([x.size(0), -1, c.grid, c.grid]);
+        ///         down.forward(near.forward(h).silu().flatten(2).transpose(1, 2))
+        ///     }
+        /// }, #{ name: "mix", replaces: true }).at("feed_forward");
+        /// let net = model::dit(#{ depth: 2, parts: mix });
+        /// assert(!("blocks.0.mlp.net.0.weight" in net.parameters()));
         /// ```
         fn part(make: Function, options: PartOptions) -> Part {
             Part::of_code(Code::Live(make), &options)
@@ -85,7 +111,7 @@ pub mod space {
         /// description.
         ///
         /// ```rhai
-        /// assert_eq(nn::places().map(|p| p.name)[8], "attn");
+        /// assert_eq(nn::places().map(|p| p.name)[10], "attn");
         /// ```
         fn places() -> Vec<Map> {
             let about = |place: Place| {
@@ -104,10 +130,11 @@ pub mod methods {
     functions! { methods;
         /// Returns the part at a place, in all blocks or some.
         ///
-        /// Places are `image`, `tokens`, `condition`, `span`, `norm_attn`, `qk`, `attend`, `heads`, `attn`, `norm_mlp`,
-        /// `hidden`, `mlp`, `block`, `velocity` and `weight`; `nn::places()` describes them. A part at `qk` takes and returns
-        /// `#{ q, k }`. One at `attend` takes `#{ q, k, v }` and returns the mixed values, and one at `span` runs its
-        /// blocks; both have `c.inner(x)` for what they replace.
+        /// Places are `image`, `tokens`, `condition`, `span`, `modulation`, `norm_attn`, `attention`, `qk`, `attend`, `heads`,
+        /// `attn`, `norm_mlp`, `feed_forward`, `hidden`, `mlp`, `block`, `velocity` and `weight`; `nn::places()` describes them. A
+        /// part at `qk` takes and returns `#{ q, k }`, and one at `modulation` a map of six coefficients. One at `attend` takes
+        /// `#{ q, k, v }` and returns the mixed values. Parts at `span`, `attention`, `attend` and `feed_forward` run what they
+        /// surround with `c.inner(x)`.
         ///
         /// A part at `weight` is built for each weight [outputs, inputs] of a linear map that `names` and `blocks` select.
         /// Its function takes the weight and returns the one that the forward pass uses. Linear maps are those of attention
@@ -237,5 +264,12 @@ pub mod properties {
         /// assert(nn::part(|b| |x, c| x, #{ plain: true }).plain);
         /// ```
         fn plain(part: Part) -> bool { Ok(part.plain()) }
+
+        /// Whether the part stands for the module at its place.
+        ///
+        /// ```rhai
+        /// assert(nn::part(|b| |x| x.tanh(), #{ replaces: true }).at("norm_attn").replaces);
+        /// ```
+        fn replaces(part: Part) -> bool { Ok(part.replaces()) }
     }
 }

@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::call::{At, Seen};
+use super::call::{At, Seen, Within};
+use super::coefficients::Coefficients;
 use super::{Body, Call, Part, Pass, Place};
 use crate::declare::{Function, IntoValue, Map, Value, check_count};
 use crate::error::{Error, Result};
@@ -58,7 +59,7 @@ impl Config {
     ) -> Result<Steps> {
         let mut steps: Vec<Step> = Vec::new();
         for (index, part) in self.parts.iter().enumerate() {
-            if part.place()? != place || !self.stands(part, block)? {
+            if part.place()? != place || part.replaces() || !self.stands(part, block)? {
                 continue;
             }
             let built = below(builder, index, part, |b| self.step(b, part, place, block))?;
@@ -68,6 +69,45 @@ impl Config {
             }
         }
         Ok(Steps(steps))
+    }
+
+    /// Returns the index of the part that replaces the module at a place in a block, if any.
+    fn replacing(&self, place: Place, block: i64) -> Result<Option<usize>> {
+        for (index, part) in self.parts.iter().enumerate() {
+            if part.replaces() && part.place()? == place && self.stands(part, Some(block))? {
+                return Ok(Some(index));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Builds the module at a place in a block, unless a part replaces it.
+    pub(in crate::model) fn unless_replaced<T>(
+        &self,
+        place: Place,
+        block: i64,
+        build: impl FnOnce() -> Result<T>,
+    ) -> Result<Option<T>> {
+        match self.replacing(place, block)? {
+            None => build().map(Some),
+            Some(_) => Ok(None),
+        }
+    }
+
+    /// Builds the part that replaces the module at a place in a block.
+    pub(in crate::model) fn replacement(
+        &self,
+        builder: &mut Builder,
+        place: Place,
+        block: i64,
+    ) -> Result<Running> {
+        match self.replacing(place, block)? {
+            Some(index) => {
+                let part = &self.parts[index];
+                below(builder, index, part, |b| self.running(b, part, place, Some(block)))
+            }
+            None => Err(Error::internal("a module was left out that no part replaces")),
+        }
     }
 
     /// Builds the parts around blocks, with their ranges of blocks.
@@ -193,7 +233,7 @@ impl Running {
 
     /// Calls the part's function and counts the operations that it states, besides those of what it runs inside.
     fn given(&self, value: Value, passing: &Passing, at: At) -> Result<Value> {
-        let at = At { block: self.block, ..at };
+        let at = At { block: self.block, replaces: self.part.replaces(), ..at };
         let Some(flops) = self.part.flops() else {
             return self.call(value, Call::new(&passing.seen, &passing.pass, at));
         };
@@ -201,6 +241,12 @@ impl Running {
         let (at, inside) = at.counted();
         let call = Call::new(&passing.seen, &passing.pass, at);
         flops::instead(|| flops * images + inside(), || self.call(value, call))
+    }
+
+    /// Runs the part on the coefficients of a block or, if it replaces adaLN, on the embedding [B, D].
+    pub fn run_coefficients(&self, value: Value, like: &Tensor, passing: &Passing) -> Result<Coefficients> {
+        let given = self.given(value, passing, At::default())?;
+        Coefficients::of(&given, like).map_err(|e| self.explain(e))
     }
 
     fn of_shape(&self, given: &Value, input: &Tensor) -> Result<Tensor> {
@@ -299,6 +345,29 @@ impl Steps {
         }
     }
 
+    /// Applies the steps to the coefficients of a block.
+    pub fn coefficients(&self, all: Coefficients, passing: &Passing) -> Result<Coefficients> {
+        self.0.iter().try_fold(all, |all, step| match step {
+            Step::Code(running) => {
+                let like = all.0[0].clone();
+                running.run_coefficients(all.into_value(), &like, passing)
+            }
+            Step::Corrections(_) => Err(Error::internal("a correction cannot change coefficients")),
+        })
+    }
+
+    /// Runs a module on tokens x, whose output is added to `stream`, with the steps around it: the first step runs the
+    /// next one inside, and the last one runs the module.
+    pub fn surround(
+        self: &Arc<Self>,
+        x: &Tensor,
+        stream: &Tensor,
+        passing: &Passing,
+        module: Within,
+    ) -> Result<Tensor> {
+        surround(self, 0, x, &(module, passing.clone(), stream.clone()))
+    }
+
     /// Applies the steps to the queries and keys of attention to `input`.
     pub fn pair(&self, heads: Heads, passing: &Passing, input: &Tensor) -> Result<Heads> {
         let Heads { q, k, v } = heads;
@@ -322,6 +391,28 @@ impl Steps {
     ) -> Result<Tensor> {
         mix(self, 0, &heads, &(Arc::new(usual), passing.clone(), input.clone()))
     }
+}
+
+/// Runs a module with the steps from index `next` on around it.
+fn surround(
+    steps: &Arc<Steps>,
+    next: usize,
+    x: &Tensor,
+    around: &(Within, Passing, Tensor),
+) -> Result<Tensor> {
+    let (module, passing, stream) = around;
+    let running = match steps.0.get(next) {
+        None => return module(x, None),
+        Some(Step::Code(running)) => running,
+        Some(Step::Corrections(_)) => return Err(Error::internal("a correction cannot run a module")),
+    };
+    let (steps, inner) = (Arc::clone(steps), around.clone());
+    let within: Within = Arc::new(move |x: &Tensor, tokens: Option<&Tensor>| match tokens {
+        None => surround(&steps, next + 1, x, &inner),
+        Some(_) => Err(Error::argument("a module of a block takes no indices of tokens")
+            .hint("`c.inner(x)`; a part at `span` runs whole blocks on some tokens")),
+    });
+    running.run(x, passing, At { within: Some(within), stream: Some(stream.clone()), ..At::default() })
 }
 
 /// Mixes values by the steps from index `next` on.

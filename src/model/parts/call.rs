@@ -100,7 +100,8 @@ pub(in crate::model) struct Seen {
     pub null: i64,
 }
 
-/// Runs the blocks that a part at `span` surrounds, on tokens and, if they are not all, their indices.
+/// Runs the blocks or the module that a part surrounds, on tokens and, if they are some of those of the blocks, their
+/// indices.
 pub(in crate::model) type Within = Arc<dyn Fn(&Tensor, Option<&Tensor>) -> Result<Tensor> + Send + Sync>;
 
 /// Runs the attention that a part at `attend` surrounds, on queries, keys and values.
@@ -120,11 +121,13 @@ struct Inner {
 #[derive(Clone, Default)]
 pub(in crate::model) struct At {
     pub block: Option<i64>,
-    /// Blocks that a part at `span` surrounds.
+    /// Whether the part replaces what it would surround.
+    pub replaces: bool,
+    /// Blocks that a part at `span` surrounds, or the module of one at `attention` or `feed_forward`.
     pub within: Option<Within>,
     /// Attention that a part at `attend` surrounds.
     pub attend: Option<Attend>,
-    /// Tokens that the residual is added to, for a part at `attn` or `mlp`.
+    /// Residual stream, for a part at or around a norm, a module or a residual.
     pub stream: Option<Tensor>,
     /// Input of the attention or MLP that computes the value.
     pub input: Option<Tensor>,
@@ -250,11 +253,12 @@ impl Call {
         self.0.at.block
     }
 
-    /// Returns the tokens that the residual will be added to; an error elsewhere.
+    /// Returns the tokens that attention or the MLP normalizes and adds its residual to; an error elsewhere.
     pub fn stream(&self) -> Result<Tensor> {
         self.0.at.stream.clone().ok_or_else(|| {
-            Error::argument("there is no residual here, so there is no stream to add it to")
-                .hint("`c.stream` is available at `attn` and `mlp`")
+            Error::argument("there is no residual here, so there is no stream to add it to").hint(
+                "`c.stream` is available at `norm_attn`, `attention`, `attn`, `norm_mlp`, `feed_forward` and `mlp`",
+            )
         })
     }
 
@@ -295,13 +299,14 @@ impl Call {
         &self.0.pass.kept
     }
 
-    /// Runs the blocks that a part at `span` surrounds, on the tokens with the given indices; an error elsewhere.
+    /// Runs the blocks that a part at `span` surrounds, on the tokens with the given indices, or the module that one at
+    /// `attention` or `feed_forward` surrounds; an error elsewhere.
     pub fn inner(&self, x: &Tensor, tokens: Option<&Tensor>) -> Result<Tensor> {
         match (&self.0.at.within, &self.0.at.attend) {
             (Some(within), _) => within(x, tokens),
             (None, Some(_)) => Err(Error::argument("expected a map `#{ q, k, v }`, found a tensor")
                 .hint("at `attend`, `c.inner(x)` runs attention on the map that the part was given, or on another one")),
-            (None, None) => Err(outside()),
+            (None, None) => Err(self.outside()),
         }
     }
 
@@ -320,8 +325,16 @@ impl Call {
                 attend(heads)
             }
             (None, Some(_)) => Err(Error::argument("expected tokens [B, M, D], found a map")
-                .hint("at `span`, `c.inner(x)` runs the blocks on tokens")),
-            (None, None) => Err(outside()),
+                .hint("here `c.inner(x)` runs blocks or a module on tokens")),
+            (None, None) => Err(self.outside()),
+        }
+    }
+
+    fn outside(&self) -> Error {
+        match self.0.at.replaces {
+            true => inner_of_replaced(),
+            false => Error::argument("there is nothing inside of this part")
+                .hint("`c.inner(x)` is for parts at `span`, `attention`, `attend` and `feed_forward`"),
         }
     }
 
@@ -331,9 +344,12 @@ impl Call {
     }
 }
 
-fn outside() -> Error {
-    Error::argument("there are no blocks inside of this part, and no attention")
-        .hint("`c.inner(x)` is for parts at `span` and `attend`")
+/// Returns the error for a part that replaces a module and runs it.
+pub(crate) fn inner_of_replaced() -> Error {
+    Error::argument(
+        "the part replaces a module, so the model is built without it, and `c.inner` has nothing to run",
+    )
+    .hint("leave `replaces` out of `nn::part` to keep the module and run it with `c.inner(x)`")
 }
 
 /// Methods of a call.
@@ -356,11 +372,13 @@ pub mod methods {
             Ok(())
         }
 
-        /// Runs what the part replaces: the blocks that a part at `span` surrounds, on tokens [B, M, D], or attention for a
-        /// part at `attend`, on a map `#{ q, k, v }`.
+        /// Runs what the part surrounds: the blocks of a part at `span`, or the module of one at `attention` or `feed_forward`, on
+        /// tokens [B, M, D], or attention for a part at `attend`, on a map `#{ q, k, v }`.
         ///
-        /// At `attend` that is the next part there in the same block or, for the last one, scaled dot-product attention.
-        /// If the map is the one that the part was given, the result has the same bits as without the part.
+        /// Several parts at a place of a block run one inside the other, the first in the list outside. If the tokens or the
+        /// map are those that the part was given, the result has the same bits as without the part. At `attention` and
+        /// `feed_forward` it may be called any number of times, on other tokens too; with rotary positions attention needs as many
+        /// as the part was given.
         ///
         /// At `span`, M may be smaller than the model's number of tokens if no correction or other part inside needs the grid. With
         /// rotary positions, as in LightningDiT, pass the indices of the tokens too, int64 [B, M] or [M]: row
@@ -382,6 +400,13 @@ pub mod methods {
         /// }).at("span", #{ blocks: 1..3 });
         /// let net = model::dit(#{ depth: 4, position: "rope", parts: [first] });
         /// assert_eq(net.forward(tensor::zeros([1, 1, 28, 28]), tensor::zeros([1]), tensor([3])).shape, [1, 1, 28, 28]);
+        /// // A norm after attention, as in a sandwich.
+        /// let sandwich = nn::part(|b| {
+        ///     let norm = b.rms_norm("norm", b.width);
+        ///     |x, c| norm.forward(c.inner(x))
+        /// }, #{ name: "sandwich" }).at("attention");
+        /// let net = model::dit(#{ depth: 1, parts: sandwich });
+        /// assert_eq(net.num_parameters - model::dit(#{ depth: 1 }).num_parameters, 128);
         /// // Attention with a learned temperature for each head.
         /// let warm = nn::part(|b| {
         ///     let s = b.parameter("s", [b.heads, 1, 1], #{ init: "zeros" });
@@ -509,7 +534,8 @@ pub mod properties {
         /// ```
         fn block(call: Call) -> Value { Ok(call.block().map_or(Value::Unit, Value::Int)) }
 
-        /// Tokens that the residual will be added to, [B, N, D], for a part at `attn` or `mlp`.
+        /// Tokens that attention or the MLP normalizes and adds its residual to, [B, N, D], for a part at `norm_attn`,
+        /// `attention`, `attn`, `norm_mlp`, `feed_forward` or `mlp`.
         ///
         /// ```rhai
         /// // The mean over tokens stays what it is.

@@ -4,12 +4,15 @@
 //! - [`place`]: the places; [`blocks`]: the selection of blocks
 //! - [`call`]: what a part can read when it is called
 //! - `built`: a part built into a model, with its parameters; `weight`: those that change weights
+//! - `module`: a module of a block, the parts around it, or the part that replaces it
 //! - `api`: the declared functions
 
 pub(crate) mod api;
 pub mod blocks;
 pub(super) mod built;
 pub mod call;
+pub(crate) mod coefficients;
+pub(super) mod module;
 pub mod place;
 pub(crate) mod weight;
 
@@ -57,6 +60,8 @@ struct Spec {
     /// Operations for one image in one block, if the part states them.
     flops: Option<f64>,
     plain: bool,
+    /// Whether it stands for the module at its place.
+    replaces: bool,
 }
 
 scripted!(
@@ -73,7 +78,11 @@ impl Part {
     pub fn of_code(code: Code, options: &PartOptions) -> Result<Self> {
         let name = Some(options.name.clone()).filter(|name| !name.is_empty());
         name.as_deref().map(check_name).transpose()?;
-        let (flops, plain) = (options.flops, options.plain);
+        let PartOptions { flops, plain, replaces, .. } = *options;
+        if plain && replaces {
+            return Err(Error::argument("a part that replaces a module cannot start as the plain DiT")
+                .hint("give either `plain` or `replaces`"));
+        }
         Ok(Self(Arc::new(Spec {
             body: Body::Code(code),
             name,
@@ -82,6 +91,7 @@ impl Part {
             names: Vec::new(),
             flops,
             plain,
+            replaces,
         })))
     }
 
@@ -98,6 +108,7 @@ impl Part {
             names,
             flops: None,
             plain: false,
+            replaces: false,
         }))
     }
 
@@ -115,6 +126,9 @@ impl Part {
                 "a correction filters a grid, but the value at `{place}` is not on a grid"
             ))
             .hint(format!("place corrections at {}", crate::error::list(&fitting.collect::<Vec<_>>()))));
+        }
+        if self.0.replaces {
+            place.check_replaced()?;
         }
         let names = match (place, &self.0.names[..]) {
             (Place::Weight, []) => vec!["*".to_string()],
@@ -179,6 +193,11 @@ impl Part {
     /// Returns whether it is declared to change nothing before it is trained.
     pub fn plain(&self) -> bool {
         self.0.plain
+    }
+
+    /// Returns whether it stands for the module at its place, without which the model is built.
+    pub fn replaces(&self) -> bool {
+        self.0.replaces
     }
 
     /// Returns its stated operations for one image in one block, or for one weight, if any.
@@ -298,6 +317,9 @@ impl Part {
         if self.0.plain {
             map.insert("plain".to_string(), Value::Bool(true));
         }
+        if self.0.replaces {
+            map.insert("replaces".to_string(), Value::Bool(true));
+        }
         Value::Map(map)
     }
 
@@ -320,6 +342,7 @@ impl Part {
             names: map.get("names").map(Vec::from_value).transpose()?.unwrap_or_default(),
             flops: map.get("flops").map(f64::from_value).transpose()?,
             plain: matches!(map.get("plain"), Some(Value::Bool(true))),
+            replaces: matches!(map.get("replaces"), Some(Value::Bool(true))),
         })))
     }
 }
@@ -347,6 +370,7 @@ pub(super) fn check(parts: &[Part], depth: i64) -> Result<()> {
                 .hint("give one of them another name: `.at(place, #{ name: \"..\" })`, or where it is made, `#{ name: \"..\" }`"));
         }
     }
+    module::check(parts, depth)?;
     built::spans(parts, depth).map(drop)
 }
 
@@ -360,7 +384,7 @@ impl fmt::Display for Part {
             },
         }
         let Some(place) = self.0.place else { return Ok(()) };
-        write!(f, " at {place}")?;
+        write!(f, " {} {place}", if self.0.replaces { "replaces" } else { "at" })?;
         if self.changes_weights() {
             write!(f, " of {}", self.0.names.join(", "))?;
         }

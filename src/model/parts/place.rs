@@ -17,8 +17,12 @@ pub enum Place {
     Condition,
     /// Around several blocks.
     Span,
+    /// Coefficients of a block.
+    Modulation,
     /// Input of attention.
     NormAttn,
+    /// Around attention.
+    Attention,
     /// Queries and keys.
     Qk,
     /// Attention of the heads.
@@ -29,6 +33,8 @@ pub enum Place {
     Attn,
     /// Input of the MLP.
     NormMlp,
+    /// Around the MLP.
+    FeedForward,
     /// Hidden units of the MLP.
     Hidden,
     /// Residual of the MLP.
@@ -52,23 +58,30 @@ pub struct About {
 }
 
 /// All places, in order.
-pub const PLACES: [Place; 15] = [
+pub const PLACES: [Place; 18] = [
     Place::Image,
     Place::Tokens,
     Place::Condition,
     Place::Span,
+    Place::Modulation,
     Place::NormAttn,
+    Place::Attention,
     Place::Qk,
     Place::Attend,
     Place::Heads,
     Place::Attn,
     Place::NormMlp,
+    Place::FeedForward,
     Place::Hidden,
     Place::Mlp,
     Place::Block,
     Place::Velocity,
     Place::Weight,
 ];
+
+/// Places of the modules of a block.
+pub const MODULES: [Place; 5] =
+    [Place::Modulation, Place::NormAttn, Place::Attention, Place::NormMlp, Place::FeedForward];
 
 /// Names of all places, in order.
 pub const NAMES: [&str; PLACES.len()] = {
@@ -93,9 +106,19 @@ impl Place {
             Place::Span => {
                 ("span", "[B, N, D]", "the input of the given blocks, which the part runs with `c.inner(x)`")
             }
+            Place::Modulation => (
+                "modulation",
+                "#{ shift_attn, .. }, [B, 1, D] each",
+                "the shift, scale and gate of attention, and those of the MLP, that the adaLN of a block computes",
+            ),
             Place::NormAttn => {
                 ("norm_attn", "[B, N, D]", "the input of attention: the normalized and modulated tokens")
             }
+            Place::Attention => (
+                "attention",
+                "[B, N, D]",
+                "the input of attention, which the part runs with `c.inner(x)`; it returns the output",
+            ),
             Place::Qk => (
                 "qk",
                 "#{ q, k }, [B, heads, N, D / heads]",
@@ -115,6 +138,11 @@ impl Place {
             Place::NormMlp => {
                 ("norm_mlp", "[B, N, D]", "the input of the MLP: the normalized and modulated tokens")
             }
+            Place::FeedForward => (
+                "feed_forward",
+                "[B, N, D]",
+                "the input of the MLP, which the part runs with `c.inner(x)`; it returns the output",
+            ),
             Place::Hidden => (
                 "hidden",
                 "[B, N, inner]",
@@ -157,7 +185,36 @@ impl Place {
 
     /// Returns whether the value there lies on a grid, so that a filter applies.
     pub fn on_grid(self) -> bool {
-        !matches!(self, Place::Condition | Place::Span | Place::Qk | Place::Attend | Place::Weight)
+        !matches!(
+            self,
+            Place::Condition
+                | Place::Span
+                | Place::Modulation
+                | Place::Attention
+                | Place::Qk
+                | Place::Attend
+                | Place::FeedForward
+                | Place::Weight
+        )
+    }
+
+    /// Returns an error unless the place is that of a module of a block, which a part can replace.
+    pub fn check_replaced(self) -> Result<()> {
+        if MODULES.contains(&self) {
+            return Ok(());
+        }
+        let modules = MODULES.map(|place| place.about().name);
+        Err(Error::argument(format!("the part replaces a module, and there is none at `{self}`"))
+            .hint(format!("a part with `replaces: true` stands at {}", crate::error::list(&modules))))
+    }
+
+    /// Returns the place of the module inside of which the place is, if any.
+    pub fn module(self) -> Option<Self> {
+        match self {
+            Place::Qk | Place::Attend | Place::Heads => Some(Place::Attention),
+            Place::Hidden => Some(Place::FeedForward),
+            _ => None,
+        }
     }
 }
 
@@ -195,7 +252,8 @@ pub fn page() -> Document {
     }
     let first = "The places of a DiT for parts, in the order of the data flow:";
     let last = "Put a part there with `.at(NAME)`; places from `span` to `block` are in blocks and take \
-                `#{ blocks: 2..4 }`, and `weight` takes `#{ names: \"*.attn.*\" }` as well.";
+                `#{ blocks: 2..4 }`, and `weight` takes `#{ names: \"*.attn.*\" }` as well. A part with \
+                `replaces: true` stands for the module at its place: `help(\"nn::part\")`.";
     Document::of(Block::Lines(vec![first.into()]))
         .with(Block::Gap)
         .with(Block::Table(table))

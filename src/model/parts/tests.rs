@@ -1,3 +1,5 @@
+mod modules;
+
 use super::*;
 use crate::declare::Function;
 use crate::declare::function;
@@ -69,8 +71,8 @@ fn a_part_that_changes_nothing_leaves_every_bit_at_every_place() {
     let plain = forward(&model(Vec::new()).unwrap()).unwrap();
     for place in place::PLACES {
         let part = match place {
-            Place::Span => part(|x, call| call_inner(&call, &x)),
-            Place::Qk => same_pair(),
+            Place::Span | Place::Attention | Place::FeedForward => part(|x, call| call_inner(&call, &x)),
+            Place::Qk | Place::Modulation => same_map(),
             Place::Attend => at_heads(|x, call| call.attend(&x)),
             Place::Weight => of_weight(Ok),
             _ => part(|x, _| Ok(x)),
@@ -88,9 +90,9 @@ fn call_inner(call: &Call, x: &Tensor) -> Result<Tensor> {
     Tensor::from_value(&(inner.body)(&Context::default(), &arguments)?)
 }
 
-/// Creates a part at `qk` that changes nothing.
-fn same_pair() -> Part {
-    let make = function(|_: SharedBuilder| Ok(function(|pair: Map, _: Call| Ok(pair))));
+/// Creates a part at `qk` or `modulation` that changes nothing.
+fn same_map() -> Part {
+    let make = function(|_: SharedBuilder| Ok(function(|map: Map, _: Call| Ok(map))));
     Part::of_code(Code::Live(make), &PartOptions::default()).unwrap()
 }
 
@@ -370,7 +372,7 @@ fn what_does_not_fit_says_where_it_is_and_what_was_expected() {
     assert!(found.hint_text().unwrap().contains("spans must not share blocks"), "{found}");
     assert!(error(around(Blocks::Even)).message().contains("consecutive blocks"));
     let inner = part(|x, call| call_inner(&call, &x)).at(Place::named("mlp").unwrap(), None).unwrap();
-    assert!(error(inner).to_string().contains("no blocks inside of this part, and no attention"));
+    assert!(error(inner).to_string().contains("there is nothing inside of this part"));
 }
 
 #[test]
