@@ -11,6 +11,7 @@ fn every(images) {
     let align = ideas::repa(eval::features(), #{ hidden: 8 });
     let worse = model::dit(#{ depth: 1, hidden_size: 16, num_heads: 2, seed: 5 });
     let mean = ideas::mean_flow();
+    let moe = ideas::mixture_of_experts(#{ experts: 4, shared_experts: 1, ratio: 0.25 });
     let path = |p| #{ fit: #{ path: p }, sample: #{ path: p } };
     #{
         spectral_forcing: #{ parts: [ideas::spectral_forcing()] },
@@ -35,6 +36,9 @@ fn every(images) {
         value_residual: #{ parts: [ideas::value_residual(#{ start: 0.0 })] },
         linear_attention: #{ parts: [ideas::linear_attention()] },
         neighborhood_attention: #{ parts: [ideas::neighborhood_attention()] },
+        adaln_single: #{ parts: ideas::adaln_single() },
+        dynamic_tanh: #{ parts: ideas::dynamic_tanh() },
+        mixture_of_experts: #{ parts: moe.parts, fit: #{ loss: moe.loss } },
         condition_on: #{ parts: [ideas::condition_on("text", 6)], sample: #{ fields: images.take(2).fields, guidance: 2.0 } },
         mean_flow: #{ parts: mean.parts, fit: #{ loss: mean.loss }, sample: #{ fields: mean.fields, steps: 1 } },
     }
@@ -56,7 +60,7 @@ fn same(a, b) {
 }
 let images = data::fashion_mnist().take(32).with_fields(#{ text: tensor::randn([32, 6], #{ seed: 7 }) });
 let ideas_of = every(images);
-assert_eq(ideas_of.len(), 21);
+assert_eq(ideas_of.len(), 24);
 "#;
 
 fn run(folder: &Path, name: &str, body: &str) -> String {
@@ -90,9 +94,12 @@ fn an_idea_that_says_so_starts_as_the_plain_dit_bit_for_bit() {
     assert_eq!(
         out.split_whitespace().collect::<Vec<_>>(),
         [
+            "adaln_single",
             "dora",
+            "dynamic_tanh",
             "gated_attention",
             "linear_attention",
+            "mixture_of_experts",
             "mv_split",
             "neighborhood_attention",
             "spectral_forcing",
@@ -336,6 +343,92 @@ fn attention_of_ideas_is_that_of_pytorch() {
             let g = (kept.input @ gate.call("weight").transpose(0, 1) + 4.0.ln()).sigmoid();
             let wide = kept.x.reshape([2, 16, 2, 8]) * g.reshape([2, 16, 2, -1]);
             assert_close(kept.y, wide.reshape([2, 16, 16]), 1e-6);
+        }"#,
+    );
+}
+
+/// The formulas of the papers, computed for all tokens at once from the weights.
+#[test]
+fn modules_of_ideas_are_those_of_the_formulas() {
+    let folder = tempfile::tempdir().unwrap();
+    run(
+        folder.path(),
+        "modules.rhai",
+        r#"
+        let small = #{ image_size: 8, patch_size: 2, in_channels: 1, num_classes: 2, depth: 2, hidden_size: 8, num_heads: 2, dtype: "float64" };
+        fn filled(net) {
+            let all = net.parameters();
+            no_grad(|| { for name in all.keys() { all[name].copy_(0.4 * tensor::randn(all[name].shape, #{ seed: name.len() })); } });
+            net
+        }
+        let x = tensor::randn([3, 1, 8, 8], #{ seed: 1, dtype: "float64" });
+        let t = tensor([0.2, 0.7, 0.5]);
+        let y = tensor([0, 1, 2]);
+        let around = nn::part(|b| |x, c| {
+            let made = c.inner(x);
+            c.keep(`in_${c.block}`, x);
+            c.keep(`out_${c.block}`, made);
+            made
+        }, #{ name: "look" });
+        // Experts: a sum over all of them, with the weights of those that a token has not chosen set to zero.
+        for o in [#{ experts: 4, active: 2, ratio: 0.5 }, #{ experts: 3, active: 3 }, #{ experts: 5, active: 1, shared_experts: 1 }] {
+            let moe = ideas::mixture_of_experts(o);
+            let net = filled(model::dit(small + #{ parts: moe.parts + [around.at("feed_forward")] }));
+            let kept = net.observe(x, t, y).kept;
+            for block in 0..2 {
+                let w = |name| net.parameters()[`blocks.${block}.parts.experts.${name}`];
+                let mlp = |name, h| {
+                    let h = (h @ w.call(name + ".net.0.weight").transpose(0, 1) + w.call(name + ".net.0.bias"));
+                    h.gelu(#{ approximate: "tanh" }) @ w.call(name + ".net.2.weight").transpose(0, 1) + w.call(name + ".net.2.bias")
+                };
+                let h = kept[`in_${block}`];
+                let e = (h @ w.call("router.weight").transpose(0, 1)).exp();
+                let p = e / e.sum(-1, #{ keepdim: true });
+                let least = p.sort(-1, #{ descending: true }).values[.., .., o.active - 1].unsqueeze(-1);
+                let chosen = (p >= least).to("float64");
+                assert_eq(chosen.sum().item(), o.active * 48.0);
+                let sum = mlp.call("shared", h);
+                for i in 0..o.experts { sum = sum + mlp.call(`expert_${i}`, h) * (chosen * p)[.., .., i].unsqueeze(-1); }
+                assert_close(kept[`out_${block}`], sum, 1e-10);
+                let f = chosen.mean([0, 1]) / o.active;
+                assert_close(kept[`balance_${block}`], o.experts * (f * p.mean([0, 1])).sum(), 1e-10);
+            }
+            let s = #{ v: x, target: 0.5 * x, kept: kept };
+            let balance = (kept.balance_0 + kept.balance_1) / 2.0;
+            assert_close(moe.loss.call(s), (0.5 * x).square().mean() + 0.01 * balance, 1e-10);
+        }
+        // A network trains under autocast, and experts that no token has chosen have a gradient of zero.
+        let moe = ideas::mixture_of_experts(#{ experts: 64, active: 1, ratio: 0.25 });
+        let net = filled(model::dit(small + #{ dtype: "float32", parts: moe.parts }));
+        let seen = net.observe(x.float()[..1], t[..1], y[..1]);
+        seen.v.square().mean().backward();
+        let grads = net.parameters(#{ match: "*.expert_*.net.0.weight" }).values().map(|p| p.grad);
+        assert(grads.all(|g| g != ()));
+        assert(grads.some(|g| g.abs().max().item() == 0.0) && grads.some(|g| g.abs().max().item() > 0.0));
+        let images = data::from_tensors(tensor::rand([8, 1, 8, 8], #{ seed: 2 }) * 2.0 - 1.0, tensor::arange(8) % 2);
+        assert(train::fit(net, images, #{ steps: 2, batch: 4, precision: "bfloat16", loss: moe.loss }).loss < 1e3);
+        // tanh(alpha x) is modulated by the coefficients of the block.
+        let tanh = ideas::dynamic_tanh(#{ start: 0.8 });
+        let stream = nn::part(|b| |x, c| { c.keep(`x_${c.block}`, c.stream); x }, #{ name: "stream" });
+        let coefficients = nn::part(|b| |m, c| { c.keep(`shift_${c.block}`, m.shift_mlp); c.keep(`scale_${c.block}`, m.scale_mlp); m }, #{ name: "m" });
+        let net = filled(model::dit(small + #{ parts: tanh + [around.at("feed_forward"), stream.at("norm_mlp"), coefficients.at("modulation")] }));
+        let kept = net.observe(x, t, y).kept;
+        for block in 0..2 {
+            let alpha = 0.8 * net.parameters()[`blocks.${block}.parts.tanh_mlp.alpha`];
+            let normal = (alpha * kept[`x_${block}`]).tanh();
+            assert_close(kept[`in_${block}`], normal * (1.0 + kept[`scale_${block}`]) + kept[`shift_${block}`], 1e-10);
+        }
+        // One map for all blocks, of which each adds its table; another part adds to the embedding.
+        let more = nn::part(|b| |e, c| { let e = e + 0.3; c.keep("e", e); e }, #{ name: "more" }).at("condition");
+        let net = filled(model::dit(small + #{ parts: ideas::adaln_single() + [more, coefficients.at("modulation")] }));
+        let kept = net.observe(x, t, y).kept;
+        let w = net.parameters();
+        for block in 0..2 {
+            let e = kept.e * kept.e.sigmoid();
+            let six = e @ w["parts.adaln_single.map.weight"].transpose(0, 1) + w["parts.adaln_single.map.bias"];
+            let own = w[`blocks.${block}.parts.adaln_table.table`];
+            assert_close(kept[`shift_${block}`], (six[.., 24..32] + own[3]).unsqueeze(1), 1e-10);
+            assert_close(kept[`scale_${block}`], (six[.., 32..40] + own[4]).unsqueeze(1), 1e-10);
         }"#,
     );
 }
