@@ -146,6 +146,7 @@ pub mod prelude {
     /// Layers and their builders, parts of a DiT, and networks of your own.
     pub mod nn {
         pub use crate::model::custom::{Interface, NetworkOptions, model};
+        pub use crate::model::dit::layer::{DitBlockOptions, DitLayer, FinalLayerOptions};
         pub use crate::model::parts::{AtOptions, PartOptions, part, places};
         pub use crate::nn::*;
     }

@@ -56,7 +56,8 @@ impl Accounting {
 
     /// Counts for a model that was built.
     ///
-    /// The operations of code are counted in one forward pass; a user-defined network is compared with itself.
+    /// The operations of code are counted in one forward pass; a user-defined network is compared with itself
+    /// without parts.
     pub fn of_model(model: &Model) -> Result<Self> {
         let parameters = model.num_parameters();
         match model.design() {
@@ -67,7 +68,11 @@ impl Accounting {
             }
             Design::Custom(_) => {
                 let flops = model.flops_of_code()?;
-                Ok(Self { parameters, plain_parameters: parameters, flops, plain_flops: flops })
+                let (plain_parameters, plain_flops) = match model.without_parts()? {
+                    Some(plain) => (plain.num_parameters(), plain.flops_of_code()?),
+                    None => (parameters, flops),
+                };
+                Ok(Self { parameters, plain_parameters, flops, plain_flops })
             }
         }
     }
@@ -101,11 +106,13 @@ impl Accounting {
             other => format!(", {}", other.name()),
         };
         // A plain DiT needs no comparison with itself.
-        let plain = model.config().is_none_or(|c| c.corrections.is_empty() && c.parts.is_empty());
+        let parts = model.design().parts();
+        let plain = parts.is_empty() && model.config().is_none_or(|c| c.corrections.is_empty());
         let columns = if plain { 2 } else { 4 };
         let row = |cells: &[&str]| cells.iter().take(columns).map(ToString::to_string).collect::<Vec<_>>();
         let images = format!("{channels} x {height} x {width}, {} classes", model.num_classes());
-        let mut rows = vec![row(&[&model.title(), "", "plain DiT", "excess"]), row(&["images", &images])];
+        let other = if model.config().is_some() { "plain DiT" } else { "network without parts" };
+        let mut rows = vec![row(&[&model.title(), "", other, "excess"]), row(&["images", &images])];
         if let Some(config) = model.config() {
             let tokens = format!("{0} x {0} of {1} x {1} pixels", config.grid(), config.patch_size);
             let body = config.mentions().join(", ");
@@ -117,15 +124,15 @@ impl Accounting {
                 let lines: Vec<String> = correction.filters.iter().map(ToString::to_string).collect();
                 rows.push(row(&["correction", &format!("{}\n{}", lines.join("\n"), correction.gate)]));
             }
-            for part in &config.parts {
-                let plain = if part.plain() { "\nstarts as the plain DiT" } else { "" };
-                rows.push(row(&["part", &format!("{part}{plain}")]));
-            }
-            let frozen = model.parameters().iter().filter(|(_, p)| !p.requires_grad());
-            let frozen: i64 = frozen.map(|(_, p)| p.count() as i64).sum();
-            if frozen > 0 {
-                rows.push(row(&["frozen", &format!("{} parameters", grouped(frozen))]));
-            }
+        }
+        for part in parts {
+            let plain = if part.plain() { format!("\nstarts as the {other}") } else { String::new() };
+            rows.push(row(&["part", &format!("{part}{plain}")]));
+        }
+        let frozen = model.parameters().iter().filter(|(_, p)| !p.requires_grad());
+        let frozen: i64 = frozen.map(|(_, p)| p.count() as i64).sum();
+        if frozen > 0 && (model.config().is_some() || !parts.is_empty()) {
+            rows.push(row(&["frozen", &format!("{} parameters", grouped(frozen))]));
         }
         if self.flops.is_nan() {
             let [ours, plain] = [self.parameters, self.plain_parameters].map(grouped);
@@ -140,7 +147,9 @@ impl Accounting {
             ("parameters", parameters, self.parameter_excess()),
             ("FLOPs per image", flops, self.flops_excess()),
         ] {
-            rows.push(row(&[name, &ours, &plain, &format!("{:+.4} %", 100.0 * excess)]));
+            // A network may have nothing but parts.
+            let excess = if excess.is_finite() { format!("{:+.4} %", 100.0 * excess) } else { String::new() };
+            rows.push(row(&[name, &ours, &plain, &excess]));
         }
         rows
     }

@@ -6,16 +6,20 @@ use crate::declare::{Choice, IntoValue, Map, OneOrMany, Options, Value};
 use crate::error::Error;
 use crate::functions;
 use crate::model::accounting::Accounting;
+use crate::model::dit::layer::{self, DitLayer};
+use crate::model::trace::BlockTrace;
 use crate::model::{
     self, DitOptions, LoadOptions, Model, OpenOptions, Part, Pass, SaveOptions, custom, parts, presets,
 };
 use crate::nn::glob;
 use crate::torch::convert::Target;
-use crate::torch::{Device, Fields, Generator, Tensor, no_grad};
+use crate::torch::{Device, Fields, Generator, Tensor};
 
 crate::api! {
-    types: [Model, Part, parts::Call],
-    functions: [parts::api, custom::api, super::inside::methods, namespace, methods, properties],
+    types: [Model, Part, parts::Call, DitLayer],
+    functions: [
+        parts::api, custom::api, super::inside::methods, layer::of_network, layer::methods, namespace, methods, properties,
+    ],
 }
 
 /// Options of `model.parameters`.
@@ -230,6 +234,9 @@ pub mod methods {
         /// and `bands`, an array of the k bands, lowest first; two bands are also available as `low` and `high`.
         /// `corrections` holds these for every correction at `mlp`, in order.
         ///
+        /// A custom network has the blocks of `b.dit_block` that its function gave the call. If there are none, the only map
+        /// has the tensors that it kept.
+        ///
         /// ```rhai
         /// let net = model::dit(#{ depth: 2, corrections: correction(filter::box(), gate::time()) });
         /// let blocks = net.trace(tensor::zeros([1, 1, 28, 28]), tensor::zeros([1]), tensor([3]));
@@ -238,13 +245,11 @@ pub mod methods {
         /// assert_eq(blocks[1].low.shape, [1, 196, 128]);
         /// ```
         fn trace(model: Model, x: Tensor, t: Tensor, y: Tensor, options: ForwardOptions) -> Vec<Map> {
-            let fields = options.fields;
-            if model.config().is_none() {
-                let pass = Pass { fields, ..Pass::default() };
-                no_grad(|| model.observe(&x, &t, &y, &pass))?;
-                return Ok(vec![pass.kept.to_map()]);
+            let (blocks, kept) = model.traced(&x, &t, &y, &options.fields)?;
+            match blocks.is_empty() {
+                true => Ok(vec![kept.to_map()]),
+                false => Ok(blocks.iter().map(BlockTrace::to_map).collect()),
             }
-            Ok(model.trace_with(&x, &t, &y, &fields)?.iter().map(|block| block.to_map()).collect())
         }
 
         /// Replaces each label by the null label with probability `config.class_dropout_prob`.

@@ -4,15 +4,22 @@ pub(crate) mod api;
 
 pub use api::{NetworkOptions, model};
 
-use super::parts::built::make;
-use super::parts::call::{At, Seen};
-use super::parts::{Call, Pass};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::dit::Traced;
+use super::parts::built::{Passing, Steps, make};
+use super::parts::call::{At, Own, Seen};
+use super::parts::weight::Around;
+use super::parts::{self, Blocks, Call, Part, Pass, Place};
 use crate::context::Context;
-use crate::declare::{Code, Function, IntoValue, Map, Options, Value};
+use crate::declare::{Code, FromValue, Function, IntoValue, Map, OneOrMany, Options, Value};
 use crate::ensure;
 use crate::error::{Error, Result};
 use crate::nn::shared_builder::Facts;
-use crate::nn::{Builder, SharedBuilder};
+use crate::nn::{Builder, SharedBuilder, Weight};
+use crate::spectral::gate::Condition;
+use crate::torch::autograd::is_recording;
 use crate::torch::{DType, Tensor};
 
 /// Key of the function in the stored form.
@@ -36,7 +43,13 @@ pub struct Interface {
     /// Element type of the parameters.
     #[option(default = DType::Float32)]
     pub dtype: DType,
+    /// Parts at `image`, `velocity` and `weight`, in order; other places are inside of the network.
+    #[option(default = OneOrMany::default())]
+    pub parts: OneOrMany<Part>,
 }
+
+/// Key of the parts in the stored form.
+const PARTS: &str = "parts";
 
 /// A user-defined network: what goes in and comes out, and the function that builds it.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,7 +70,30 @@ impl CustomNetwork {
             "the dtype of a model must be a float, found {}",
             interface.dtype.name()
         );
-        Ok(())
+        for part in &interface.parts.0 {
+            let place = part.place()?;
+            if !matches!(place, Place::Image | Place::Velocity | Place::Weight) {
+                return Err(Error::argument(format!(
+                    "a custom network has the places `image`, `velocity` and `weight`, found the {part}"
+                ))
+                .hint(
+                    "blocks take parts themselves, as in `b.dit_block(name, width, heads, #{ parts: .. })`",
+                ));
+            }
+            if part.correction().is_some() {
+                return Err(Error::argument(format!(
+                    "the places of a custom network take parts made of code, found the {part}"
+                ))
+                .hint("blocks take corrections: `b.dit_block(name, width, heads, #{ grid, corrections })`"));
+            }
+            if *part.blocks() != Blocks::All {
+                return Err(Error::argument(format!(
+                    "a custom network has no numbered blocks, found the {part}"
+                ))
+                .hint("select weights by `names`: `.at(\"weight\", #{ names: \"blocks.3.*\" })`"));
+            }
+        }
+        parts::check(&interface.parts, 1)
     }
 
     /// Returns the properties of its builder.
@@ -68,12 +104,18 @@ impl CustomNetwork {
 
     /// Compiles code that was read from a file.
     pub fn compiled(self, context: &Context) -> Result<Self> {
-        Ok(Self { make: self.make.compiled(context)?, ..self })
+        let parts = self.interface.parts.iter().map(|part| part.compiled(context)).collect::<Result<_>>()?;
+        let make = self.make.compiled(context)?;
+        Ok(Self { make, interface: Interface { parts, ..self.interface } })
     }
 
     /// Returns the stored form.
     pub fn to_map(&self) -> Map {
         let mut map = self.interface.to_map();
+        // Files of networks without parts are those of older versions.
+        if self.interface.parts.is_empty() {
+            map.remove(PARTS);
+        }
         map.insert(MAKE.to_string(), self.make.to_data().unwrap_or(Value::Unit));
         map
     }
@@ -81,7 +123,9 @@ impl CustomNetwork {
     /// Restores a network from the output of [`CustomNetwork::to_map`].
     pub fn from_map(mut map: Map) -> Result<Self> {
         let make = Code::stored(map.remove(MAKE).unwrap_or(Value::Unit));
-        let network = Self { interface: Interface::from_map(&map)?, make };
+        let parts = map.remove(PARTS).map(|parts| OneOrMany::from_stored(&parts)).transpose();
+        let parts = parts.map_err(|e| e.context(format!("`{PARTS}`")))?.unwrap_or_default();
+        let network = Self { interface: Interface { parts, ..Interface::from_map(&map)? }, make };
         network.check()?;
         Ok(network)
     }
@@ -94,35 +138,79 @@ const FORMS: &[&str] = &["x, t, y", "x, t, y, c"];
 pub(super) struct Network {
     run: Function,
     null: i64,
+    image: Steps,
+    velocity: Steps,
+    /// Weights that parts change, by name.
+    changed: Vec<(String, Weight)>,
 }
 
 impl Network {
     /// Builds all parameters.
     pub fn new(builder: &mut Builder, custom: &CustomNetwork) -> Result<Self> {
-        Ok(Self {
-            run: SharedBuilder::lend(builder, custom.facts(), |shared| {
-                make(custom.make.function()?, shared, FORMS)
-            })?,
-            null: custom.interface.num_classes,
-        })
+        let (facts, parts) = (custom.facts(), &custom.interface.parts);
+        let (run, changed) = Around::new(parts, None, facts.clone()).with_changes(builder, |builder| {
+            SharedBuilder::lend(builder, facts.clone(), |shared| make(custom.make.function()?, shared, FORMS))
+        })?;
+        let mut at = |place| Steps::of_network(builder, parts, place, &facts);
+        let (image, velocity) = (at(Place::Image)?, at(Place::Velocity)?);
+        Ok(Self { run, null: custom.interface.num_classes, image, velocity, changed })
+    }
+
+    /// Returns the weights that parts change, by name.
+    pub fn changed(&self) -> &[(String, Weight)] {
+        &self.changed
     }
 
     /// Maps images [B, C, H, W], times `[B]` and labels `[B]` to velocities [B, C, H, W].
-    pub fn forward(&self, x: &Tensor, t: &Tensor, y: &Tensor, pass: &Pass) -> Result<Tensor> {
-        let mut arguments = vec![x.clone().into_value(), t.clone().into_value(), y.clone().into_value()];
-        if self.run.takes() == Some(4) {
-            let seen = Seen {
-                x: x.clone(),
-                t: t.clone(),
-                y: y.clone(),
-                time: None,
-                label: None,
-                both: None,
-                grid: x.size(2)?,
-                null: self.null,
-            };
-            arguments.push(Call::new(&std::sync::Arc::new(seen), pass, At::default()).into_value());
+    ///
+    /// If `trace` is given, the intermediate results of blocks that get the call are appended to it.
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        t: &Tensor,
+        y: &Tensor,
+        pass: &Pass,
+        trace: Option<Traced>,
+    ) -> Result<Tensor> {
+        let takes_call = self.run.takes() == Some(4);
+        if !takes_call && self.image.is_empty() && self.velocity.is_empty() && !pass.recompute {
+            return self.velocity_of(x, [t, y], None);
         }
+        let own = Own { trace, ..Own::default() };
+        let recomputed = Arc::clone(&own.recomputed);
+        let seen = Arc::new(Seen {
+            x: x.clone(),
+            t: t.clone(),
+            y: y.clone(),
+            time: None,
+            label: None,
+            both: None,
+            grid: x.size(2)?,
+            null: self.null,
+            own,
+        });
+        let passing = Passing { seen: Arc::clone(&seen), pass: pass.clone() };
+        // Parts made of code read the call alone.
+        let condition = Condition { t, time: t, time_label: t };
+        let through = |steps: &Steps, value| steps.apply(value, At::default(), &condition, &passing);
+        let call = takes_call.then(|| Call::new(&seen, pass, At::default()));
+        let v = self.velocity_of(&through(&self.image, x.clone())?, [t, y], call)?;
+        if pass.recompute && is_recording() && !recomputed.load(Ordering::Relaxed) {
+            return Err(Error::argument(
+                "`checkpoint_activations` computes blocks of a custom network again that get the call, found none",
+            )
+            .hint(
+                "in `|x, t, y, c| ..`, call the blocks of `b.dit_block` with `c.with_embeddings(time, label)`; others save \
+                 memory with `accumulate: 2` or more",
+            ));
+        }
+        through(&self.velocity, v)
+    }
+
+    /// Calls the function, which must return a velocity of the shape of the images.
+    fn velocity_of(&self, x: &Tensor, [t, y]: [&Tensor; 2], call: Option<Call>) -> Result<Tensor> {
+        let mut arguments = vec![x.clone().into_value(), t.clone().into_value(), y.clone().into_value()];
+        arguments.extend(call.map(IntoValue::into_value));
         let given = self.run.call(&arguments)?;
         let explain = |e: Error| e.context(format!("the network{}", self.run.written()));
         let found = given

@@ -61,6 +61,33 @@ impl Design {
         self
     }
 
+    /// Returns the parts, in order.
+    pub fn parts(&self) -> &[Part] {
+        match self {
+            Design::Dit(config) => &config.parts,
+            Design::Custom(custom) => &custom.interface.parts,
+        }
+    }
+
+    /// Returns the same design with other parts.
+    #[must_use]
+    pub fn with_parts(mut self, parts: Vec<Part>) -> Self {
+        match &mut self {
+            Design::Dit(config) => config.parts = parts.into(),
+            Design::Custom(custom) => custom.interface.parts = parts.into(),
+        }
+        self
+    }
+
+    /// Returns the same design without parts and corrections.
+    #[must_use]
+    pub fn plain(self) -> Self {
+        match self.with_parts(Vec::new()) {
+            Design::Dit(config) => Design::Dit(config.with_corrections(Vec::new())),
+            custom @ Design::Custom(_) => custom,
+        }
+    }
+
     /// Checks all settings and returns an error for the first invalid one.
     pub fn check(&self) -> Result<()> {
         match self {
@@ -88,11 +115,10 @@ impl Design {
     /// Returns the code that a file cannot store, as [`Code::to_compared`](crate::declare::Code::to_compared) returns it, by
     /// name.
     pub fn compared_only(&self) -> Map {
-        let mut found = Map::new();
+        let parts = self.parts().iter().enumerate().filter(|(_, part)| part.not_stored().is_some());
+        let mut found: Map = parts.map(|(i, part)| (format!("parts[{i}]"), part.to_compared())).collect();
         match self {
             Design::Dit(config) => {
-                let parts = config.parts.iter().enumerate().filter(|(_, part)| part.not_stored().is_some());
-                found.extend(parts.map(|(i, part)| (format!("parts[{i}]"), part.to_compared())));
                 for (i, correction) in config.corrections.iter().enumerate() {
                     let code = correction.gate.not_stored().and_then(|_| correction.gate.compared_code());
                     found.extend(code.map(|code| (format!("corrections[{i}].gate"), code)));
@@ -114,18 +140,19 @@ impl Design {
                 why.message()
             )
         };
-        match self {
+        let part = |part: &Part| Some(sentence(format!("the {}", part.title()), part.not_stored()?));
+        let mut found: Vec<String> = match self {
             Design::Dit(config) => {
-                let part = |part: &Part| Some(sentence(format!("the {}", part.title()), part.not_stored()?));
                 let gate = |c: &Correction| Some(sentence(format!("the gate of {c}"), c.gate.not_stored()?));
-                let gates = config.corrections.iter().filter_map(gate);
-                gates.chain(config.parts.iter().filter_map(part)).collect()
+                config.corrections.iter().filter_map(gate).collect()
             }
             Design::Custom(custom) => {
                 let why = custom.make.to_data().err();
                 why.map(|why| sentence("the network's function".to_string(), why)).into_iter().collect()
             }
-        }
+        };
+        found.extend(self.parts().iter().filter_map(part));
+        found
     }
 
     /// Returns a name for headings and messages.

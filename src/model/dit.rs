@@ -1,13 +1,15 @@
 //! The network: DiT with adaLN-Zero blocks (Peebles and Xie, arXiv 2212.09748), and SpectralDiT's
 //! correction of the MLP residual (arXiv 2606.18765).
 
+pub mod layer;
+
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::family::{Family, POSITIONS, Position, ROPE};
 use super::modules::{FeedForward, MlpWithParts, SelfAttention};
 use super::parts::built::{Passing, Running, Steps};
-use super::parts::call::{At, Seen};
+use super::parts::call::{At, Own, Seen};
 use super::parts::module::{Modulation, Module, Surrounded};
 use super::parts::{Kept, Pass, Place};
 use super::trace::{BlockTrace, Split};
@@ -187,7 +189,7 @@ impl Dit {
             blocks: Arc::new(builder.within("blocks", |b| {
                 (0..config.depth).map(|i| b.within(i, |b| Block::new(b, config, i))).collect::<Result<_>>()
             })?),
-            final_layer: FinalLayer::new(builder, config)?,
+            final_layer: builder.within("final_layer", |b| FinalLayer::new(b, config))?,
             grid,
             null: config.num_classes,
             patch: config.patch_size,
@@ -249,6 +251,7 @@ impl Dit {
                 both: Some(both.clone()),
                 grid: self.grid,
                 null: self.null,
+                own: Own::default(),
             }),
             pass: pass.clone(),
         };
@@ -591,12 +594,10 @@ impl FinalLayer {
     fn new(builder: &mut Builder, config: &Config) -> Result<Self> {
         let hidden = config.hidden_size;
         let outputs = config.patch_size * config.patch_size * outputs(config);
-        builder.within("final_layer", |b| {
-            Ok(Self {
-                norm: ModulatedNorm::new(b, "norm_final", config.norm(), hidden)?,
-                ada_ln: ada_ln(b, config, 2)?,
-                linear: Linear::new(b, "linear", hidden, outputs, Init::Zeros)?,
-            })
+        Ok(Self {
+            norm: ModulatedNorm::new(builder, "norm_final", config.norm(), hidden)?,
+            ada_ln: ada_ln(builder, config, 2)?,
+            linear: Linear::new(builder, "linear", hidden, outputs, Init::Zeros)?,
         })
     }
 

@@ -62,7 +62,7 @@ impl Network {
     ) -> Result<Tensor> {
         match self {
             Network::Dit(dit) => dit.forward(x, t, y, pass, trace),
-            Network::Custom(network) => network.forward(x, t, y, pass),
+            Network::Custom(network) => network.forward(x, t, y, pass, trace),
         }
     }
 }
@@ -174,14 +174,20 @@ impl Model {
     /// The parameters of the parts are drawn from the seed; those of this model are unchanged, including frozen
     /// ones. Weights of a module that a part replaces are left out.
     pub fn attach(&self, parts: &[Part], seed: i64) -> Result<Self> {
-        let Design::Dit(config) = &self.0.design else {
-            return Err(
-                Error::argument("a custom network has no places for parts").hint("use them in its function")
-            );
-        };
-        let all = config.parts.iter().chain(parts).cloned().collect();
-        let config = config.clone().with_parts(all);
-        Self::build(config.into(), Builder::sharing(self.parameters(), seed, self.dtype(), self.device()))
+        let all = self.0.design.parts().iter().chain(parts).cloned().collect();
+        let builder = Builder::sharing(self.parameters(), seed, self.dtype(), self.device());
+        let grown = Self::build(self.0.design.clone().with_parts(all), builder)?;
+        // A module that a part replaces has no weights; anything else that is missing is code that made other names.
+        if parts.iter().any(Part::replaces) {
+            return Ok(grown);
+        }
+        let found = |name: &String| grown.parameters().iter().any(|(own, _)| own == name);
+        match self.parameters().iter().find(|(name, _)| !found(name)) {
+            None => Ok(grown),
+            Some((missing, _)) => Err(other_parameters(&format!(
+                "the extended model has no parameter `{missing}`, which the model has"
+            ))),
+        }
     }
 
     /// Returns the model without its parts at `weight`, whose changes become part of its weights; it shares nothing with
@@ -189,17 +195,16 @@ impl Model {
     pub fn merge(&self) -> Result<Self> {
         let changed = match &self.0.network {
             Network::Dit(dit) => dit.changed(),
-            Network::Custom(_) => &[],
+            Network::Custom(network) => network.changed(),
         };
-        let Some(config) = self.config().filter(|_| !changed.is_empty()) else {
+        if changed.is_empty() {
             return Err(Error::argument("the model has no parts at `weight` to merge into its weights")
                 .hint(
                     "parts that change weights are placed with `.at(\"weight\")`, such as `ideas::lora()`",
                 ));
-        };
-        let mut config = config.clone();
-        config.parts.0.retain(|part| !part.changes_weights());
-        let merged = Self::blank(config, self.device())?;
+        }
+        let others = self.0.design.parts().iter().filter(|part| !part.changes_weights());
+        let merged = Self::blank(self.0.design.clone().with_parts(others.cloned().collect()), self.device())?;
         let owners: Vec<String> = changed
             .iter()
             .filter_map(|(name, _)| Some(format!("{}parts.", name.strip_suffix("weight")?)))
@@ -218,6 +223,16 @@ impl Model {
             Ok::<_, Error>(())
         })?;
         Ok(merged)
+    }
+
+    /// Returns a user-defined network without its parts, which shares its weights with this one; `None` if it has none.
+    pub(super) fn without_parts(&self) -> Result<Option<Self>> {
+        let design = &self.0.design;
+        if design.parts().is_empty() || matches!(design, Design::Dit(_)) {
+            return Ok(None);
+        }
+        let same = Builder::sharing(self.parameters(), 0, self.dtype(), self.device());
+        Self::build(design.clone().with_parts(Vec::new()), same).map(Some)
     }
 
     /// Returns the operations of user code in one forward pass for one image, which the configuration does not
@@ -284,21 +299,20 @@ impl Model {
 
     /// Returns whether the parts and corrections, with their current parameters, change nothing.
     ///
-    /// The plain DiT with the same weights must return the same bits when all of those weights are random.
+    /// The plain DiT, or the user-defined network without its parts, with the same weights must return the same bits when
+    /// all of those weights are random.
     pub fn starts_plain(&self) -> Result<bool> {
         self.starts_plain_with(&Fields::default())
     }
 
     /// Same as [`Model::starts_plain`], with fields of two images for parts that read them.
     pub fn starts_plain_with(&self, fields: &Fields) -> Result<bool> {
-        let Design::Dit(config) = &self.0.design else { return Ok(false) };
-        if config.parts.iter().any(Part::replaces) {
+        if self.0.design.parts().iter().any(Part::replaces) {
             return Ok(false);
         }
-        let plain = config.clone().with_corrections(Vec::new()).with_parts(Vec::new());
         let all = self.copy()?;
         let same = Builder::sharing(all.parameters(), 0, self.dtype(), self.device());
-        let plain = Self::build(plain.into(), same)?;
+        let plain = Self::build(self.0.design.clone().plain(), same)?;
         let generator = Generator::new(0, Device::Cpu)?;
         let draw = |shape: &[i64]| Tensor::randn(shape, DType::Float32, Device::Cpu, Some(&generator));
         for (_, parameter) in plain.parameters() {
@@ -386,22 +400,33 @@ impl Model {
         Ok(v)
     }
 
-    /// Returns the intermediate results of each block, computed without gradients; a user-defined network has no
-    /// blocks.
+    /// Returns the intermediate results of each block, computed without gradients; those of a user-defined network are
+    /// the blocks that its function gave the call.
     pub fn trace(&self, x: &Tensor, t: &Tensor, y: &Tensor) -> Result<Vec<BlockTrace>> {
         self.trace_with(x, t, y, &Fields::default())
     }
 
     /// Same as [`Model::trace`], with fields of the images `[B, ..]`.
     pub fn trace_with(&self, x: &Tensor, t: &Tensor, y: &Tensor, fields: &Fields) -> Result<Vec<BlockTrace>> {
+        Ok(self.traced(x, t, y, fields)?.0)
+    }
+
+    /// Returns the intermediate results of each block, and the tensors that code kept meanwhile.
+    pub(super) fn traced(
+        &self,
+        x: &Tensor,
+        t: &Tensor,
+        y: &Tensor,
+        fields: &Fields,
+    ) -> Result<(Vec<BlockTrace>, Kept)> {
         self.check_shapes(x, t, y)?;
         self.check_values(t, y)?;
         self.check_fields(x, fields)?;
         let trace = Traced::default();
         let pass = Pass { fields: fields.clone(), ..Pass::default() };
         no_grad(|| self.0.network.forward(x, t, y, &pass, Some(trace.clone())))?;
-        let mut blocks = trace.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(std::mem::take(&mut *blocks))
+        let blocks = std::mem::take(&mut *trace.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok((blocks, pass.kept))
     }
 
     fn check_shapes(&self, x: &Tensor, t: &Tensor, y: &Tensor) -> Result<()> {
@@ -641,10 +666,7 @@ impl Model {
                 (None, Some(more)) => format!("the copy has a parameter `{more}`, which the model has not"),
                 (None, None) => "the copy has the parameters of the model in another order".to_string(),
             };
-        Err(Error::argument(what).hint(
-            "a copy calls the function of the builder again: it must create the same parameters in every call, and not \
-             keep them in a variable outside of it",
-        ))
+        Err(other_parameters(&what))
     }
 
     /// Returns the number of bytes of the parameters and their gradients.
@@ -674,4 +696,12 @@ impl Model {
     pub fn summary(&self, width: Option<usize>) -> String {
         self.document().to_text(width)
     }
+}
+
+/// Returns the error for code that does not create the same parameters when it is called again.
+fn other_parameters(what: &str) -> Error {
+    Error::argument(what).hint(
+        "a copy calls the function of the builder again: it must create the same parameters in every call, and not keep \
+         them in a variable outside of it",
+    )
 }

@@ -13,7 +13,7 @@ use crate::document::Document;
 use crate::error::{Error, Result};
 use crate::nn::Builder;
 use crate::scripted;
-use crate::torch::{Tensor, fused};
+use crate::torch::{Tensor, flops, fused};
 
 /// Low-pass filters that split the residual into bands, and the gate that weights them.
 ///
@@ -71,7 +71,7 @@ impl Correction {
             later => filter.layer(builder, &format!("{}_band_{}", name("filter"), later + 1), grid),
         };
         let plans = self.filters.iter().enumerate().map(filter).collect::<Result<_>>()?;
-        Ok(Layer { plans, gate })
+        Ok(Layer { plans, gate, flops: self.flops(grid, width)? })
     }
 
     /// Returns whether a filter or the gate calls user code in every forward pass.
@@ -140,6 +140,8 @@ impl fmt::Display for Correction {
 pub struct Layer {
     plans: Vec<Plan>,
     gate: Box<dyn GateLayer>,
+    /// Operations for one image, as [`Correction::flops`] returns them.
+    flops: f64,
 }
 
 /// Output of one correction.
@@ -201,12 +203,25 @@ pub fn add_gated(
     corrections: &[Layer],
     condition: &Condition,
 ) -> Result<Tensor> {
-    add_filtered(x, m, gate, &coefficients(corrections, condition)?)
+    counted(corrections, condition, || add_filtered(x, m, gate, &coefficients(corrections, condition)?))
 }
 
 /// Returns tokens [B, N, D] with their corrections, as [`add_gated`] does with x = 0 and a gate of 1.
 pub fn corrected(tokens: &fused::Tokens, corrections: &[Layer], condition: &Condition) -> Result<Tensor> {
-    filtered(tokens, &coefficients(corrections, condition)?)
+    counted(corrections, condition, || filtered(tokens, &coefficients(corrections, condition)?))
+}
+
+/// Counts the stated operations of corrections instead of those of the operators that happen to compute them.
+fn counted(
+    corrections: &[Layer],
+    condition: &Condition,
+    body: impl FnOnce() -> Result<Tensor>,
+) -> Result<Tensor> {
+    if corrections.is_empty() {
+        return body();
+    }
+    let images = condition.t.size(0)? as f64;
+    flops::instead(|| images * corrections.iter().map(|c| c.flops).sum::<f64>(), body)
 }
 
 /// Filters and coefficients [B, k] or [B, k, D] of a correction.

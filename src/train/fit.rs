@@ -155,8 +155,9 @@ pub struct FitOptions {
     pub accumulate: usize,
     /// Whether the backward pass computes the activations of each block again instead of keeping them. This takes
     /// about a third more time and, in one measurement, half of the memory. It changes no bit of a DiT with at most
-    /// one correction; with several, gradients of their gates differ by rounding. It is refused for networks with
-    /// code, for parts other than those at `weight`, and with `cuda_graph`.
+    /// one correction; with several, gradients of their gates differ by rounding. Of a custom network, it computes the
+    /// blocks of `b.dit_block` again that get the call. It is refused for blocks with code, for a DiT with parts other
+    /// than those at `weight`, and with `cuda_graph`.
     #[option(default = false)]
     pub checkpoint_activations: bool,
     /// Whether to record loss and gradients of a batch as a CUDA graph and replay it in the steps that follow.
@@ -338,10 +339,11 @@ pub(super) fn check_settings(saved: &Map, here: &Map, options: &FitOptions) -> R
     }
 }
 
-/// Returns an error unless the blocks of a model can be computed again to the same bits.
+/// Returns an error unless the blocks of a model can be computed again to the same bits. Blocks of a custom network check
+/// themselves in its forward pass.
 fn check_recomputation(model: &Model, options: &FitOptions) -> Result<()> {
     // A part at `weight` is a function of its parameters.
-    let plain = model.config().is_some_and(|config| {
+    let plain = model.config().is_none_or(|config| {
         config.parts.iter().all(Part::changes_weights)
             && !config.corrections.iter().any(|correction| correction.calls_code())
     });

@@ -43,6 +43,8 @@ functions! { in "nn";
     /// The model is trained, sampled, averaged and stored like any other. A function of four arguments also receives the
     /// [call](call.md), with the fields of the images.
     ///
+    /// `b.dit_block` makes the blocks of a DiT. `parts` and `attach` put parts at `image`, `velocity` and `weight`.
+    ///
     /// ```rhai
     /// let net = nn::model(#{ image_shape: [1, 8, 12], num_classes: 10, make: |b| {
     ///     let time = b.timestep_embed("time", 16);

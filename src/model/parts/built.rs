@@ -10,6 +10,7 @@ use crate::declare::{Function, IntoValue, Map, Value, check_count};
 use crate::error::{Error, Result};
 use crate::model::Config;
 use crate::nn::attention::Usual;
+use crate::nn::shared_builder::Facts;
 use crate::nn::{Builder, Heads, SharedBuilder};
 use crate::spectral::correction::{Layer, add_gated, corrected};
 use crate::spectral::gate::Condition;
@@ -147,13 +148,7 @@ impl Config {
         place: Place,
         block: Option<i64>,
     ) -> Result<Running> {
-        let Body::Code(code) = part.body() else {
-            return Err(Error::internal("a correction has no code"));
-        };
-        let mut facts = self.facts();
-        facts.extend(block.map(|block| ("block", block)));
-        let run = SharedBuilder::lend(builder, facts, |shared| make(code.function()?, shared, FORMS))?;
-        Ok(Running { run, part: part.clone(), place, block })
+        Running::new(builder, part, (place, block), self.facts())
     }
 }
 
@@ -207,6 +202,21 @@ pub(super) fn like(given: &Value, input: &Tensor, any_dtype: bool) -> Result<Ten
 }
 
 impl Running {
+    /// Builds a part by calling its function with a builder that has `facts`.
+    fn new(
+        builder: &mut Builder,
+        part: &Part,
+        (place, block): (Place, Option<i64>),
+        mut facts: Facts,
+    ) -> Result<Self> {
+        let Body::Code(code) = part.body() else {
+            return Err(Error::internal("a correction has no code"));
+        };
+        facts.extend(block.map(|block| ("block", block)));
+        let run = SharedBuilder::lend(builder, facts, |shared| make(code.function()?, shared, FORMS))?;
+        Ok(Self { run, part: part.clone(), place, block })
+    }
+
     fn explain(&self, error: Error) -> Error {
         let block = self.block.map_or_else(String::new, |b| format!(" in block {b}"));
         error.context(format!("the {} at {}{block}{}", self.what(), self.place, self.run.written()))
@@ -276,6 +286,18 @@ impl Running {
 }
 
 impl Steps {
+    /// Builds the steps at a place of a user-defined network, whose parts are made of code.
+    pub fn of_network(builder: &mut Builder, parts: &[Part], place: Place, facts: &Facts) -> Result<Self> {
+        let mut steps = Vec::new();
+        for (index, part) in parts.iter().enumerate() {
+            if part.place()? == place {
+                let build = |b: &mut Builder| Running::new(b, part, (place, None), facts.clone());
+                steps.push(Step::Code(below(builder, index, part, build)?));
+            }
+        }
+        Ok(Self(steps))
+    }
+
     /// Inserts corrections before all other steps.
     pub fn with_corrections(mut self, corrections: Vec<Layer>) -> Self {
         match self.0.first_mut() {

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::declare::{Display, FromValue, IntoValue, Map, Value};
 use crate::error::{Error, Result};
+use crate::model::dit::Traced;
 use crate::nn::Heads;
 use crate::torch::fields::GivenFields;
 use crate::torch::rng::mix;
@@ -98,6 +100,18 @@ pub(in crate::model) struct Seen {
     pub grid: i64,
     /// The null label.
     pub null: i64,
+    pub own: Own,
+}
+
+/// What the blocks that a custom network calls itself share in a forward pass.
+#[derive(Debug, Clone, Default)]
+pub(in crate::model) struct Own {
+    /// Input of every adaLN, if it is known: the sum of the embeddings after its SiLU.
+    pub modulation: Option<Tensor>,
+    /// Intermediate results of the blocks, if they are wanted.
+    pub trace: Option<Traced>,
+    /// Whether a block has left its activations to the backward pass.
+    pub recomputed: Arc<AtomicBool>,
 }
 
 /// Runs the blocks or the module that a part surrounds, on tokens and, if they are some of those of the blocks, their
@@ -200,9 +214,38 @@ impl Call {
 
     fn embedding(&self, name: &str, of: impl Fn(&Seen) -> Option<Tensor>) -> Result<Tensor> {
         of(&self.0.seen).ok_or_else(|| {
-            Error::argument(format!("a custom network has no embedding `{name}`"))
-                .hint("create one with `b.timestep_embed` or `b.label_embed`")
+            Error::argument(format!("a custom network has no embedding `{name}`")).hint(
+                "create it with `b.timestep_embed` or `b.label_embed`, and give it to the call with \
+                     `c.with_embeddings(time, label)`",
+            )
         })
+    }
+
+    /// Returns the tensors and the context of the forward pass.
+    pub(in crate::model) fn around(&self) -> (&Arc<Seen>, &Pass) {
+        (&self.0.seen, &self.0.pass)
+    }
+
+    /// Returns the same call with the embeddings of times and, if there are any, of labels, [B, D] each, which blocks of
+    /// this network read.
+    pub fn with_embeddings(&self, time: &Tensor, label: Option<&Tensor>) -> Result<Self> {
+        let images = self.0.seen.x.size(0)?;
+        for (name, embedding) in [("time", Some(time)), ("label", label)] {
+            let Some(embedding) = embedding else { continue };
+            crate::ensure!(
+                embedding.rank() == 2
+                    && embedding.size(0)? == images
+                    && embedding.size(1)? == time.size(-1)?,
+                "expected an embedding `{name}` of shape [{images}, {}], found a {}",
+                time.size(-1)?,
+                embedding.signature()
+            );
+        }
+        let both = label.map_or_else(|| Ok(time.clone()), |label| time.add(label))?;
+        let own = Own { modulation: Some(both.silu()?), ..self.0.seen.own.clone() };
+        let (time, label) = (Some(time.clone()), label.cloned());
+        let seen = Seen { time, label, both: Some(both), own, ..(*self.0.seen).clone() };
+        Ok(Self::new(&Arc::new(seen), &self.0.pass, self.0.at.clone()))
     }
 }
 

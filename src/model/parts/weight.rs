@@ -17,11 +17,6 @@ use crate::torch::{Tensor, flops};
 const WHAT: &str = "weight of a linear map";
 
 impl Config {
-    /// Returns whether it has parts at `weight`.
-    pub(in crate::model) fn changes_weights(&self) -> bool {
-        self.parts.iter().any(Part::changes_weights)
-    }
-
     /// Builds a network whose weights of linear maps are changed by the parts at `weight`, and returns those weights by
     /// their names with it.
     pub(in crate::model) fn with_changes<T>(
@@ -29,7 +24,32 @@ impl Config {
         builder: &mut Builder,
         build: impl FnOnce(&mut Builder) -> Result<T>,
     ) -> Result<(T, Vec<(String, Weight)>)> {
-        if !self.changes_weights() {
+        Around::new(&self.parts, Some(self.depth), self.facts()).with_changes(builder, build)
+    }
+}
+
+/// The parts at `weight` of a network, and what is known of it.
+#[derive(Clone)]
+pub(in crate::model) struct Around {
+    /// All parts, so that those without a name have their index.
+    parts: Vec<Part>,
+    /// Number of blocks, if they are numbered.
+    depth: Option<i64>,
+    facts: Facts,
+}
+
+impl Around {
+    pub fn new(parts: &[Part], depth: Option<i64>, facts: Facts) -> Self {
+        Self { parts: parts.to_vec(), depth, facts }
+    }
+
+    /// Builds a network whose weights are changed, and returns those weights by their names with it.
+    pub fn with_changes<T>(
+        &self,
+        builder: &mut Builder,
+        build: impl FnOnce(&mut Builder) -> Result<T>,
+    ) -> Result<(T, Vec<(String, Weight)>)> {
+        if !self.parts.iter().any(Part::changes_weights) {
             return Ok((build(builder)?, Vec::new()));
         }
         builder.change_weights(self.changes());
@@ -46,16 +66,16 @@ impl Config {
     }
 
     fn changes(&self) -> Changes {
-        let config = self.clone();
+        let own = self.clone();
         Arc::new(move |builder, name, weight| {
             let named = |part: &Part| {
                 part.changes_weights()
-                    && config.in_blocks_of(part, name)
+                    && own.in_blocks_of(part, name)
                     && glob::matches_any(part.names(), name)
             };
-            let parts = config.parts.iter().enumerate().filter(|(_, part)| named(part));
+            let parts = own.parts.iter().enumerate().filter(|(_, part)| named(part));
             let built = parts.map(|(index, part)| {
-                below(builder, index, part, |b| Changed::new(b, part, config.facts(), (name, weight)))
+                below(builder, index, part, |b| Changed::new(b, part, own.facts.clone(), (name, weight)))
             });
             let all: Vec<Changed> = built.collect::<Result<_>>()?;
             if all.is_empty() {
@@ -69,10 +89,11 @@ impl Config {
 
     /// Returns whether a weight is in the blocks that a part is restricted to, if any.
     fn in_blocks_of(&self, part: &Part, name: &str) -> bool {
-        match part.blocks() {
-            super::Blocks::All => true,
-            blocks => block_of(name)
-                .is_some_and(|block| blocks.of(self.depth).is_ok_and(|blocks| blocks.contains(&block))),
+        match (part.blocks(), self.depth) {
+            (super::Blocks::All, _) => true,
+            (_, None) => false,
+            (blocks, Some(depth)) => block_of(name)
+                .is_some_and(|block| blocks.of(depth).is_ok_and(|blocks| blocks.contains(&block))),
         }
     }
 }
