@@ -167,13 +167,22 @@ fn script(options: &Run) -> Result<Command> {
     // In a group of its own, so that a signal of the terminal arrives once, through this process.
     command.stdin(Stdio::null()).process_group(0);
     #[cfg(target_os = "linux")]
-    // SAFETY: the closure between fork and exec makes one system call.
-    unsafe {
-        command.pre_exec(|| {
-            // If this process is killed, its ranks end as on SIGTERM.
-            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
-            Ok(())
-        });
+    {
+        let launcher = std::process::id();
+        // SAFETY: the closure between fork and exec only makes system calls.
+        unsafe {
+            command.pre_exec(move || {
+                // If this process is killed, its ranks end as on SIGTERM.
+                if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) != 0 {
+                    return Err(std::io::Error::last_os_error());
+                }
+                // It may have been killed before that call, of which nothing would tell any more.
+                if std::os::unix::process::parent_id() != launcher {
+                    libc::_exit(1);
+                }
+                Ok(())
+            });
+        }
     }
     Ok(command)
 }

@@ -517,3 +517,31 @@ fn a_full_disk_of_rank_0_ends_all_ranks_and_the_run_goes_on_from_the_last_checkp
     fine(&run_on(place.path(), 2));
     assert_eq!(left(place.path()), left(undisturbed.path()));
 }
+
+#[test]
+fn processes_end_with_a_launcher_that_is_killed() {
+    for option in ["--ranks", "--workers"] {
+        let place = folder("files::append_line(\"begun\", \"\"); while true { sleep(0.05); }");
+        let mut child = start_with(place.path(), &["run", option, "3", "train.rhai"]);
+        let begun = place.path().join("begun");
+        wait("the script", &mut child, || std::fs::read(&begun).is_ok_and(|lines| lines.len() == 3));
+        let id = child.id();
+        let threads = std::fs::read_dir(format!("/proc/{id}/task")).unwrap().flatten();
+        let children = threads.filter_map(|t| std::fs::read_to_string(t.path().join("children")).ok());
+        let children: Vec<String> =
+            children.collect::<String>().split_whitespace().map(str::to_string).collect();
+        assert_eq!(children.len(), 3);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let begun = std::time::Instant::now();
+        // One that has ended may wait for its parent, who is gone.
+        let runs = |id: &String| {
+            let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+            stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
+        };
+        while children.iter().any(runs) {
+            assert!(begun.elapsed().as_secs() < 30, "{option}: processes outlive their launcher");
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    }
+}
