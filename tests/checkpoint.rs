@@ -244,3 +244,42 @@ fn files_that_are_something_else_are_explained() {
     std::fs::write(folder.path().join("cut.safetensors"), [9, 0, 0, 0, 0, 0, 0, 0, b'{']).unwrap();
     assert!(failed(&["show", "cut.safetensors"]).contains("the header is longer than the file"));
 }
+
+#[test]
+fn code_that_differs_is_shown_line_by_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |name: &str, before: &str, error: &str| {
+        let script = format!(
+            r#"{before}
+let net = model::dit(#{{ {SHAPE} }});
+let images = data::from_tensors(tensor::zeros([8, 1, 4, 4]), tensor::arange(8) % 2);
+let loss = |s| {{
+    let error = s.v - s.target;
+    {error}
+}};
+let same = nn::part(|b| |x, c| x, #{{ name: "same" }});
+train::fit(net, images, #{{ steps: 2, batch: 4, out: "{name}", loss: loss, also: same }});
+"#
+        );
+        std::fs::write(folder.path().join("train.rhai"), script).unwrap();
+        let ran = spectral(folder.path(), &["run", "train.rhai"], "");
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        format!("{name}/checkpoints/step-00000002.safetensors")
+    };
+    let [a, b] =
+        [run("a", "", "error.square().mean()"), run("b", "// Absolute errors.\n", "error.abs().mean()")];
+    let found = of(folder.path(), &["diff", &a, &b]);
+    assert_eq!(found.code, Some(1), "{}", found.err);
+    let expected = "values.settings.loss.options.function:
+  - the closure in line 4 of train.rhai
+  + the closure in line 5 of train.rhai
+  -       6 |     error.square().mean()
+  +       7 |     error.abs().mean()
+";
+    assert!(found.out.contains(expected), "{}", found.out);
+    assert!(
+        found.out.contains("values.settings.also[0].code:\n") && !found.out.contains("pieces"),
+        "{}",
+        found.out
+    );
+}

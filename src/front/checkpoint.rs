@@ -1,5 +1,7 @@
 //! `spectral checkpoint show|diff|export|import`: inspects and converts files of checkpoints and weights.
 
+mod lines;
+
 use clap::builder::PossibleValuesParser;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -8,6 +10,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use serde_json::{Value as Json, json};
 
+use self::lines::Line;
 use super::terminal;
 use crate::declare::{Choice, IntoValue, Map, OneOrMany, Options, Value};
 use crate::error::{Error, Result};
@@ -266,15 +269,58 @@ fn plain(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
-/// Collects facts with their paths, `values.step`, as JSON.
-fn flat(map: &Map, prefix: &str, all: &mut BTreeMap<String, String>) {
-    for (name, value) in map {
-        let path = format!("{prefix}{name}");
-        match value {
-            Value::Map(map) if !map.is_empty() => flat(map, &format!("{path}."), all),
-            other => {
-                drop(all.insert(path, other.to_json().map_or_else(String::new, |json| json.to_string())));
-            }
+/// A fact that is compared: JSON, or the text of code.
+#[derive(PartialEq)]
+enum Fact {
+    Json(String),
+    Code(String),
+}
+
+/// Collects facts with their paths, `values.step`. Code is one fact, and lists of code have one for each entry.
+fn flat(path: &str, value: &Value, all: &mut BTreeMap<String, Fact>) {
+    match value {
+        Value::Map(map) if map.contains_key("pieces") => {
+            let mut text = String::new();
+            code(&mut text, "", map, "");
+            all.insert(path.to_string(), Fact::Code(text.trim_start().to_string()));
+        }
+        Value::Map(map) if !map.is_empty() => {
+            map.iter().for_each(|(name, value)| flat(&format!("{path}.{name}"), value, all));
+        }
+        Value::List(list) if holds_code(value) => {
+            list.iter().enumerate().for_each(|(i, value)| flat(&format!("{path}[{i}]"), value, all));
+        }
+        other => {
+            let json = other.to_json().map_or_else(String::new, |json| json.to_string());
+            all.insert(path.to_string(), Fact::Json(json));
+        }
+    }
+}
+
+/// Describes how a fact differs.
+fn changed(name: &str, one: Option<&Fact>, two: Option<&Fact>) -> String {
+    let shown = |fact: Option<&Fact>| match fact {
+        Some(Fact::Json(json)) => json.clone(),
+        Some(Fact::Code(_)) => "code".to_string(),
+        None => "not there".to_string(),
+    };
+    let lines = |fact: Option<&Fact>| match fact {
+        Some(Fact::Code(text)) => Line::all(text),
+        _ => Vec::new(),
+    };
+    match (one, two) {
+        (Some(Fact::Code(_)), Some(Fact::Code(_))) => {
+            let lines = lines::changed(&lines(one), &lines(two));
+            let lines = if lines.is_empty() {
+                "  the same text in other lines of the script\n".to_string()
+            } else {
+                lines
+            };
+            format!("{name}:\n{lines}")
+        }
+        _ => {
+            let only = lines::changed(&lines(one), &lines(two));
+            format!("{name}: {} | {}\n{only}", shown(one), shown(two))
         }
     }
 }
@@ -305,15 +351,15 @@ fn diff(a: &Path, b: &Path, tensors: bool) -> Result<u8> {
     }
     let facts = contents.each_ref().map(|content| {
         let mut all = BTreeMap::new();
-        flat(&content.facts, "", &mut all);
+        content.facts.iter().for_each(|(name, value)| flat(name, value, &mut all));
         all
     });
     for name in facts.iter().flat_map(BTreeMap::keys).collect::<BTreeSet<_>>() {
-        let [one, two] = facts.each_ref().map(|f| f.get(name).map_or("not there", String::as_str));
+        let [one, two] = facts.each_ref().map(|facts| facts.get(name));
         if one != two && APART.contains(&name.as_str()) {
             apart = true;
         } else if one != two {
-            let _ = writeln!(out, "{name}: {one} | {two}");
+            out.push_str(&changed(name, one, two));
         }
     }
     let [one, two] = &contents;
