@@ -90,6 +90,37 @@ fn a_tensor_is_written_with_an_index_for_each_dimension() {
     }
 }
 
+/// NumPy and PyTorch change the copy alone.
+#[test]
+fn an_assignment_into_a_copy_is_an_error() {
+    let setup = "let mask = tensor([true, false]); let rows = [1, 0]; ";
+    for write in [
+        "x[mask][0] = 7;",
+        "x[x > 3][1] += 1;",
+        "x[rows][0, 1] = 7;",
+        "x[tensor(rows)][0][1] = 7;",
+        "x[0][mask.logical_not(), ..][0] = 7;",
+        "x[mask].zero_();",
+        "x[rows, 1].add_(1);",
+        "let m = #{ a: x }; m.a[mask][0] = 7;",
+    ] {
+        let (message, hint, _) = refused(&format!("{X}{setup}{write}"));
+        assert!(message.starts_with("a mask or several indices select a copy"), "{write}: {message}");
+        assert!(hint.contains("x[mask] = part"), "{hint}");
+    }
+    for write in [
+        "let part = x[mask]; part[0] = 7; x[mask] = part; assert_eq(x[0], tensor([7, 7, 7]));",
+        "let i = 1; x[i][0] = 7; x[i][1..][0] = 8; assert_eq(x[1], tensor([7, 8, 6]));",
+        "let i = tensor(1); x[i][0] = 7; assert_eq(x[1, 0].item(), 7);",
+        "let i = 0; x[i, 1..][0] = 9; x[i].add_(1); assert_eq(x[0], tensor([2, 10, 4]));",
+        "let g = [[1, 2], [3]]; for i in 0..2 { g[i][0] = 5; } assert_eq(g, [[5, 2], [5]]);",
+        "let k = \"a\"; let m = #{ a: [x] }; m[k][0][1] = 0; assert_eq(x[1].sum().item(), 0);",
+        "assert_eq(x[mask][0].sum().item(), 6);",
+    ] {
+        holds(&format!("{X}{setup}{write}"));
+    }
+}
+
 #[test]
 fn a_wrong_index_is_shown_where_it_stands() {
     let (message, _, column) = refused("let x = tensor([[1, 2, 3]]);  x[0, 7]");

@@ -13,6 +13,7 @@ use super::failure::{Diagnosis, End};
 use super::habits;
 use super::kinds;
 use super::names::{Known, Names};
+use super::places::PLACE;
 use super::precedence;
 use super::receivers::OWN;
 use super::replaced::{self, Finding};
@@ -282,7 +283,7 @@ impl Checker<'_> {
         if call.is_operator_call() {
             return self.doubtful(script, call, at, body);
         }
-        if [CAUGHT, SEVERAL, OWN].contains(&name) || name.starts_with("anon$") {
+        if [CAUGHT, SEVERAL, OWN, PLACE].contains(&name) || name.starts_with("anon$") {
             return;
         }
         let count = call.args.len() + usize::from(method);

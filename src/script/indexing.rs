@@ -6,9 +6,11 @@ use std::sync::Arc;
 use rhai::{Array, Dynamic, Engine, EvalAltResult, Module, NativeCallContext};
 
 use super::failure;
+use super::places::PLACE;
 use super::receivers::OWN;
 use super::rewrite::SEVERAL;
 use super::values::Types;
+use crate::declare::Value;
 use crate::error::{Error, Result};
 use crate::torch::Tensor;
 use crate::torch::index::Several;
@@ -34,6 +36,27 @@ pub fn add_indices(engine: &mut Engine, types: &Arc<Types>) {
     };
     engine.register_fn(SEVERAL, several);
     engine.register_fn(OWN, |value: Dynamic| value);
+    engine.register_fn(PLACE, |context: NativeCallContext, index: Dynamic| -> Row {
+        if !copies(&index) {
+            return Ok(index);
+        }
+        let error =
+            Error::argument("a mask or several indices select a copy, so this would not change the tensor")
+                .hint("change the copy and assign it: `let part = x[mask]; part[0] = 7; x[mask] = part;`");
+        Err(failure::raise(error, failure::At::of(&context)))
+    });
+}
+
+/// Returns whether an index selects a copy: a mask, and an array or a tensor of indices.
+fn copies(index: &Dynamic) -> bool {
+    let of_value = |value: &Value| match value {
+        Value::List(_) => true,
+        value => value.downcast::<Tensor>().is_some_and(|tensor| tensor.rank() > 0),
+    };
+    if let Some(several) = index.read_lock::<Several>() {
+        return several.0.iter().any(of_value);
+    }
+    index.is_array() || index.read_lock::<Tensor>().is_some_and(|tensor| tensor.rank() > 0)
 }
 
 /// Registers setters for updates such as `x.grad *= 2`, which work in place: rhai assigns the property that it

@@ -35,6 +35,7 @@ mod lengths;
 pub mod names;
 mod precedence;
 mod receivers;
+mod places;
 pub mod reference;
 mod replaced;
 pub mod resolver;

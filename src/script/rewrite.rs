@@ -3,6 +3,7 @@
 //! - `x[0, 1]` and `x[1.., ..3]`: one index per dimension, and ranges with an open end
 //! - a `for` that makes closures gives each iteration variables of its own, so that a closure keeps their values
 //! - a method runs on a copy of a value that its closure reads, see `receivers`
+//! - an assignment into what a mask selects is an error, see `places`
 //! - `catch (e)` gets an error value, and `_` a name that rhai accepts
 //!
 //! Everything is inserted within its line, so that [`Sources::locate`](super::source::Sources::locate) can subtract
@@ -42,7 +43,10 @@ pub fn prepare(engine: &Engine, text: &str) -> (String, Vec<Insertion>) {
     let tokens = tokens(engine, text);
     let mut added: Vec<Addition> = names_and_catches(&tokens);
     added.extend(rounds(&tokens));
+    let (before, after) = super::places::places(&tokens);
+    added.extend(before);
     added.extend(indices(&tokens));
+    added.extend(after);
     added.extend(super::receivers::copies(&tokens));
     // Additions at one position keep their order.
     added.sort_by_key(|a| (a.line, a.column));
@@ -87,7 +91,7 @@ impl At {
     }
 
     /// Returns an addition after this many characters of the token.
-    fn after(&self, length: usize, code: impl Into<String>) -> Addition {
+    pub fn after(&self, length: usize, code: impl Into<String>) -> Addition {
         Addition { line: self.line, column: self.column - 1 + length, code: code.into() }
     }
 
