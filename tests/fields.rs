@@ -276,3 +276,25 @@ fn a_velocity_that_is_read_late_has_the_same_bits() {
     assert(told.contains("the step, which is over"), told);
     "#);
 }
+
+#[test]
+fn a_field_that_code_changes_in_place_is_an_error() {
+    run(r#"
+    let given = data_with(5);
+    let had = given.fields.text.clone();
+    fn wrong(net, body) {
+        let told = "";
+        try { body.call(net) } catch (e) { told = e.message; }
+        assert(told.contains("the field `text` was changed in place"), told);
+    }
+    let part = |change| nn::part(|b| |e, c| { change.call(c.fields.text); e }).at("condition");
+    let one = |change| model::dit(#{ image_size: 8, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2, parts: part.call(change) });
+    let adds = one.call(|x| no_grad(|| x.add_(1.0)));
+    wrong(adds, |net| flow::sample(net, #{ labels: [0, 1], fields: #{ text: had[..2].clone() }, steps: 1 }));
+    wrong(adds, |net| train::fit(net, given, #{ steps: 1, batch: 4 }));
+    wrong(one.call(|x| { x[0, 0] = 7.0; }), |net| flow::sample(net, #{ labels: [0], fields: #{ text: had[..1].clone() }, steps: 1 }));
+    assert(given.fields.text.equal(had));
+    // Reading it, and changing a copy, are fine.
+    flow::sample(one.call(|x| x.clone().add_(1.0)), #{ labels: [0, 1], fields: #{ text: had[..2] }, steps: 1 });
+    "#);
+}

@@ -60,10 +60,10 @@ impl Network {
         pass: &Pass,
         trace: Option<Traced>,
     ) -> Result<Tensor> {
-        match self {
+        pass.fields.unwritten(|| match self {
             Network::Dit(dit) => dit.forward(x, t, y, pass, trace),
             Network::Custom(network) => network.forward(x, t, y, pass, trace),
-        }
+        })
     }
 }
 

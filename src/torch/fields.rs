@@ -149,6 +149,23 @@ impl Fields {
         })
     }
 
+    /// Runs `body`; an error if it changed a field in place, which belongs to the caller or to a data set.
+    pub(crate) fn unwritten<T>(&self, body: impl FnOnce() -> Result<T>) -> Result<T> {
+        if self.is_empty() {
+            return body();
+        }
+        let versions = || self.iter().map(|(_, tensor)| tensor.version()).collect::<Vec<_>>();
+        let before = versions();
+        let given = body()?;
+        match before.iter().zip(versions()).zip(self.iter()).find(|((before, after), _)| *before != after) {
+            None => Ok(given),
+            Some((_, (name, _))) => Err(Error::argument(format!(
+                "the field `{name}` was changed in place, but it belongs to the data set or the caller"
+            ))
+            .hint(format!("return a new tensor, as `c.fields.{name} + 1` does, or change a copy, `c.fields.{name}.clone()`"))),
+        }
+    }
+
     /// Returns these fields and those of `others` that have other names.
     pub fn or(&self, others: &Self) -> Self {
         match (self.is_empty(), others.is_empty()) {
