@@ -234,7 +234,11 @@ impl Training<'_> {
     fn changed(&self) -> Result<Map> {
         let mut changed = settings_of(self.model, self.options)?;
         changed.retain(|name, now| self.settings.get(name).is_some_and(|begun| differs(name, begun, now)));
-        let design = Value::from_json(&self.model.design().to_json()?)?;
+        let design = self.model.design().to_json()?;
+        if design == self.design {
+            return Ok(changed);
+        }
+        let design = Value::from_json(&design)?;
         if differs(MODEL, &Value::from_json(&self.design)?, &design) {
             changed.insert(MODEL.to_string(), design);
         }

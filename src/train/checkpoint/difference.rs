@@ -13,15 +13,38 @@ use crate::text::tokens::{Kind, tokens};
 pub fn difference(saved: &Map, here: &Map, free: &[&str]) -> Option<String> {
     let compared = saved.iter().filter(|(name, _)| !free.contains(&name.as_str()));
     compared.into_iter().find_map(|(name, old)| {
-        let (old, new) = comparable(old, here.get(name)?);
+        let new = here.get(name).filter(|new| !identical(old, new))?;
+        let (old, new) = comparable(old, new);
         changed(name, &old, &new)
     })
 }
 
 /// Returns whether two values of a setting differ, as [`difference`] compares them.
 pub fn differs(name: &str, one: &Value, other: &Value) -> bool {
+    if identical(one, other) {
+        return false;
+    }
     let (one, other) = comparable(one, other);
     changed(name, &one, &other).is_some()
+}
+
+/// Returns whether two values are the same data, without copies: code may have captured a large map, and a run compares at
+/// each checkpoint.
+fn identical(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Unit, Value::Unit) => true,
+        (Value::Bool(a), Value::Bool(b)) => a == b,
+        (Value::Int(a), Value::Int(b)) => a == b,
+        (Value::Float(a), Value::Float(b)) => a.to_bits() == b.to_bits(),
+        (Value::Str(a), Value::Str(b)) => a == b,
+        (Value::List(a), Value::List(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| identical(a, b))
+        }
+        (Value::Map(a), Value::Map(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|((name, a), (key, b))| name == key && identical(a, b))
+        }
+        _ => false,
+    }
 }
 
 /// Returns two values without what only one of them can have.
