@@ -226,3 +226,42 @@ fn scripts_below_a_folder_whose_name_is_not_utf_8_import_their_neighbors() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 }
+
+#[test]
+fn code_of_filters_is_stored_and_a_run_with_it_resumes() {
+    let filtered = net(
+        "corrections: correction(filter::custom(|g| (g * gain).tanh()), gate::constant(#{ low: 0.5, high: 0.2 }))",
+    );
+    let stored = format!("let gain = 0.3;{filtered}");
+    let shown = opens_as_saved(&[], &[], &stored);
+    assert!(shown.contains("|g| (g * gain).tanh()") && shown.contains("gain = 0.3"), "{shown}");
+    // What no file can hold is compared.
+    for place in ["corrections: filtered", "parts: filtered.at(\"attn\")"] {
+        let folder = tempfile::tempdir().unwrap();
+        let train = |steps: i64, out: &str, code: &str| {
+            let net = net(place);
+            let text = format!(
+                "let big = tensor::ones([70000]) * 0.3;
+                let filtered = correction(filter::custom(|g| {code}), gate::constant(#{{ low: 0.5, high: 0.2 }}));
+                {net}
+                let images = data::from_tensors(tensor::rand([8, 1, 4, 4], #{{ seed: 2 }}), tensor::arange(8) % 2);
+                let run = train::fit(net, images, #{{ steps: {steps}, batch: 4, lr: 1e-2, out: \"{out}\" }});
+                tensor::save(\"{out}.safetensors\", #{{ v: net.forward(tensor::ones([1, 1, 4, 4]), tensor([0.5]), tensor([1])) }});"
+            );
+            write(folder.path(), &[("train.rhai", &text)]);
+            spectral(folder.path(), &["run", "train.rhai"], "")
+        };
+        let code = "(g * big[0]).tanh()";
+        for (steps, out) in [(4, "whole"), (2, "parts"), (4, "parts")] {
+            let ran = train(steps, out, code);
+            assert_eq!(ran.code, Some(0), "{}", ran.err);
+        }
+        good(
+            folder.path(),
+            "same.rhai",
+            "assert(tensor::load(\"whole.safetensors\").v.equal(tensor::load(\"parts.safetensors\").v));",
+        );
+        let changed = train(4, "parts", "(g * big[0]).sin()");
+        assert!(changed.err.contains("filter` changed") && changed.err.contains(".sin()"), "{}", changed.err);
+    }
+}

@@ -4,7 +4,7 @@ use super::custom::{CustomNetwork, MAKE};
 use super::parts::Part;
 use super::{Config, accounting};
 use crate::context::Context;
-use crate::declare::{Map, Options, Value};
+use crate::declare::{Code, Map, Options, Value};
 use crate::error::{Error, Result};
 use crate::spectral::Correction;
 use crate::torch::DType;
@@ -120,8 +120,10 @@ impl Design {
         match self {
             Design::Dit(config) => {
                 for (i, correction) in config.corrections.iter().enumerate() {
-                    let code = correction.gate.not_stored().and_then(|_| correction.gate.compared_code());
-                    found.extend(code.map(|code| (format!("corrections[{i}].gate"), code)));
+                    let only = correction.code().into_iter().filter(|(_, code)| code.to_data().is_err());
+                    found.extend(only.filter_map(|(place, code)| {
+                        Some((format!("corrections[{i}].{place}"), code.to_compared().ok()?))
+                    }));
                 }
             }
             Design::Custom(custom) if custom.make.to_data().is_err() => {
@@ -143,8 +145,14 @@ impl Design {
         let part = |part: &Part| Some(sentence(format!("the {}", part.title()), part.not_stored()?));
         let mut found: Vec<String> = match self {
             Design::Dit(config) => {
-                let gate = |c: &Correction| Some(sentence(format!("the gate of {c}"), c.gate.not_stored()?));
-                config.corrections.iter().filter_map(gate).collect()
+                let code = |c: &Correction| -> Vec<String> {
+                    let why = |(place, code): (String, &Code)| {
+                        let place = if place == "gate" { "gate" } else { "filter" };
+                        Some(sentence(format!("the {place} of {c}"), code.to_data().err()?))
+                    };
+                    c.code().into_iter().filter_map(why).collect()
+                };
+                config.corrections.iter().flat_map(code).collect()
             }
             Design::Custom(custom) => {
                 let why = custom.make.to_data().err();

@@ -8,7 +8,7 @@ use super::filter::Plan;
 use super::gate::{Condition, GateLayer, Width};
 use super::{Filter, Gate};
 use crate::context::Context;
-use crate::declare::{Display, Map, Value};
+use crate::declare::{Code, Display, Map, Value};
 use crate::document::Document;
 use crate::error::{Error, Result};
 use crate::nn::Builder;
@@ -76,12 +76,21 @@ impl Correction {
 
     /// Returns whether a filter or the gate calls user code in every forward pass.
     pub fn calls_code(&self) -> bool {
-        self.filters.iter().any(Filter::calls_code) || self.gate.calls_code()
+        !self.code().is_empty()
     }
 
-    /// Returns a copy whose gate code is compiled if it was read from a file.
+    /// Returns the user code that it calls, by its place in the stored form: `gate`, `filter` or `filters[1]`.
+    pub fn code(&self) -> Vec<(String, &Code)> {
+        let place = |i| if self.filters.len() == 1 { "filter".to_string() } else { format!("filters[{i}]") };
+        let filters =
+            self.filters.iter().enumerate().filter_map(|(i, filter)| Some((place(i), filter.code()?)));
+        filters.chain(self.gate.code().map(|code| ("gate".to_string(), code))).collect()
+    }
+
+    /// Returns a copy whose code is compiled if it was read from a file.
     pub fn compiled(&self, context: &Context) -> Result<Self> {
-        Ok(Self { gate: self.gate.compiled(context)?, ..self.clone() })
+        let filters = self.filters.iter().map(|filter| filter.compiled(context)).collect::<Result<_>>()?;
+        Ok(Self { filters, gate: self.gate.compiled(context)? })
     }
 
     /// Returns the number of parameters of the correction in one block.

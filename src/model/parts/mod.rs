@@ -251,7 +251,9 @@ impl Part {
     pub fn not_stored(&self) -> Option<Error> {
         match &self.0.body {
             Body::Code(code) => code.to_data().err(),
-            Body::Correction(correction) => correction.gate.not_stored(),
+            Body::Correction(correction) => {
+                correction.code().into_iter().find_map(|(_, code)| code.to_data().err())
+            }
         }
     }
 
@@ -260,20 +262,20 @@ impl Part {
         match &self.0.body {
             Body::Code(code) => code.to_compared().err(),
             Body::Correction(correction) => {
-                correction.gate.not_stored().filter(|_| correction.gate.compared_code().is_none())
+                correction.code().into_iter().find_map(|(_, code)| code.to_compared().err())
             }
         }
     }
 
-    /// As [`Part::to_data`], with its code, or that of its gate, as [`Code::to_compared`] returns it.
+    /// As [`Part::to_data`], with its code, or that of its gate and filters, as [`Code::to_compared`] returns it.
     pub fn to_compared(&self) -> Value {
         let mut data = self.to_data();
-        let (name, code) = match &self.0.body {
-            Body::Code(code) => ("code", code.to_compared().ok()),
-            Body::Correction(correction) => ("gate", correction.gate.compared_code()),
+        let all = match &self.0.body {
+            Body::Code(code) => vec![("code".to_string(), code)],
+            Body::Correction(correction) => correction.code(),
         };
         if let Value::Map(map) = &mut data {
-            map.extend(code.map(|code| (name.to_string(), code)));
+            map.extend(all.into_iter().filter_map(|(name, code)| Some((name, code.to_compared().ok()?))));
         }
         data
     }

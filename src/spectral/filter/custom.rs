@@ -4,10 +4,11 @@ use std::f64::consts::PI;
 use std::fmt;
 use std::sync::Arc;
 
-use super::operator::{Custom as Code, Operator};
+use super::operator::Operator;
 use super::{Filter, LowPass};
-use crate::declare::{Field, FromValue, Function, IntoValue, Map, Options, Value};
-use crate::error::{Error, Result};
+use crate::context::Context;
+use crate::declare::{Code, Field, FromValue, Function, IntoValue, Map, Options, Value, function};
+use crate::error::Result;
 use crate::functions;
 use crate::torch::{DType, Device, Tensor};
 
@@ -17,8 +18,7 @@ functions! { in "filter";
     /// The closure takes the residual as images of the token grid, a tensor [B, D, G, G], and returns the low band
     /// as a tensor of the same shape. Gradients flow through the operations that it calls. The code need not be
     /// linear; `gain` and `response` then describe its effect on single waves. If the frequency response is known,
-    /// `filter::taps` or `filter::response` is faster. The closure is not stored: to restore a model with such a
-    /// filter, create it again with `model::dit` and read its weights with `model.load`.
+    /// `filter::taps` or `filter::response` is faster. The code is stored with the model if it was written in a file.
     ///
     /// ```rhai
     /// let low = filter::custom(|grid| grid.avg_pool2d(3, #{ stride: 1, padding: 1 }));
@@ -27,12 +27,12 @@ functions! { in "filter";
     /// assert_eq(net.forward(tensor::zeros([1, 1, 28, 28]), tensor::zeros([1]), tensor::zeros([1]).to("int64")).shape, [1, 1, 28, 28]);
     /// ```
     fn custom(closure: Function) -> Filter {
-        Filter::new(Custom::new(move |grid| {
-            let low = closure.call(&[grid.clone().into_value()])?;
-            Tensor::from_value(&low).map_err(|e| e.context("the closure of filter::custom"))
-        }))
+        Filter::new(Custom { code: Code::Live(closure) })
     }
 }
+
+/// Key of the code in the stored form.
+const CODE: &str = "code";
 
 /// Side of the grid on which a gain is measured.
 const GRID: i64 = 64;
@@ -40,19 +40,24 @@ const GRID: i64 = 64;
 /// User code on images of the token grid, [B, D, G, G].
 #[derive(Clone)]
 pub struct Custom {
-    code: Arc<Code>,
+    code: Code,
 }
 
 impl Custom {
     /// Creates a filter from a closure that maps images [B, D, G, G] to their low band, of the same shape.
     pub fn new(code: impl Fn(&Tensor) -> Result<Tensor> + Send + Sync + 'static) -> Self {
-        Self { code: Arc::new(code) }
+        Self { code: Code::Live(function(move |grid: Tensor| code(&grid))) }
     }
 }
 
 impl LowPass for Custom {
     fn operator(&self, grid: usize) -> Result<Operator> {
-        Ok(Operator::Custom { code: Arc::clone(&self.code), grid })
+        let closure = self.code.function()?.clone();
+        let code = move |grid: &Tensor| {
+            let low = closure.call(&[grid.clone().into_value()])?;
+            Tensor::from_value(&low).map_err(|e| e.context("the closure of filter::custom"))
+        };
+        Ok(Operator::Custom { code: Arc::new(code), grid })
     }
 
     /// Measures the gain in the middle of a large grid.
@@ -74,17 +79,25 @@ impl LowPass for Custom {
         within.sum(&[], false)?.mul_scalar(4.0 / count as f64)?.item()
     }
 
-    fn calls_code(&self) -> bool {
-        true
+    fn code(&self) -> Option<&Code> {
+        Some(&self.code)
+    }
+
+    fn compiled(&self, context: &Context) -> Result<Option<Filter>> {
+        Filter::new(Self { code: self.code.compiled(context)? }).map(Some)
     }
 
     fn arguments(&self, _: &Map) -> String {
         "<closure>".to_string()
     }
 
-    /// Closures cannot be compared, so a filter is equal only to itself.
+    /// Code that cannot be stored is equal only to itself.
     fn identity(&self, _: Map) -> Value {
-        Value::Str(format!("{:p}", Arc::as_ptr(&self.code)))
+        match (self.code.to_data(), &self.code) {
+            (Ok(data), _) if !matches!(data, Value::Unit) => data,
+            (_, Code::Live(function)) => Value::Str(format!("{:p}", function.address())),
+            _ => Value::Str(format!("{:p}", std::ptr::from_ref(self))),
+        }
     }
 }
 
@@ -95,14 +108,13 @@ impl Default for Custom {
     }
 }
 
-/// Code has no stored form.
+/// The stored form is the code.
 impl Options for Custom {
     const FIELDS: &'static [Field] = &[];
     const DOC: &'static str = "A user-defined function of images of the token grid.";
 
-    fn from_map(_: &Map) -> Result<Self> {
-        Err(Error::argument("the closure of filter::custom is not stored with a model")
-            .hint("build the model again with the closure, then load the weights with `model.load(FILE)`"))
+    fn from_map(map: &Map) -> Result<Self> {
+        Ok(Self { code: Code::stored(map.get(CODE).cloned().unwrap_or(Value::Unit)) })
     }
 
     fn set(&mut self, map: &Map) -> Result<()> {
@@ -111,7 +123,7 @@ impl Options for Custom {
     }
 
     fn to_map(&self) -> Map {
-        Map::new()
+        Map::from([(CODE.to_string(), self.code.to_data().unwrap_or(Value::Unit))])
     }
 }
 

@@ -9,8 +9,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::context::Context;
 use crate::declare::function::plain;
-use crate::declare::{Declaration, Display, Map, Options, Value};
+use crate::declare::{Code, Declaration, Display, Map, Options, Value};
 use crate::document::Document;
 use crate::error::{Error, Result};
 use crate::nn::Builder;
@@ -51,9 +52,14 @@ pub trait LowPass: fmt::Debug + Send + Sync {
         0
     }
 
-    /// Returns whether it calls user code at each application.
-    fn calls_code(&self) -> bool {
-        false
+    /// Returns the user code that it calls at each application, if any.
+    fn code(&self) -> Option<&Code> {
+        None
+    }
+
+    /// Returns a copy with its code compiled, if it has code.
+    fn compiled(&self, _: &Context) -> Result<Option<Filter>> {
+        Ok(None)
     }
 
     /// Formats the arguments for the printed form, given its options.
@@ -136,7 +142,18 @@ impl Filter {
 
     /// Returns whether it calls user code at each application, whose effect is unknown.
     pub fn calls_code(&self) -> bool {
-        self.0.calls_code()
+        self.code().is_some()
+    }
+
+    /// Returns the user code that it calls, if any.
+    pub fn code(&self) -> Option<&Code> {
+        self.0.code()
+    }
+
+    /// Returns a copy with its code compiled if it was read from a file.
+    pub fn compiled(&self, context: &Context) -> Result<Self> {
+        let compiled = self.0.compiled(context).map_err(|e| e.context(self.to_string()))?;
+        Ok(compiled.unwrap_or_else(|| self.clone()))
     }
 
     fn operator(&self, grid: i64) -> Result<Operator> {

@@ -193,19 +193,9 @@ impl Gate {
         self.0.options()
     }
 
-    /// Returns whether it calls user code in every forward pass.
-    pub fn calls_code(&self) -> bool {
-        self.0.code().is_some()
-    }
-
-    /// Returns why its code cannot be stored, or `None` if it can.
-    pub fn not_stored(&self) -> Option<Error> {
-        self.0.code().and_then(|code| code.to_data().err())
-    }
-
-    /// Returns what tells its code from other code; `None` if it has none, or none with a known text.
-    pub fn compared_code(&self) -> Option<Value> {
-        self.0.code().and_then(|code| code.to_compared().ok())
+    /// Returns the user code that it calls in every forward pass, if any.
+    pub fn code(&self) -> Option<&Code> {
+        self.0.code()
     }
 
     /// Returns a copy with its code compiled if it was read from a file.
