@@ -209,3 +209,149 @@ fn a_part_around_blocks_runs_all_images() {
     );
     assert!(error.contains("`c.inner` needs the tokens of all 3 images, found those of 1"), "{error}");
 }
+
+#[test]
+fn models_in_also_are_trained_saved_and_resumed_to_equal_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = |steps: i64, out: &str, more: &str| {
+        script(&format!(
+            r#"
+            let critic = made.copy();
+            critic.freeze("blocks.*.attn.*");
+            let scale = nn::part(|b| {{ let w = b.parameter("w", [1], #{{ init: "ones" }}); |v| v * w }});
+            let loss = |s| (s.also.scale.call(s.v) - s.target).square().mean()
+                + (s.also.critic.forward(s.x_t.detach(), s.t, s.y) - s.target).square().mean();
+            let net = model::dit(small);
+            {more}
+            let run = train::fit(net, images, #{{
+                steps: {steps}, batch: 4, lr: 1e-2, loss: loss, also: #{{ critic: critic, scale: scale }}, out: "{out}",
+                groups: [#{{ match: "also.critic.*", lr: 0.5 }}],
+            }});
+            assert(run.also.critic.forward(x, t, y).equal(critic.forward(x, t, y)));
+            tensor::save("{out}.safetensors", #{{
+                v: net.forward(x, t, y), critic: critic.forward(x, t, y), made: made.forward(x, t, y),
+                scale: run.also.scale.call(tensor::ones([1])),
+                kept: critic.parameters()["blocks.0.attn.qkv.weight"], had: made.parameters()["blocks.0.attn.qkv.weight"],
+            }});
+            "#
+        ))
+    };
+    good(folder.path(), "whole.rhai", &text(4, "whole", ""));
+    good(folder.path(), "first.rhai", &text(2, "parts", ""));
+    // The same call in one process finds the weights of the checkpoint in the model.
+    let again = text(
+        4,
+        "parts",
+        "train::fit(net, images, #{ steps: 2, batch: 4, lr: 1e-2, loss: loss, also: #{ critic: critic, scale: scale }, out: \"parts\", groups: [#{ match: \"also.critic.*\", lr: 0.5 }] });",
+    );
+    let out = good(folder.path(), "second.rhai", &again);
+    assert!(!out.contains("changed"), "{out}");
+    good(
+        folder.path(),
+        "same.rhai",
+        "let a = tensor::load(\"whole.safetensors\"); let b = tensor::load(\"parts.safetensors\");
+         assert(a.keys().all(|name| a[name].equal(b[name])) && !a.critic.equal(a.made));
+         assert(a.kept.equal(a.had) && a.scale.item() != 1.0);",
+    );
+    let other = text(4, "parts", "for p in critic.parameters().values() { no_grad(|| p.mul_(2.0)); }");
+    let error = bad(folder.path(), "other.rhai", &other);
+    assert!(error.contains("the run started from other weights of `also.critic`"), "{error}");
+    let deeper = text(4, "parts", "")
+        .replace("let critic = made.copy()", "let critic = model::dit(small + #{ depth: 2 })");
+    let error = bad(folder.path(), "deeper.rhai", &deeper);
+    assert!(error.contains("other settings") && error.contains("also"), "{error}");
+}
+
+#[test]
+fn what_cannot_be_trained_together_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |also: &str, told: &str| {
+        let text = format!(
+            "let frozen = made.copy(); frozen.freeze(\"*\"); let net = model::dit(small);
+             let part = nn::part(|b| |x| x, #{{ name: \"model\" }});
+             train::fit(net, images, #{{ steps: 1, batch: 4, also: {also} }});"
+        );
+        let error = bad(folder.path(), "refused.rhai", &script(&text));
+        assert!(error.contains(told), "{also}: {error}");
+    };
+    refused("frozen", "`also.model` has no parameter that records gradients");
+    refused("net", "are the same parameter");
+    refused("[made, part]", "two entries of `also` are called `model`");
+    refused("#{ twice: made, made: made }", "are the same parameter");
+    refused("[nn::part(|b| |x| x)]", "has no name");
+    refused("#{ one: 7 }", "`one`: expected a part or a model");
+}
+
+/// Runs the training of a script, and returns the notes about captured values that nothing trains.
+fn untrained(folder: &std::path::Path, text: &str) -> Vec<String> {
+    let start = "
+        let w = tensor::ones([1]).requires_grad(true);
+        let other = fill(model::dit(small));
+        let layer = nn::builder().linear(\"l\", 8, 8);
+        let o = #{ steps: 12, batch: 4, lr: 1e-3, log_every: 4 };
+        fn error(v, s) { (v - s.target).square().mean() }
+    ";
+    let out = good(folder, "captured.rhai", &script(&format!("{start}{text}")));
+    let notes = out.lines().filter(|line| line.contains("nothing trains it"));
+    notes
+        .map(|line| line.trim_start_matches("note: ").split(',').next().unwrap_or_default().to_string())
+        .collect()
+}
+
+#[test]
+fn captured_values_that_receive_gradients_and_that_nothing_trains_are_noted() {
+    let folder = tempfile::tempdir().unwrap();
+    let found = |text: &str| untrained(folder.path(), text);
+    let own = "let net = model::dit(small);";
+    let fit =
+        |loss: &str, more: &str| format!("{own} train::fit(net, images, o + #{{ loss: {loss}, {more} }});");
+    assert_eq!(found(&fit("|s| error(s.v * w, s)", "")), ["`loss` captured `w`"]);
+    assert_eq!(found(&fit("|s| error(layer.forward(s.v), s)", "")), ["`loss` captured `layer`"]);
+    let model = "|s| error(s.v + other.forward(s.x_t, s.t, s.y), s)";
+    assert_eq!(found(&fit(model, "")), ["`loss` captured `other`"]);
+    // In a map, an array, a function, a ready loss and the function of a part.
+    let held = "let held = #{ all: [1, w] }; let f = |v| v * held.all[1];";
+    assert_eq!(
+        found(&format!("{held} {}", fit("|s| error(f.call(s.v), s)", ""))),
+        ["`loss` captured `held.all[1]`"]
+    );
+    assert_eq!(found(&fit("loss::weighted(|t| t * w)", "")), ["`loss` captured `w`"]);
+    let part = |make: &str| {
+        format!(
+            "let net = model::dit(small + #{{ parts: nn::part({make}, #{{ name: \"p\" }}).at(\"tokens\") }}); train::fit(net, images, o);"
+        )
+    };
+    assert_eq!(found(&part("|b| |x, c| x * w")), ["the code of `parts.p` captured `w`"]);
+    let made = "|b| { let own = tensor::ones([1]).requires_grad(true); |x, c| x * own }";
+    assert_eq!(found(&part(made)), ["the code of `parts.p` captured `own`"]);
+    let filter = "let net = model::dit(small + #{ corrections: correction(filter::custom(|x| x * w), gate::constant(#{ low: 1.0, high: 0.5 })) }); train::fit(net, images, o);";
+    assert_eq!(found(filter), ["the code of `blocks.0.freq_filter` captured `w`"]);
+    // Reading it in `on_step` trains nothing.
+    assert_eq!(
+        found(&fit("|s| error(s.v * w, s)", "on_step: |s| { w.item(); true }")),
+        ["`loss` captured `w`"]
+    );
+}
+
+#[test]
+fn captured_values_without_gradients_or_with_an_optimizer_are_not_noted() {
+    let folder = tempfile::tempdir().unwrap();
+    let none = |text: &str| assert_eq!(untrained(folder.path(), text), Vec::<String>::new(), "{text}");
+    let fit = |before: &str, loss: &str, more: &str| {
+        format!(
+            "let net = model::dit(small); {before} train::fit(net, images, o + #{{ loss: {loss}, {more} }});"
+        )
+    };
+    let teacher = "|s| error(s.v - no_grad(|| other.forward(s.x_t, s.t, s.y)), s)";
+    none(&fit("", teacher, ""));
+    none(&fit("other.freeze(\"*\");", "|s| error(s.v + other.forward(s.x_t, s.t, s.y), s)", ""));
+    none(&fit("", "|s| error(s.v * w.detach(), s)", ""));
+    none(&fit("", "|s| error(s.model.forward(s.x_t, s.t, s.y) + net.forward(s.x_t, s.t, s.y), s)", ""));
+    none(&fit("", "|s| error(s.v, s) + (s.ema.forward(s.x_t, s.t, s.y) - s.v).square().mean()", ""));
+    none(&fit("", "|s| error(s.v + s.also.model.forward(s.x_t, s.t, s.y), s)", "also: other"));
+    // Trained by the script: by an optimizer, by hand in place, and by a new tensor.
+    let loss = "|s| error(s.v * w, s)";
+    none(&fit("let opt = optim::adamw(w);", loss, "on_step: |s| { opt.step(w.square().sum()); true }"));
+    none(&fit("", loss, "on_step: |s| { no_grad(|| w.sub_(0.1)); true }"));
+    none(&fit("", loss, "on_step: |s| { w = (w.detach() * 0.9).requires_grad(true); true }"));
+}

@@ -222,6 +222,8 @@ type Native = dyn Fn(&[Value]) -> Result<Value> + Send + Sync;
 
 type Code = dyn Fn() -> Result<Value> + Send + Sync;
 
+type Captured = dyn Fn() -> Vec<(String, Value)> + Send + Sync;
+
 /// Key of the data of code that no file can hold, with the reason; [`ADVICE`] may say what to do.
 pub const INCOMPLETE: &str = "incomplete";
 
@@ -233,6 +235,7 @@ pub const ADVICE: &str = "advice";
 pub struct Function {
     run: Arc<Native>,
     code: Option<Arc<Code>>,
+    captured: Option<Arc<Captured>>,
     place: Option<Arc<dyn Fn() -> Option<String> + Send + Sync>>,
     text: Option<Arc<dyn Fn() -> Option<String> + Send + Sync>>,
     takes: Option<usize>,
@@ -241,7 +244,7 @@ pub struct Function {
 impl Function {
     /// Wraps a Rust closure. The function has no stored form.
     pub fn new(f: impl Fn(&[Value]) -> Result<Value> + Send + Sync + 'static) -> Self {
-        Self { run: Arc::new(f), code: None, place: None, text: None, takes: None }
+        Self { run: Arc::new(f), code: None, captured: None, place: None, text: None, takes: None }
     }
 
     /// Sets the function's code as data, from which [`Function::of_code`] rebuilds it; `code` fails if it cannot be
@@ -249,6 +252,12 @@ impl Function {
     #[must_use]
     pub fn with_code(self, code: impl Fn() -> Result<Value> + Send + Sync + 'static) -> Self {
         Self { code: Some(Arc::new(code)), ..self }
+    }
+
+    /// Sets a closure that returns the handles that the function captured, see [`Function::captured`].
+    #[must_use]
+    pub fn with_captured(self, captured: impl Fn() -> Vec<(String, Value)> + Send + Sync + 'static) -> Self {
+        Self { captured: Some(Arc::new(captured)), ..self }
     }
 
     /// Sets a closure that returns where the function was written: `line 12 of ideas.rhai`.
@@ -287,6 +296,12 @@ impl Function {
     /// Returns the number of arguments the function takes, if known.
     pub fn takes(&self) -> Option<usize> {
         self.takes
+    }
+
+    /// Returns the handles, such as tensors, that a script function captured now, with their names: those in captured arrays
+    /// and maps, as `pair[0]` and `map.key`, and those that captured functions captured. Nothing is known of a Rust closure.
+    pub fn captured(&self) -> Vec<(String, Value)> {
+        self.captured.as_ref().map_or_else(Vec::new, |captured| captured())
     }
 
     /// Rebuilds a function from the code that [`Function::to_data`] returned. Compiles the code, but runs none of

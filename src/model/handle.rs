@@ -11,7 +11,7 @@ use super::design::Design;
 use super::dit::{Dit, Traced};
 use super::parts::{Kept, Part, Pass};
 use super::trace::BlockTrace;
-use crate::declare::Display;
+use crate::declare::{Display, Function};
 use crate::document::{Block, Document};
 use crate::error::{Error, Result};
 use crate::nn::shared_builder::Facts;
@@ -34,6 +34,8 @@ struct Inner {
     device: Device,
     network: Network,
     parameters: Vec<(String, Tensor)>,
+    /// Functions of code that forward passes call, by the path of the builder that made them.
+    called: Vec<(String, Function)>,
     /// Operations of user code, once they have been counted.
     flops: OnceLock<f64>,
     /// Fields of one image that a forward pass had, without their values, with which operations are counted.
@@ -127,12 +129,14 @@ impl Model {
             Design::Dit(config) => Network::Dit(Box::new(Dit::new(&mut builder, config)?)),
             Design::Custom(custom) => Network::Custom(custom::Network::new(&mut builder, custom)?),
         };
+        let called = builder.take_called();
         let parameters = builder.finish_given()?;
         let inner = Inner {
             design,
             device,
             network,
             parameters,
+            called,
             flops: OnceLock::new(),
             fields: Mutex::default(),
             known: Mutex::default(),
@@ -574,6 +578,11 @@ impl Model {
     /// Returns the trainable parameters in the order of creation, under their PyTorch names.
     pub fn parameters(&self) -> &[(String, Tensor)] {
         &self.0.parameters
+    }
+
+    /// Returns the functions of code that forward passes call, such as those of parts, by the path of their parameters.
+    pub(crate) fn called(&self) -> &[(String, Function)] {
+        &self.0.called
     }
 
     /// Returns recorded graphs of functions that call this model, and perhaps another one.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Init;
 use super::weight::Changing;
+use crate::declare::Function;
 use crate::error::{Error, Result, nearest};
 use crate::torch::{DType, Device, Generator, Tensor};
 
@@ -30,12 +31,15 @@ pub struct Builder {
     device: Device,
     path: Vec<String>,
     made: Vec<(String, Tensor)>,
+    /// Functions of code that forward passes call, by the path where they were made.
+    called: Vec<(String, Function)>,
     pub(super) changing: Changing,
 }
 
 impl Builder {
     fn of(source: Source, dtype: DType, device: Device) -> Self {
-        Self { source, dtype, device, path: Vec::new(), made: Vec::new(), changing: Changing::default() }
+        let (path, made, called) = (Vec::new(), Vec::new(), Vec::new());
+        Self { source, dtype, device, path, made, called, changing: Changing::default() }
     }
 
     /// Creates a builder that draws parameters from a seed. They are drawn as float32 on the CPU and then
@@ -205,6 +209,16 @@ impl Builder {
     pub fn adopt(&mut self, name: &str, parameters: &[(String, Tensor)]) {
         let name = self.full_name(name);
         self.made.extend(parameters.iter().map(|(own, tensor)| (format!("{name}.{own}"), tensor.clone())));
+    }
+
+    /// Records a function of code that forward passes of the network call.
+    pub fn calls(&mut self, function: &Function) {
+        self.called.push((self.path.join("."), function.clone()));
+    }
+
+    /// Takes the functions that were recorded, with the paths of the builder at that time.
+    pub fn take_called(&mut self) -> Vec<(String, Function)> {
+        std::mem::take(&mut self.called)
     }
 
     /// Returns whether parameters are those of another network.

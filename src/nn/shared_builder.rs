@@ -12,7 +12,7 @@ use super::{
     Init, LabelEmbed, Layer, LayerNorm, Linear, Mlp, MlpKind, PatchEmbed, RmsNorm, Rope, SwiGlu,
     TimestepEmbed,
 };
-use crate::declare::Display;
+use crate::declare::{Display, Function};
 use crate::error::{Error, Result};
 use crate::torch::Tensor;
 use crate::{ensure, scripted};
@@ -149,6 +149,13 @@ impl SharedBuilder {
         let built = built.and_then(|built| new_since(&lent, before).map(|_| built));
         self.state().builder = taken.map(|_| lent);
         built
+    }
+
+    /// Records a function of code that forward passes of the network call.
+    pub fn calls(&self, function: &Function) {
+        if let Some(builder) = &mut self.state().builder {
+            builder.calls(function);
+        }
     }
 
     /// Creates one parameter.

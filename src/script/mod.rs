@@ -14,12 +14,14 @@
 //!   that run or replace a module
 //! - [`std_lib`]: the library written in rhai; [`entries`]: all functions, native or not, with documentation;
 //!   [`catalog`]: these and rhai's own, for lookup; [`mod@reference`]: the reference pages
-//! - [`code`]: script functions stored in files; [`stored`]: the files that these import
+//! - [`code`]: script functions stored in files; [`stored`]: the files that these import; `captured`: handles that
+//!   a function captured
 //!
 //! The functions themselves are declared in the rooms that implement them; [`registry`] lists them.
 
 pub mod bridge;
 pub mod call_text;
+mod captured;
 pub mod catalog;
 pub mod check;
 pub mod code;
@@ -33,9 +35,9 @@ pub mod help;
 mod kinds;
 mod lengths;
 pub mod names;
+mod places;
 mod precedence;
 mod receivers;
-mod places;
 pub mod reference;
 mod replaced;
 pub mod resolver;

@@ -10,6 +10,7 @@ use rhai::{
     AST, Array, Dynamic, Engine, EvalAltResult, FnPtr, GlobalRuntimeState, INT, NativeCallContext, Position,
 };
 
+use super::captured::captured;
 use super::resolver::{Resolver, WeakResolver};
 use super::source::Sources;
 use super::{bridge, code, failure};
@@ -139,13 +140,18 @@ impl Types {
             return Ok(Value::Function(self.function(pointer.clone())));
         }
         // A shared value (captured by a closure) reports the type of its content.
-        match self.by_id.get(&value.type_id()).and_then(|h| (h.lift)(value)) {
+        match self.handle(value) {
             Some(value) => Ok(value),
             None => Err(crate::error::Error::argument(format!(
                 "values of type {} cannot be used here",
                 value.type_name()
             ))),
         }
+    }
+
+    /// Converts a handle; `None` for every other value.
+    pub fn handle(&self, value: &Dynamic) -> Option<Value> {
+        self.by_id.get(&value.type_id()).and_then(|handle| (handle.lift)(value))
     }
 
     /// Converts a native value to a rhai one; fails if it has a type that was not added.
@@ -207,6 +213,8 @@ impl Types {
         let takes = takes.map(|all| all.saturating_sub(pointer.curry().len()));
         let (sources, name) = (self.sources.get().cloned(), pointer.fn_name().to_string());
         let (all, own) = (sources.clone(), name.clone());
+        let (known, held, values) = (sources.clone(), pointer.clone(), Arc::clone(self));
+        let captured = move || captured(&values, known.as_ref(), &held);
         let text = move || all.as_ref()?.origins(&own).first().map(|origin| origin.text.clone());
         let place = move || {
             let origins = sources.as_ref()?.origins(&name);
@@ -248,7 +256,7 @@ impl Types {
             types.depth.fetch_sub(1, Ordering::Relaxed);
             types.lift(&result.map_err(failure::native)?)
         });
-        function.taking(takes).with_place(place).with_text(text)
+        function.taking(takes).with_captured(captured).with_place(place).with_text(text)
     }
 
     fn pointer(self: &Arc<Self>, function: Function) -> Dynamic {

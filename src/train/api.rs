@@ -148,7 +148,7 @@ pub mod properties {
             Ok(run.averages().iter().map(|(name, model)| (name.clone(), model.clone().into_value())).collect())
         }
 
-        /// The functions of the parts of `also`, with their trained parameters, by name.
+        /// The functions of the parts of `also`, and its models, with their trained parameters, by name.
         ///
         /// ```rhai
         /// let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });

@@ -5,11 +5,11 @@ use super::compared::compared;
 use super::from;
 use super::schedule::Schedule;
 use super::training::Training;
-use super::{Averages, Groups, Method, PosthocOptions, Run, received};
+use super::{Averages, Companions, Groups, Method, PosthocOptions, Run, received};
 use crate::context::Context;
 use crate::data::weights::ImageWeights;
 use crate::data::{Dataset, augment};
-use crate::declare::{Choice, FromValue, Function, Map, OneOrMany, Options, Value};
+use crate::declare::{Choice, FromValue, Function, Map, Options, Value};
 use crate::ensure;
 use crate::error::{Error, Kind, Result};
 use crate::flow::{Loss, Path, Times};
@@ -84,10 +84,11 @@ pub struct FitOptions {
     /// first image in the batch of `batch` images, `kept`, which holds what parts of the model kept in the forward pass of `v`, and `also`. With `accumulate`, the losses of the micro-batches are averaged.
     #[option(receives = received::LOSS, takes = ["s"])]
     pub loss: Loss,
-    /// Parts with parameters that are trained together with the model, for use in a loss:
-    /// `nn::part(make, #{ name: "project" })` is called in it as `s.also.project.call(x)`. They are saved in
-    /// checkpoints, but are neither averaged nor part of the model.
-    pub also: OneOrMany<Part>,
+    /// Parts and models that are trained together with the model, for use in a loss: a map `#{ project: part, critic: other }`,
+    /// whose entries it reads as `s.also.project.call(x)` and `s.also.critic.forward(x, t, y)`. A part that has a name,
+    /// `nn::part(make, #{ name: "project" })`, needs no map, and a model without one is called `model`. Models are trained in place.
+    /// All are saved in checkpoints, but are neither averaged nor part of the model.
+    pub also: Companions,
     /// Whether to mirror each image horizontally with probability 0.5, and with it its fields that look like images:
     /// [N, .., C, h, w] with sides in the ratio of the images', and [N, H, W] of the size of the images.
     #[option(default = false)]
@@ -288,11 +289,7 @@ pub fn not_stored(model: &Model, options: &FitOptions) -> Vec<String> {
         format!("{what} is not stored, so a resumed run cannot tell whether it changed: {}", why.message())
     };
     let mut all = model.design().not_stored();
-    let also = options
-        .also
-        .0
-        .iter()
-        .filter_map(|part| Some((format!("the {}", part.title()), part.not_compared()?)));
+    let also = options.also.not_compared().map(|(part, why)| (format!("the {}", part.title()), why));
     let path = options.path.not_compared().into_iter().map(|(name, why)| (format!("`path.{name}`"), why));
     let loss = options.loss.not_compared().into_iter().map(|(name, why)| match name {
         "function" => ("`loss`".to_string(), why),
@@ -392,6 +389,7 @@ pub(super) fn settings(options: &FitOptions) -> Map {
     );
     let times = options.timesteps.clone().unwrap_or_default().to_compared().unwrap_or(Value::Unit);
     map.insert("timesteps".to_string(), times);
+    map.insert("also".to_string(), options.also.to_compared());
     let augment = options.augment.as_ref().and_then(|augment| augment.to_compared().ok());
     map.insert("augment".to_string(), augment.unwrap_or(Value::Unit));
     let weights = options.image_weights.as_ref().map_or(Value::Unit, ImageWeights::to_compared);

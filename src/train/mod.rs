@@ -9,12 +9,14 @@
 //!   [`log`]: its CSV file; [`mod@tensorboard`]: logs for TensorBoard; `bins`: errors by time
 //! - [`checkpoint`]: the whole state of a run in one file; `saved`: saving and resuming a run; `from`: a run that
 //!   begins from another one
+//! - `captured`: values that code captured and that nothing trains
 //! - `recorded`: loss and gradients by a CUDA graph
 
 mod also;
 pub(crate) mod api;
 pub mod averages;
 mod bins;
+mod captured;
 pub mod checkpoint;
 pub mod clip;
 mod compared;
@@ -41,6 +43,7 @@ pub mod schedule;
 pub mod tensorboard;
 mod training;
 
+pub use also::{Companion, Companions};
 pub use api::StepGeneratorOptions;
 pub use api::space::*;
 pub use averages::{AverageOptions, Averages, PosthocOptions};

@@ -64,10 +64,10 @@ impl Parameters {
         Ok(Self { frozen, ..Self::new(trained)? })
     }
 
-    /// Returns these parameters and more.
-    pub(super) fn and(&self, more: &[(String, Tensor)]) -> Result<Self> {
+    /// Returns these parameters and more, with further ones that are frozen.
+    pub(super) fn and(&self, more: &[(String, Tensor)], frozen: &[(String, Tensor)]) -> Result<Self> {
         let named = self.named.iter().chain(more).cloned().collect();
-        Ok(Self { frozen: self.frozen.clone(), ..Self::new(named)? })
+        Ok(Self { frozen: self.frozen.iter().chain(frozen).cloned().collect(), ..Self::new(named)? })
     }
 
     /// Returns the parameters of the model that are not among them because they were frozen.

@@ -19,7 +19,7 @@ pub(super) struct Record {
     pub model: Model,
     /// Averages by name, the main one first.
     pub averages: Vec<(String, Model)>,
-    /// Functions of the parts that were trained for the loss, by name.
+    /// Functions of the parts, and models, that were trained for the loss, by name.
     pub also: Map,
     pub losses: Vec<f64>,
     pub history: Vec<Row>,
@@ -83,7 +83,7 @@ impl Run {
         &self.0.averages
     }
 
-    /// Returns the functions of the parts of `also`, with their trained parameters, by name.
+    /// Returns the functions of the parts, and the models, of `also`, with their trained parameters, by name.
     pub fn also(&self) -> &Map {
         &self.0.also
     }

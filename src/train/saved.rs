@@ -111,6 +111,11 @@ impl Training<'_> {
                 self.options.out
             ));
         }
+        if begun {
+            let origins = values.get("also_origins").map_or(Ok(Map::new()), Map::from_value)?;
+            self.also.check_origins(&origins, saved).map_err(|e| e.context(&self.options.out))?;
+            self.also_origins = origins;
+        }
         let (before, skipped, ended) =
             (get(&values, "seconds")?, get(&values, "skipped")?, get(&values, "ended")?);
         self.also.check(saved)?;
@@ -349,6 +354,9 @@ impl Training<'_> {
             ("settings".to_string(), Value::Map(self.settings.clone())),
             ("changed".to_string(), Value::Map(self.changed()?)),
         ]);
+        if !self.also_origins.is_empty() {
+            parts.values.insert("also_origins".to_string(), Value::Map(self.also_origins.clone()));
+        }
         // Without a writer the events of an earlier session stay.
         let events = self.events.as_ref().map(RunEvents::position).or_else(|| self.events_end.clone());
         parts.values.extend(events.map(|end| ("events".to_string(), end)));
@@ -452,7 +460,7 @@ pub(super) fn hash(model: &Model) -> Result<String> {
     weights_hash(&model.parameters().iter().cloned().collect())
 }
 
-fn weights_hash(weights: &BTreeMap<String, Tensor>) -> Result<String> {
+pub(super) fn weights_hash(weights: &BTreeMap<String, Tensor>) -> Result<String> {
     let mut hash = Sha256::new();
     for (name, tensor) in weights {
         hash.update(format!("{name} {:?} {}\n", tensor.shape(), tensor.dtype().name()));

@@ -81,6 +81,8 @@ pub(super) struct Training<'a> {
     pub(super) written: usize,
     /// Hash of the weights at the start.
     pub(super) origin: String,
+    /// Hashes of the weights of the models in `also` at the start.
+    pub(super) also_origins: Map,
     /// Path and step of the checkpoint from which the run began, if it did.
     pub(super) from: Value,
     /// Options at the start, as data. Code may change the values that it captured.
@@ -127,7 +129,7 @@ impl<'a> Training<'a> {
             },
         )?;
         // Building the parts decides which captured models are stored with them.
-        let also = Also::new(&options.also.0, options.seed, model)?;
+        let also = Also::new(&options.also, options.seed, model)?;
         let (settings, design) = (settings_of(model, options)?, model.design().to_json()?);
         let parameters = also.with(Parameters::of(model)?)?;
         let adamw = AdamWOptions {
@@ -159,6 +161,7 @@ impl<'a> Training<'a> {
             scored_by: Value::Unit,
             written: 0,
             origin: String::new(),
+            also_origins: also.origins()?,
             from: Value::Unit,
             settings,
             design,
@@ -216,6 +219,10 @@ impl<'a> Training<'a> {
             ("the device".to_string(), device.to_string()),
             ("the model".to_string(), short(&design)),
             ("the hash of the model's weights".to_string(), hash(self.model)?),
+            (
+                "the hash of the weights of `also`".to_string(),
+                format!("{:?}", Value::Map(self.also_origins.clone())),
+            ),
             ("the data".to_string(), format!("{data:?}")),
             ("`on_step`".to_string(), given(options.on_step.is_some())),
             ("`score`".to_string(), given(options.score.is_some())),
@@ -256,6 +263,7 @@ impl<'a> Training<'a> {
         self.decide_again(context)?;
         self.bar.resume(self.done() as u64);
         self.score_again()?;
+        let (mut captured, begun) = (self.captured(), self.done());
         while self.done() < steps && !self.ended {
             self.check(context)?;
             let step = self.done();
@@ -282,6 +290,11 @@ impl<'a> Training<'a> {
                     uninterrupted(|| self.snapshots(done))?;
                 }
                 self.report(read, logged)?;
+            }
+            if logged || step == begun {
+                self.untrained(&mut captured, logged && step > begun)
+                    .iter()
+                    .for_each(|note| context.note(note));
             }
             if saved && !self.ended && done < steps {
                 self.checkpoint(true)?;
@@ -607,7 +620,7 @@ impl<'a> Training<'a> {
         Ok(Run::new(Record {
             model: self.model.clone(),
             averages: self.averages.iter().map(|a| (a.name().to_string(), a.model())).collect(),
-            also: self.also.functions().clone(),
+            also: self.also.values().clone(),
             seconds: self.seconds(),
             images: self.losses.len() * self.options.batch,
             losses: self.losses,

@@ -86,6 +86,12 @@ impl Loss {
         }
     }
 
+    /// Returns the functions that it calls.
+    pub fn functions(&self) -> Vec<Function> {
+        let function = |(_, value)| if let Value::Function(function) = value { Some(function) } else { None };
+        self.made_of().into_iter().filter_map(function).collect()
+    }
+
     /// Returns the functions that cannot be stored, by name, and why.
     pub fn not_stored(&self) -> Vec<(&'static str, Error)> {
         failures(&self.made_of(), Function::to_data)

@@ -173,6 +173,7 @@ pub(in crate::model) fn make(code: &Function, builder: &SharedBuilder, forms: &[
     match code.call(&[builder.clone().into_value()])? {
         Value::Function(run) => {
             run.takes().map_or(Ok(()), |count| check_count(forms, count, &run.written()))?;
+            builder.calls(&run);
             Ok(run)
         }
         other => Err(other.mismatch("the function that is called in every forward").hint(

@@ -132,6 +132,13 @@ impl Filter {
 
     /// Builds the filter of one block; the names of its parameters, if it has any, start with `name`.
     pub fn layer(&self, builder: &mut Builder, name: &str, grid: i64) -> Result<Plan> {
+        if let Some(code) = self.code() {
+            let function = code.function()?;
+            builder.within(name, |builder| {
+                builder.calls(function);
+                Ok(())
+            })?;
+        }
         self.0.layer(builder, name, checked(grid)?)
     }
 

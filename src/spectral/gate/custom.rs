@@ -57,7 +57,10 @@ impl GateKind for Custom {
         let make = self.make.function()?;
         let run = builder.within(name, |builder| {
             SharedBuilder::lend(builder, facts, |shared| match make.call(&[shared.clone().into_value()])? {
-                Value::Function(run) => Ok(run),
+                Value::Function(run) => {
+                    shared.calls(&run);
+                    Ok(run)
+                }
                 other => Err(other.mismatch("a function from a condition to coefficients")),
             })
         })?;

@@ -48,8 +48,12 @@ impl GateLayer for Layer {
 }
 
 impl GateKind for Schedule {
-    fn layer(&self, _: &mut Builder, _: &str, bands: i64, _: Width) -> Result<Box<dyn GateLayer>> {
-        Ok(Box::new(Layer { rule: self.rule.function()?.clone(), bands }))
+    fn layer(&self, builder: &mut Builder, name: &str, bands: i64, _: Width) -> Result<Box<dyn GateLayer>> {
+        let rule = self.rule.function()?;
+        builder.within(name, |builder| {
+            builder.calls(rule);
+            Ok(Box::new(Layer { rule: rule.clone(), bands }) as Box<dyn GateLayer>)
+        })
     }
 
     fn parameters(&self, _: i64, _: Width) -> i64 {

@@ -131,7 +131,7 @@ impl Training<'_> {
             ("seed".to_string(), pass.seed_of_loss().map_or(Value::Unit, Value::Int)),
             ("row".to_string(), drawn.first.into_value()),
             ("batch".to_string(), (self.options.batch as i64).into_value()),
-            ("also".to_string(), Value::Map(self.also.functions().clone())),
+            ("also".to_string(), Value::Map(self.also.values_in(&of_step))),
         ]);
         if let Some([x1, noise]) = &drawn.ends {
             seen.insert("x1".to_string(), x1.clone().into_value());
