@@ -13,6 +13,7 @@ fn every(images) {
     let mean = ideas::mean_flow();
     let moe = ideas::mixture_of_experts(#{ experts: 4, shared_experts: 1, ratio: 0.25 });
     let path = |p| #{ fit: #{ path: p }, sample: #{ path: p } };
+    let bridge = ideas::bridge("source", #{ noise: 0.5 });
     #{
         spectral_forcing: #{ parts: [ideas::spectral_forcing()] },
         frequency_guidance: #{ sample: #{ guide: ideas::frequency_guidance() } },
@@ -24,6 +25,7 @@ fn every(images) {
             fit: #{ path: ideas::low_pass_source() },
             sample: #{ path: ideas::low_pass_source(), start: ideas::blurred(images.images()[0..2], 4) },
         },
+        bridge: #{ fit: #{ path: bridge.path }, sample: bridge + #{ fields: images.take(2).fields } },
         mv_split: #{ parts: ideas::mv_split() },
         repa: #{ parts: align.parts, fit: #{ also: align.also, loss: align.loss } },
         token_routing: #{ parts: [ideas::token_routing(#{ blocks: 1..3 })] },
@@ -58,9 +60,11 @@ fn same(a, b) {
     let other = b.values();
     a.values().all(|p, i| p.equal(other[i]))
 }
-let images = data::fashion_mnist().take(32).with_fields(#{ text: tensor::randn([32, 6], #{ seed: 7 }) });
+let images = data::fashion_mnist().take(32).with_fields(#{
+    text: tensor::randn([32, 6], #{ seed: 7 }), source: tensor::randn([32, 1, 28, 28], #{ seed: 8 }),
+});
 let ideas_of = every(images);
-assert_eq(ideas_of.len(), 24);
+assert_eq(ideas_of.len(), 25);
 "#;
 
 fn run(folder: &Path, name: &str, body: &str) -> String {

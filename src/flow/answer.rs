@@ -41,6 +41,18 @@ pub(super) fn with_more(
     arguments
 }
 
+/// Appends what `told` returns to the arguments of a function that takes one argument more.
+pub(super) fn with_step(
+    mut arguments: Vec<Value>,
+    function: &Function,
+    told: impl FnOnce() -> Value,
+) -> Vec<Value> {
+    if function.takes() == Some(arguments.len() + 1) {
+        arguments.push(told());
+    }
+    arguments
+}
+
 /// Returns the arguments of a function, with the times in the dtype of the state, so that products with it keep
 /// that dtype.
 pub(super) fn with_times(tensors: &[&Tensor], x: &Tensor, t: &Tensor) -> Result<Vec<Value>> {

@@ -1,21 +1,23 @@
 //! Namespace `flow`: paths, velocities and samplers.
 
-use crate::declare::{Function, IntoValue, Options, record};
+use crate::declare::{Function, IntoValue, Options};
 use crate::error::{Error, Result};
 use crate::flow::likelihood::{Likelihood, LikelihoodOptions};
 use crate::flow::ode::adaptive::Tolerance;
 use crate::flow::ode::{OdeSolver, Scheme, Solver};
-use crate::flow::path::{Given, Predict};
+use crate::flow::path::{self, Facts, Given, PathStep, Predict};
 use crate::flow::sample::{Labels, step};
 use crate::flow::variational::{DiffusionLoss, DiffusionLossOptions};
 use crate::flow::{self, GuidanceOptions, Pair, Path, SampleOptions, Timesteps, losses, timesteps};
 use crate::functions;
 use crate::model::Model;
-use crate::torch::{Device, Generator, Tensor, no_grad};
+use crate::torch::{Device, Fields, Generator, Tensor, no_grad};
 
 crate::api! {
-    types: [Timesteps, Path, flow::Loss, losses::Step, step::SamplingStep, step::State],
-    functions: [space, timesteps, methods, losses::api, step::methods, step::properties],
+    types: [Timesteps, Path, PathStep, flow::Loss, losses::Step, step::SamplingStep, step::State],
+    functions: [
+        space, timesteps, methods, losses::api, step::methods, step::properties, path::step::methods, path::step::properties
+    ],
 }
 
 /// Options of `flow::pair`.
@@ -25,6 +27,27 @@ pub struct PairOptions {
     pub noise: Option<Tensor>,
     /// Generator to draw from, instead of the device's default one.
     pub generator: Option<Generator>,
+}
+
+/// Options of `path.pair`.
+#[derive(Debug, Clone, Options)]
+pub struct PathPairOptions {
+    /// Noise of the images' shape, used instead of drawing it.
+    pub noise: Option<Tensor>,
+    /// Generator to draw from, instead of the device's default one.
+    pub generator: Option<Generator>,
+    /// Labels of the images, which functions of the path read as `c.labels`.
+    pub labels: Option<Labels>,
+    /// Fields of the images by name, tensors [B, ..] that functions of the path read as `c.fields.NAME`.
+    pub fields: Fields,
+    /// Positions of the images in a data set, `c.indices`.
+    pub indices: Option<Tensor>,
+    /// Training step, `c.step`.
+    #[option(range = 0..)]
+    pub step: Option<i64>,
+    /// Seed of the step, `c.seed`.
+    #[option(range = 0..)]
+    pub seed: Option<i64>,
 }
 
 /// Options of `flow::integrate`.
@@ -64,8 +87,6 @@ pub struct DrawOptions {
     /// Generator to draw from, instead of a seed.
     pub generator: Option<Generator>,
 }
-
-record!(Pair { x_t, target, noise });
 
 fn integrate_function(
     velocity: &Function,
@@ -115,7 +136,8 @@ pub mod space {
         /// same way near its end, so that an exact network has no loss. What the functions return must have the
         /// shape and dtype of the images.
         ///
-        /// `interpolant` selects other factors of image and noise, `x_t = alpha(t) x1 + sigma(t) noise`, as in SiT. A network
+        /// `interpolant` selects other factors of image and noise, `x_t = alpha(t) x1 + sigma(t) noise`, as in SiT, and `alpha` and
+        /// `sigma` are functions that return others. A network
         /// that predicts the score returns `-noise / sigma`, for standard normal noise. With `mix` the network predicts the
         /// velocity.
         ///
@@ -136,6 +158,10 @@ pub mod space {
         /// let plain = flow::path(#{ predict: "noise", times: "logit_normal" });
         /// let run = train::fit(model, images, #{ steps: 2, batch: 4, path: plain });
         /// assert(flow::path(run.settings.path) == plain);
+        /// // The shifted cosine schedule of simple diffusion (Hoogeboom et al. 2023), with log SNR lowered by 2 ln 2.
+        /// let angle = |t| (2.0 * ((1.0 - t) * PI() / 2.0).tan()).atan();
+        /// let cosine = flow::path(#{ alpha: |t| angle.call(t).cos(), sigma: |t| angle.call(t).sin(), predict: "noise" });
+        /// assert_eq(flow::sample(model, #{ labels: [0], steps: 2, path: cosine, sampler: "euler_maruyama" }).shape, [1, 1, 4, 4]);
         /// ```
         fn path<cx>(options: Given) -> Path { options.path(cx) }
 
@@ -152,7 +178,7 @@ pub mod space {
         /// assert_close(pair.target, x1, 1e-7);
         /// ```
         fn pair(x1: Tensor, t: Tensor, options: PairOptions) -> Pair {
-            flow::path::pair(&x1, &t, options.noise.as_ref(), options.generator.as_ref())
+            path::pair(&x1, &t, options.noise.as_ref(), options.generator.as_ref())
         }
 
         /// Computes the training loss: the mean squared error of a velocity against the path's target.
@@ -360,15 +386,27 @@ pub mod methods {
             path.convert(&output, &x, &t, to)
         }
 
-        /// Mixes images with noise as the path says; returns the same map as `flow::pair`.
+        /// Mixes images with noise as the path says; returns the map of `flow::pair`, and what `mix` returned besides.
+        ///
+        /// Times [B, 1, H, W] mix each pixel at its own. The other options are what the functions of the path read from their last
+        /// argument.
         ///
         /// ```rhai
         /// let path = flow::path(#{ noise: |z, x1| 2.0 * z });
         /// let pair = path.pair(tensor::ones([2, 3]), tensor([0.0, 1.0]));
         /// assert_close(pair.x_t[0], pair.noise[0], 1e-6);
+        /// let apart = flow::path(#{ noise: |z, x1, c| c.fields.source });
+        /// let pair = apart.pair(tensor::ones([2, 3]), tensor([0.0, 1.0]), #{ fields: #{ source: tensor::zeros([2, 3]) } });
+        /// assert_close(pair.x_t.mean(1), tensor([0.0, 1.0]), 1e-6);
         /// ```
-        fn pair(path: Path, x1: Tensor, t: Tensor, options: PairOptions) -> Pair {
-            path.pair(&x1, &t, options.noise.as_ref(), options.generator.as_ref())
+        fn pair(path: Path, x1: Tensor, t: Tensor, options: PathPairOptions) -> Pair {
+            let PathPairOptions { noise, generator, labels, fields, indices, step, seed } = options;
+            let labels = labels.map(|labels| labels.tensor()?.to_device(x1.device())).transpose()?;
+            if let Some(count) = x1.shape().first() {
+                fields.check_rows(*count)?;
+            }
+            let facts = Facts { labels, fields: fields.to_device(x1.device())?, indices, step, seed };
+            path.pair(&x1, &t, noise.as_ref(), generator.as_ref(), &facts.into())
         }
 
         /// Returns whether two paths have equal options; functions are equal if their code is.

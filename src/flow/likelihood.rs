@@ -166,20 +166,22 @@ pub fn log_likelihood(
         true => Tensor::zeros(&[0, numbers(&images) + 2], DType::Float64, device)?,
         false => Tensor::cat(&parts, 0)?,
     };
-    result(&ranks.gather(&all)?, &images, context)
+    result(&ranks.gather(&all)?, &images, options.path.spread(options.to)?, context)
 }
 
-/// Returns the likelihoods from the noise, the change of the log density and the evaluations of each image [B, D + 2].
-fn result(all: &Tensor, images: &Tensor, context: &Context) -> Result<Likelihood> {
+/// Returns the likelihoods from the state at the noise, whose standard deviation is `spread`, the change of the log density and the
+/// evaluations of each image [B, D + 2].
+fn result(all: &Tensor, images: &Tensor, spread: f64, context: &Context) -> Result<Likelihood> {
     let count = numbers(images);
-    let noise = all.narrow(1, 0, count)?;
+    let state = all.narrow(1, 0, count)?;
+    let noise = if spread == 1.0 { state } else { state.mul_scalar(1.0 / spread)? };
     let evaluations = all.select(1, count + 1)?;
     let number = |which: Tensor| Ok::<_, Error>(which.item()? as i64);
     let (least, most) = (number(evaluations.amin(&[], false)?)?, number(evaluations.amax(&[], false)?)?);
     let each = if least == most { most.to_string() } else { format!("{least} to {most}") };
     context.note(&format!("dopri5 took {each} evaluations of the model for each image"));
     let normal = noise.square()?.sum(&[1], false)?.mul_scalar(-0.5)?;
-    let constant = -0.5 * count as f64 * (2.0 * std::f64::consts::PI).ln();
+    let constant = -0.5 * count as f64 * (2.0 * std::f64::consts::PI).ln() - count as f64 * spread.ln();
     let nats = normal.add_scalar(constant)?.add(&all.select(1, count)?)?;
     Ok(Likelihood {
         bits_per_dim: nats.mul_scalar(-1.0 / (count as f64 * std::f64::consts::LN_2))?,

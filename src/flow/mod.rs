@@ -25,13 +25,13 @@ pub mod timesteps;
 pub mod variational;
 
 pub use api::space::*;
-pub use api::{DrawOptions, IntegrateOptions, PairOptions};
+pub use api::{DrawOptions, IntegrateOptions, PairOptions, PathPairOptions};
 pub use guidance::GuidanceOptions;
 pub use likelihood::{Likelihood, LikelihoodOptions};
 pub use losses::Loss;
 pub use ode::{OdeSolver, Solver};
 pub use path::Times;
-pub use path::{Interpolant, Pair, Path, PathOptions, Predict};
+pub use path::{Facts, Interpolant, Pair, Path, PathOptions, PathStep, Predict};
 pub use sample::{
     Conditions, Diffusion, Labels, LastStep, SampleOptions, Sampler, SamplingStep, Spacing, State, Variance,
 };

@@ -116,6 +116,11 @@ impl Config {
         self
     }
 
+    /// Returns whether it has corrections, at the MLP or as parts.
+    pub fn has_corrections(&self) -> bool {
+        !self.corrections.is_empty() || self.parts.iter().any(|part| part.correction().is_some())
+    }
+
     /// Compiles the code of corrections and parts that was read from a file.
     pub fn compiled(mut self, context: &Context) -> Result<Self> {
         self.corrections = self.corrections.iter().map(|c| c.compiled(context)).collect::<Result<_>>()?;

@@ -13,7 +13,7 @@ use super::parts::call::{At, Own, Seen};
 use super::parts::module::{Modulation, Module, Surrounded};
 use super::parts::{Kept, Pass, Place};
 use super::trace::{BlockTrace, Split};
-use super::{Config, diffusion};
+use super::{Config, diffusion, times};
 use crate::error::{Error, Result};
 use crate::nn::embed::{TimeOptions, sincos_2d, sincos_2d_columns_first, unpatchify};
 use crate::nn::{
@@ -233,8 +233,14 @@ impl Dit {
         pass: &Pass,
         trace: Option<Traced>,
     ) -> Result<Tensor> {
-        let time = self.time_embed.forward(t)?;
         let label = self.label_embed.forward(y)?;
+        // One embedding for each image [B, D] or, with times of pixels, for each token [B, N, D].
+        let (time, label) = match t.rank() {
+            1 => (self.time_embed.forward(t)?, label),
+            _ => {
+                (self.time_embed.forward(&times::of_tokens(t, &x.shape(), self.patch)?)?, label.unsqueeze(1)?)
+            }
+        };
         let both = time.add(&label)?;
         // Gates and parts are written for times, and do the same in every family.
         let t = &match self.steps {
@@ -329,6 +335,12 @@ fn some_tokens(
     if tokens.is_none() && found == all {
         return Ok(run.clone());
     }
+    if run.modulation.rank() > 2 {
+        return Err(Error::argument(format!(
+            "with times of pixels each of the {all} tokens has a time of its own, and the blocks inside need all, found {found}"
+        ))
+        .hint("give the model one time per image, t of shape [B]"));
+    }
     if blocks.iter().any(Block::needs_grid) {
         return Err(Error::argument(format!(
             "a correction in the blocks inside needs all {all} tokens of the grid, found {found}"
@@ -387,9 +399,11 @@ impl Parts {
     }
 }
 
-/// Computes an adaLN's output, [B, 6 D] or [B, 2 D], and splits it into parts [B, 1, D].
+/// Computes an adaLN's output, [B, 6 D] or [B, 2 D], and splits it into parts [B, 1, D]; with a modulation for each token into
+/// parts [B, N, D], which the fused operators leave to their references.
 fn parts(layer: &Linear, modulation: &Tensor, count: i64) -> Result<Vec<Tensor>> {
-    layer.forward(modulation)?.unsqueeze(1)?.chunk(count, -1)
+    let all = layer.forward(modulation)?;
+    if all.rank() == 2 { all.unsqueeze(1)?.chunk(count, -1) } else { all.chunk(count, -1) }
 }
 
 fn ada_ln(builder: &mut Builder, config: &Config, parts: i64) -> Result<Linear> {

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::Config;
 use super::accounting::Accounting;
 use super::custom;
 use super::design::Design;
 use super::dit::{Dit, Traced};
 use super::parts::{Kept, Part, Pass};
 use super::trace::BlockTrace;
+use super::times;
 use crate::declare::{Display, Function};
 use crate::document::{Block, Document};
 use crate::error::{Error, Result};
@@ -363,6 +363,9 @@ impl Model {
     /// labels y `[B]` from 0 to K, where K is the null label. No label is dropped here. A DiT takes diffusion steps from 0
     /// to 1000 for times and returns noise and, with `learn_sigma`, variances: [B, 2 C, H, W].
     ///
+    /// Times of pixels, [B, 1, H, W] or another shape that broadcasts to the images, condition each token by the mean over its
+    /// patch. Custom networks receive them as they are.
+    ///
     /// Shapes and values are checked first. On CUDA, checking values waits for the device, so labels that were those of
     /// the last call are not checked again, nor are the times beside them.
     pub fn forward(&self, x: &Tensor, t: &Tensor, y: &Tensor) -> Result<Tensor> {
@@ -449,12 +452,14 @@ impl Model {
                 )));
             }
         };
-        for (name, tensor) in [("times", t), ("labels", y)] {
-            let found = tensor.signature();
-            crate::ensure!(
-                tensor.shape() == [batch],
-                "expected {name} [{batch}], one per image, found {found}"
-            );
+        times::check_times(t, &shape)?;
+        crate::ensure!(
+            y.shape() == [batch],
+            "expected labels [{batch}], one per image, found {}",
+            y.signature()
+        );
+        if let (Some(config), true) = (self.config(), t.rank() > 1) {
+            times::check_pixels(config)?;
         }
         crate::ensure!(x.dtype().is_float(), "expected images of a float dtype, found {}", x.signature());
         // Code of a custom network may convert its images, and autocast converts them anyway.

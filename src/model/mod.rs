@@ -4,7 +4,7 @@
 //! - [`family`]: families of public models
 //! - [`parts`]: user-defined modules at places of a DiT
 //! - [`mod@dit`]: the network and its forward pass; `modules`: its attention and MLP; `diffusion`: steps of DiT's diffusion and their times;
-//!   [`trace`]: the intermediate results of each block
+//!   `times`: times of pixels; [`trace`]: the intermediate results of each block
 //! - [`options`]: models from a preset and overrides
 //! - [`custom`]: user-defined networks; [`design`]: the description of any model
 //! - [`handle`]: [`Model`], the network with its named parameters; `inside`: a model as a module of another network
@@ -30,6 +30,7 @@ pub mod options;
 pub mod parts;
 pub mod presets;
 mod public;
+mod times;
 pub mod trace;
 pub mod weights;
 
@@ -45,6 +46,7 @@ pub use open::{OpenOptions, Weights};
 pub use options::DitOptions;
 pub use parts::{Kept, Part, Pass, Rows};
 pub use presets::Size;
+pub(crate) use times::check_times;
 pub use weights::{LoadOptions, SaveOptions};
 
 pub use crate::nn::embed::FeatureOrder;

@@ -64,11 +64,11 @@ fn project(t: &Tensor, frequencies: &Tensor, options: &TimeOptions) -> Result<Te
     if options.scale != 1.0 {
         t = t.mul_scalar(options.scale)?;
     }
-    let angle = t.unsqueeze(1)?.mul(frequencies)?;
+    let angle = t.unsqueeze(-1)?.mul(frequencies)?;
     let (cos, sin) = (angle.cos()?, angle.sin()?);
     match options.order {
-        FeatureOrder::CosSin => Tensor::cat(&[cos, sin], 1),
-        FeatureOrder::SinCos => Tensor::cat(&[sin, cos], 1),
+        FeatureOrder::CosSin => Tensor::cat(&[cos, sin], -1),
+        FeatureOrder::SinCos => Tensor::cat(&[sin, cos], -1),
     }
 }
 
@@ -107,7 +107,7 @@ impl TimestepEmbed {
         })
     }
 
-    /// Embeds times `[B]` as [B, hidden].
+    /// Embeds times `[B]` as [B, hidden], and times of tokens [B, N] as [B, N, hidden].
     pub fn forward(&self, t: &Tensor) -> Result<Tensor> {
         let features = project(t, &self.frequencies, &self.options)?.to_dtype(self.dtype)?;
         self.second.forward(&self.first.forward(&features)?.silu()?)

@@ -1,7 +1,7 @@
 //! The squared error of the velocity by the times at which it was measured.
 
 use crate::ensure;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::flow::losses::{error_of_samples, wide};
 use crate::torch::{DType, Device, Tensor, no_grad};
 
@@ -31,6 +31,10 @@ impl Bins {
     /// Returns the sums and counts [2, K] of a batch: the mean squared error of each sample, at times t `[B]`. Errors that
     /// are not finite are left out.
     pub fn measure(&self, v: &Tensor, target: &Tensor, t: &Tensor) -> Result<Tensor> {
+        if t.rank() > 1 {
+            return Err(Error::argument("`loss_bins` need one time per image, found times of pixels")
+                .hint("leave out `loss_bins`, and measure in a loss with `s.t`"));
+        }
         no_grad(|| {
             let error = wide(&v.detach()?)?.sub(&wide(target)?)?;
             let each = error_of_samples(&error)?.to_dtype(DType::Float64)?.unsqueeze(1)?;

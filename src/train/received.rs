@@ -7,6 +7,7 @@ pub const LOSS: &[(&str, &str)] = &[
     ("x_t", "tensor"),
     ("x1", "tensor"),
     ("noise", "tensor"),
+    ("pair", "map"),
     ("t", "tensor"),
     ("y", "tensor"),
     ("indices", "tensor"),

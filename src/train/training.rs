@@ -9,7 +9,7 @@ use super::compared::settings_of;
 use super::fit::NotFinite;
 use super::log::{Log, Row};
 use super::measured::Measured;
-use super::objective::{Drawn, reads_velocity};
+use super::objective::{Drawn, Ends, reads_velocity};
 use super::run::Record;
 use super::saved::hash;
 use super::schedule::Cosine;
@@ -24,7 +24,7 @@ use crate::declare::{Map, Value};
 use crate::ensure;
 use crate::error::{Error, Result};
 use crate::flow::losses::wide;
-use crate::flow::{Loss, Pair, Times};
+use crate::flow::{Facts, Loss, Pair, Times};
 use crate::model::Model;
 use crate::ranks::{Ranks, share};
 use crate::torch::{Device, Fields, Tensor, graph, is_out_of_memory, no_grad, rng, uninterrupted};
@@ -412,8 +412,9 @@ impl<'a> Training<'a> {
     /// Returns the first image of a batch that is loaded, and their number: this rank's share, or the whole batch if
     /// code may combine its images.
     fn loaded(&self) -> (i64, i64) {
-        let FitOptions { batch, path, .. } = self.options;
-        let (first, count) = match path.calls_code_of_images() {
+        let FitOptions { batch, path, timesteps, .. } = self.options;
+        let whole = path.calls_code_of_images() || timesteps.as_ref().is_some_and(Times::takes_step);
+        let (first, count) = match whole {
             true => (0, *batch),
             false => self.ranks.share(*batch),
         };
@@ -429,30 +430,41 @@ impl<'a> Training<'a> {
         let count = self.options.batch as i64;
         let (first, loaded) = self.loaded();
         let images = batch.images.to_dtype(self.model.dtype())?;
-        let (t, Pair { x_t, target, noise }) = no_grad(|| {
-            let t = match path.times(count, device, &generator) {
+        // A function that reads them is called with the whole batch.
+        let facts = Facts {
+            labels: Some(batch.labels.clone()),
+            fields: batch.fields.clone(),
+            indices: Some(batch.indices.clone()),
+            step: Some(step as i64),
+            seed: Some(Facts::seed_of(self.options.seed as u64, step as u64)),
+        };
+        let seen = facts.into();
+        let mut shape = images.shape();
+        shape[0] = count;
+        let (t, pair) = no_grad(|| {
+            let t = match path.times(&shape, device, &generator, &seen) {
                 Some(times) => times?,
                 None => {
-                    timesteps.clone().unwrap_or_default().draw(count, device, &generator, "`timesteps`")?
+                    let times = timesteps.clone().unwrap_or_default();
+                    times.draw(&shape, device, &generator, &seen, "`timesteps`")?
                 }
             };
             let t = t.narrow(0, first, loaded)?;
             let noise = match loaded == count {
                 true => None,
                 false => {
-                    let mut shape = images.shape();
-                    shape[0] = count;
                     let noise = Tensor::randn(&shape, images.dtype(), device, Some(&generator))?;
                     Some(noise.narrow(0, first, loaded)?)
                 }
             };
-            let pair = path.pair(&images, &t, noise.as_ref(), Some(&generator))?;
+            let pair = path.pair(&images, &t, noise.as_ref(), Some(&generator), &seen)?;
             Ok::<_, Error>((t, pair))
         })?;
+        let Pair { x_t, target, noise, others } = pair;
         // Labels were checked against the model before the first step.
         let labels = self.model.drop_labels(&batch.labels, Some(&generator))?.narrow(0, first, loaded)?;
         // Otherwise their memory is freed before the forward pass.
-        let ends = matches!(loss, Loss::Function(_)).then_some([images, noise]);
+        let ends = matches!(loss, Loss::Function(_)).then_some(Ends { x1: images, noise, others });
         let indices = batch.indices.narrow(0, first, loaded)?;
         let fields = batch.fields.clone();
         let drawn = Drawn { x_t, t, labels, target, indices, fields, first, ends };
@@ -647,6 +659,10 @@ fn recorded(model: &Model, options: &FitOptions, optimizer: &Optimizer) -> Optio
     }
     if options.loss.calls_code() {
         graph::refuse("`loss` calls code at each step, which cannot be recorded");
+        return None;
+    }
+    if options.path.converts_by_code() {
+        graph::refuse("`alpha` and `sigma` of the path are called at each step, which cannot be recorded");
         return None;
     }
     RecordedBackward::new(model, optimizer)

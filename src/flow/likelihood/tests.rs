@@ -1,6 +1,7 @@
 //! Log likelihoods: Gaussian data, whose flow is known, and independence of images.
 
 use super::*;
+use crate::declare::{FromValue, Function, IntoValue};
 use crate::flow::ode::adaptive::column;
 use crate::flow::path::{Interpolant, PathOptions};
 use crate::torch::{Device, Generator};
@@ -41,10 +42,30 @@ fn gaussian(path: &Path) -> impl Fn(&Tensor, &[f64], &[usize]) -> Result<Tensor>
     }
 }
 
-/// Returns the likelihoods of images under a velocity.
+/// Returns the likelihoods of images under a velocity that leads to standard normal noise.
 fn found(velocity: &Velocity, images: &Tensor, probes: Option<&Tensor>, times: (f64, f64)) -> Likelihood {
+    found_with(velocity, images, probes, times, 1.0)
+}
+
+/// Returns the likelihoods of images under a velocity that leads to noise of a standard deviation.
+fn found_with(
+    velocity: &Velocity,
+    images: &Tensor,
+    probes: Option<&Tensor>,
+    times: (f64, f64),
+    spread: f64,
+) -> Likelihood {
     let all = integrate(velocity, images, probes, times, TIGHT, |_| ()).unwrap();
-    result(&all, images, &Context::default()).unwrap()
+    result(&all, images, spread, &Context::default()).unwrap()
+}
+
+/// The path `x_t = t x1 + 3 (1 - t^2) noise`, whose factors are functions.
+fn own_path() -> Path {
+    let of = |f: fn(&Tensor) -> Result<Tensor>| {
+        Some(Function::new(move |values| f(&Tensor::from_value(&values[0])?).map(IntoValue::into_value)))
+    };
+    let sigma = of(|t| t.square()?.rsub_scalar(1.0)?.mul_scalar(3.0));
+    Path::new(PathOptions { alpha: of(|t| Ok(t.clone())), sigma, ..PathOptions::default() }).unwrap()
 }
 
 #[test]
@@ -56,14 +77,17 @@ fn the_density_of_gaussian_data_is_exact_on_every_path() {
         };
         x.iter().zip(MEAN).zip(DEVIATION).map(one).sum()
     };
-    for interpolant in Interpolant::ALL.iter().copied() {
-        let path = Path::new(PathOptions { interpolant, ..PathOptions::default() }).unwrap();
+    let named = Interpolant::ALL.iter().copied().map(|interpolant| {
+        (interpolant, Path::new(PathOptions { interpolant, ..PathOptions::default() }).unwrap())
+    });
+    for (interpolant, path) in named.chain([(Interpolant::Linear, own_path())]) {
         // Noise of the variance-preserving diffusion is normal up to its last step, and its velocity infinite at data.
         let (from, tolerance) = if interpolant == Interpolant::Vp { (1.0 - 1e-4, 2e-2) } else { (1.0, 1e-5) };
+        let spread = path.spread(0.0).unwrap();
         // The Jacobian is diagonal, so probes of 1 and -1 are exact too.
         let probes = randn(&[1, 3, 1, 2, 2], 2).sign().unwrap();
         for probes in [None, Some(&probes)] {
-            let found = found(&gaussian(&path), &images, probes, (from, 0.0));
+            let found = found_with(&gaussian(&path), &images, probes, (from, 0.0), spread);
             let (nats, bits) = (found.nats.to_f64().unwrap(), found.bits_per_dim.to_f64().unwrap());
             for (row, x) in images.to_f64().unwrap().chunks(4).enumerate() {
                 let exact = ln(x);

@@ -173,8 +173,11 @@ pub fn wide(tensor: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// Returns the mean over samples of the weight `[B]` times the squared error of the sample.
+/// Returns the mean over samples of the weight `[B]` times the squared error of the sample; or over pixels, with weights of pixels.
 fn weighted_error(weights: &Tensor, error: &Tensor) -> Result<Tensor> {
+    if weights.rank() > 1 {
+        return error.square()?.mul(&weights.to_dtype(error.dtype())?)?.mean(&[], false);
+    }
     let each = error_of_samples(error)?;
     each.mul(&weights.to_dtype(each.dtype())?)?.mean(&[], false)
 }

@@ -1,9 +1,12 @@
 //! Interpolants: how much of the image and of the noise a point of the path has at each time.
 
+use super::Path;
 use super::predict::column;
-use crate::declare::Choice;
-use crate::error::Result;
-use crate::torch::{DType, Tensor};
+use crate::declare::{Choice, Function, IntoValue, Value};
+use crate::ensure;
+use crate::error::{Error, Result};
+use crate::flow::answer;
+use crate::torch::{DType, Tensor, autograd, enable_grad};
 
 /// Interpolant `x_t = alpha(t) x1 + sigma(t) noise`, from noise at time 0 to data at time 1 (Ma et al. 2024, SiT, section 2
 /// and table 1).
@@ -24,7 +27,10 @@ const RATES: (f64, f64) = (0.1, 20.0);
 /// Latest time at which the slope of the noise of [`Interpolant::Vp`] is computed; it is infinite at 1.
 const LAST: f64 = 1.0 - 1e-5;
 
-/// Factors of image and noise at times `[B]` and their derivatives, float64 `[B]`.
+/// Distance from an end at which the derivative of a function is computed that is infinite there.
+const EDGE: f64 = 1e-5;
+
+/// Factors of image and noise at times `[B]` and their derivatives, float64 of the shape of the times.
 #[derive(Debug)]
 pub(super) struct Factors {
     pub alpha: Tensor,
@@ -34,7 +40,7 @@ pub(super) struct Factors {
 }
 
 impl Interpolant {
-    /// Returns the factors at times t `[B]`.
+    /// Returns the factors at times t.
     pub(super) fn at(self, t: &Tensor) -> Result<Factors> {
         let t = t.to_dtype(DType::Float64)?;
         let rest = t.rsub_scalar(1.0)?;
@@ -75,6 +81,16 @@ impl Interpolant {
 }
 
 impl Factors {
+    /// Returns the factors that the functions `alpha` and `sigma` return for times t.
+    pub fn by([alpha, sigma]: [&Function; 2], t: &Tensor) -> Result<Self> {
+        let exact = t.detach()?.to_dtype(DType::Float64)?;
+        let both = Tensor::cat(&[exact.clone(), exact.clamp(EDGE, 1.0 - EDGE)?], 0)?;
+        let count = exact.size(0)?;
+        let [(alpha, d_alpha), (sigma, d_sigma)] =
+            [sloped("alpha", alpha, &both, count)?, sloped("sigma", sigma, &both, count)?];
+        Ok(Self { alpha, sigma, d_alpha, d_sigma })
+    }
+
     /// Returns the point of the path and its velocity.
     pub fn point(&self, image: &Tensor, noise: &Tensor) -> Result<(Tensor, Tensor)> {
         Ok((sum(&self.alpha, image, &self.sigma, noise)?, sum(&self.d_alpha, image, &self.d_sigma, noise)?))
@@ -88,6 +104,66 @@ impl Factors {
         let image = sum(&over(d_sigma)?, x, &over(&sigma.neg()?)?, v)?;
         Ok((image, sum(&over(alpha)?, v, &over(&d_alpha.neg()?)?, x)?))
     }
+}
+
+/// Returns what a function returns for the first `count` of the times, and its derivative there or, where it is not finite, at the
+/// others.
+fn sloped(name: &str, function: &Function, times: &Tensor, count: i64) -> Result<(Tensor, Tensor)> {
+    let what = format!("`{name}` of the path");
+    enable_grad(|| {
+        let t = times.copy()?.set_requires_grad(true)?;
+        let answer = function.call_as(&what, &[t.clone().into_value()])?;
+        let constant = match answer {
+            Value::Float(number) => Some(number),
+            Value::Int(number) => Some(number as f64),
+            _ => None,
+        };
+        let value = match constant {
+            Some(number) => times.mul_scalar(0.0)?.add_scalar(number)?,
+            None => answer::tensor(&answer, &what, &format!("{}, or a number", times.signature()))?,
+        };
+        ensure!(
+            value.shape() == times.shape() && value.dtype().is_float(),
+            "{what} must return one number for each time, a {}, found a {}",
+            times.signature(),
+            value.signature()
+        );
+        let value = value.to_dtype(DType::Float64)?;
+        let slope = match value.requires_grad() {
+            true => autograd::grad(&[value.sum(&[], false)?], &[t], None, false, false)?
+                .into_iter()
+                .next()
+                .flatten(),
+            false => None,
+        };
+        let slope = slope.map_or_else(|| times.mul_scalar(0.0), Ok)?;
+        let (here, inside) = (slope.narrow(0, 0, count)?, slope.narrow(0, count, count)?);
+        Ok((value.detach()?.narrow(0, 0, count)?, here.where_true(&here.isfinite()?, &inside)?))
+    })
+}
+
+/// Returns an error unless the path is noise at time 0 and data at time 1, with finite factors.
+pub(super) fn check_ends(path: &Path) -> Result<()> {
+    for (t, [main, other], what) in [(0.0, [1, 0], "noise"), (1.0, [0, 1], "data")] {
+        let slopes = path.slopes(t)?;
+        let names = ["alpha", "sigma"];
+        for (value, name) in slopes.iter().zip([
+            "`alpha`",
+            "`sigma`",
+            "the derivative of `alpha`",
+            "the derivative of `sigma`",
+        ]) {
+            ensure!(value.is_finite(), "{name} of the path must be finite at time {t}, found {value}");
+        }
+        if slopes[main] <= slopes[other].abs() {
+            return Err(Error::argument(format!(
+                "time {t} is {what}, where `{}` must be above `{}`, found {} and {}",
+                names[main], names[other], slopes[main], slopes[other]
+            ))
+            .hint("times run from noise, 0, to data, 1: a schedule of a paper that runs the other way takes `1.0 - t`"));
+        }
+    }
+    Ok(())
 }
 
 /// Returns `a x + b y` with one factor per sample.

@@ -1,11 +1,14 @@
 //! Path from noise to data: its noise, interpolation, training times and prediction target.
 //!
 //! - [`Path`]: settings shared by training and sampling; `straight`: the straight path, which is the default
-//! - `interpolant`: other paths; `times`: times drawn by a function; `predict`: velocities from other predictions; `stored`: paths as data
+//! - `interpolant`: other paths; `mix`: points that a function returns; `times`: times drawn by a function; `step`: what functions know
+//! - `predict`: velocities from other predictions; `stored`: paths as data
 
 pub(in crate::flow) mod ddpm;
 mod interpolant;
+mod mix;
 mod predict;
+pub(in crate::flow) mod step;
 mod stored;
 mod straight;
 mod times;
@@ -14,8 +17,10 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use interpolant::Interpolant;
+pub use mix::narrowed;
 pub use predict::Predict;
 pub(in crate::flow) use predict::column;
+pub use step::{Facts, PathStep};
 pub use stored::Given;
 pub use straight::Pair;
 pub(crate) use straight::pair;
@@ -29,23 +34,27 @@ use crate::model::{Family, Model};
 use crate::spectral::kind;
 use crate::torch::{Device, Generator, Tensor};
 use crate::{ensure, scripted};
+use interpolant::Factors;
 
 /// Options of `flow::path`.
 #[derive(Debug, Clone, Options)]
 pub struct PathOptions {
     /// Function that returns the noise of a pair: `|z, x1| noise` from standard normal numbers z and the clean
     /// images, both [B, C, H, W]. In `flow::sample` there are no images, and `x1` is `()`. By default the noise
-    /// is z.
-    #[option(takes = ["z, x1"])]
+    /// is z. A function with one argument more, `|z, x1, c|`, also receives the step c, which has `c.labels`, `c.fields`,
+    /// `c.indices`, `c.step` and `c.seed`.
+    #[option(takes = ["z, x1", "z, x1, c"])]
     pub noise: Option<Function>,
     /// Function that returns the point at each time: `|x1, noise, t| #{ x_t, target }` with t `[B]`, where
-    /// `target` is the velocity there. By default the path is straight: `x_t = (1 - t) noise + t x1` and
+    /// `target` is the velocity there; or `|x1, noise, t, c|` with the step. Further entries, numbers or tensors [B, ..], reach
+    /// a loss as `s.pair.NAME`. By default the path is straight: `x_t = (1 - t) noise + t x1` and
     /// `target = x1 - noise`.
-    #[option(takes = ["x1, noise, t"])]
+    #[option(takes = ["x1, noise, t", "x1, noise, t, c"])]
     pub mix: Option<Function>,
     /// Distribution of the training times: a timestep sampler, its name, or `|n, g| t`, which returns n times
-    /// in [0, 1] drawn from the generator g. By default the option `timesteps` of `train::fit` decides.
-    #[option(takes = ["n, g"])]
+    /// in [0, 1] drawn from the generator g; or `|n, g, c|` with the step. By default the option `timesteps` of `train::fit`
+    /// decides.
+    #[option(takes = ["n, g", "n, g, c"])]
     pub times: Option<Times>,
     /// Meaning of the network's output: "v" is the velocity, "x" the clean image, "noise" the noise, "score" the
     /// gradient of the log density, and "ddpm" the noise that a public DiT predicts at steps of a diffusion. Losses
@@ -54,6 +63,14 @@ pub struct PathOptions {
     /// Factors of image and noise over time, as in SiT: "linear" is the straight path, "gvp" has sine and cosine, and
     /// "vp" is the variance-preserving diffusion.
     pub interpolant: Interpolant,
+    /// Function that returns the factor of the image at times t, float64 `[B]`: `|t| alpha`. With `sigma` it replaces `interpolant`:
+    /// `x_t = alpha(t) x1 + sigma(t) noise`. Derivatives are computed by automatic differentiation, where they are infinite at
+    /// an end 1e-5 before it. Gradients to what a function captured are not recorded.
+    #[option(takes = ["t"])]
+    pub alpha: Option<Function>,
+    /// Function that returns the factor of the noise at times t: `|t| sigma`. Sampling starts from noise times its first value.
+    #[option(takes = ["t"])]
+    pub sigma: Option<Function>,
     /// Smallest divisor when a prediction is converted: velocities from predictions of the image divide by sigma, those
     /// from noise or score by alpha, which vanish at one end. By default 0.05 on the linear path, and 0.001 on
     /// others.
@@ -104,7 +121,33 @@ impl Path {
                 "`predict: \"ddpm\"` has a diffusion of its own and takes no `interpolant`, found \"{name}\""
             );
         }
-        Ok(Self { options: Arc::new(options) })
+        let path = Self { options: Arc::new(options) };
+        path.check_functions_of_time()?;
+        Ok(path)
+    }
+
+    /// Checks `alpha` and `sigma`, and what else is given with them.
+    fn check_functions_of_time(&self) -> Result<()> {
+        let PathOptions { alpha, sigma, mix, interpolant, predict, .. } = &*self.options;
+        let (given, missing) = match (alpha, sigma) {
+            (None, None) => return Ok(()),
+            (Some(_), None) => ("alpha", "sigma"),
+            (None, Some(_)) => ("sigma", "alpha"),
+            (Some(_), Some(_)) => {
+                ensure!(
+                    mix.is_none() && *interpolant == Interpolant::Linear,
+                    "give either `alpha` and `sigma`, or {}",
+                    if mix.is_some() { "`mix`" } else { "`interpolant`" }
+                );
+                ensure!(
+                    *predict != Predict::Ddpm,
+                    "`predict: \"ddpm\"` has a diffusion of its own and takes no `alpha` and `sigma`"
+                );
+                return interpolant::check_ends(self);
+            }
+        };
+        Err(Error::argument(format!("`{given}` is given without `{missing}`"))
+            .hint("the factors of image and noise belong together: `#{ alpha: |t| .., sigma: |t| .. }`"))
     }
 
     /// Returns its options.
@@ -112,19 +155,31 @@ impl Path {
         &self.options
     }
 
-    /// Draws `count` times `[B]` in [0, 1], if the path defines their distribution.
-    pub fn times(&self, count: i64, device: Device, generator: &Generator) -> Option<Result<Tensor>> {
-        self.options.times.as_ref().map(|times| times.draw(count, device, generator, "`times` of the path"))
+    /// Draws times in [0, 1] for images of a shape [B, C, H, W], if the path defines their distribution.
+    pub fn times(
+        &self,
+        shape: &[i64],
+        device: Device,
+        generator: &Generator,
+        step: &PathStep,
+    ) -> Option<Result<Tensor>> {
+        self.options
+            .times
+            .as_ref()
+            .map(|times| times.draw(shape, device, generator, step, "`times` of the path"))
     }
 
     /// Converts standard normal numbers `z` to noise, for the images `x1` if there are any.
-    pub fn noise(&self, z: Tensor, x1: Option<&Tensor>) -> Result<Tensor> {
+    pub fn noise(&self, z: Tensor, x1: Option<&Tensor>, step: &PathStep) -> Result<Tensor> {
         let Some(function) = &self.options.noise else { return Ok(z) };
         let x1 = x1.map_or(Value::Unit, |x1| x1.clone().into_value());
-        answer::like(&z, "`noise` of the path", function, &[z.clone().into_value(), x1])
+        let arguments =
+            answer::with_step(vec![z.clone().into_value(), x1], function, || step.clone().into_value());
+        answer::like(&z, "`noise` of the path", function, &arguments)
     }
 
-    /// Returns a point on the path for each image of `x1` at its time, and the velocity there.
+    /// Returns a point on the path for each image of `x1` at its time, and the velocity there. Functions that take the `step`
+    /// read from it what they know of the images.
     ///
     /// `noise` is used unchanged; if not given, it is drawn from `generator`.
     pub fn pair(
@@ -133,23 +188,24 @@ impl Path {
         t: &Tensor,
         noise: Option<&Tensor>,
         generator: Option<&Generator>,
+        step: &PathStep,
     ) -> Result<Pair> {
         let made = match (&self.options.noise, noise) {
             (Some(_), None) => {
                 let z = Tensor::randn(&x1.shape(), x1.dtype(), x1.device(), generator)?;
-                Some(self.noise(z, Some(x1))?)
+                Some(self.noise(z, Some(x1), step)?)
             }
             _ => noise.cloned(),
         };
         let straight = pair(x1, t, made.as_ref(), generator)?;
-        let PathOptions { mix, predict, interpolant, .. } = &*self.options;
-        match (mix, interpolant) {
-            (Some(mix), _) => mixed(mix, x1, t, straight.noise),
-            (None, Interpolant::Linear) if *predict != Predict::Score => {
+        let PathOptions { mix, predict, .. } = &*self.options;
+        match mix {
+            Some(mix) => mix::mixed(mix, x1, t, straight.noise, step),
+            None if self.is_straight() && *predict != Predict::Score => {
                 Ok(Pair { target: predict.target(straight.target, t, self.least())?, ..straight })
             }
-            (None, interpolant) => {
-                let factors = interpolant.at(t)?;
+            None => {
+                let factors = self.factors(t)?;
                 let noise = straight.noise;
                 let (x_t, target) = factors.point(x1, &noise)?;
                 // What an exact network gives, even where the divisor is clamped.
@@ -160,14 +216,20 @@ impl Path {
                         factors.point(&image, &noise)?.1.to_dtype(x1.dtype())?
                     }
                 };
-                Ok(Pair { x_t, target, noise })
+                Ok(Pair { x_t, target, noise, others: Map::new() })
             }
         }
     }
 
-    /// Returns whether it calls code with the images of a batch, which may combine them.
+    /// Returns whether it calls code with the images of a batch or what belongs to them, which may combine them.
     pub fn calls_code_of_images(&self) -> bool {
-        self.options.noise.is_some() || self.options.mix.is_some()
+        let PathOptions { noise, mix, times, .. } = &*self.options;
+        noise.is_some() || mix.is_some() || times.as_ref().is_some_and(Times::takes_step)
+    }
+
+    /// Returns whether conversions of the network's output call code, which cannot be recorded as a graph.
+    pub fn converts_by_code(&self) -> bool {
+        self.options.alpha.is_some() && !self.predicts_velocity()
     }
 
     /// Returns whether the network's output is the velocity itself.
@@ -177,7 +239,30 @@ impl Path {
 
     /// Returns whether points are those of the straight path.
     pub fn is_straight(&self) -> bool {
-        self.options.mix.is_none() && self.options.interpolant == Interpolant::Linear
+        self.options.mix.is_none() && self.is_linear()
+    }
+
+    /// Returns whether the factors of image and noise are `t` and `1 - t`.
+    fn is_linear(&self) -> bool {
+        self.options.alpha.is_none() && self.options.interpolant == Interpolant::Linear
+    }
+
+    /// Returns the factors of image and noise at times t.
+    fn factors(&self, t: &Tensor) -> Result<Factors> {
+        match &*self.options {
+            PathOptions { alpha: Some(alpha), sigma: Some(sigma), .. } => Factors::by([alpha, sigma], t),
+            PathOptions { interpolant, .. } => interpolant.at(t),
+        }
+    }
+
+    /// Returns the state at time t that consists of `noise` alone. The named interpolants begin at standard normal noise.
+    pub fn starting(&self, noise: Tensor, t: f64) -> Result<Tensor> {
+        if self.options.sigma.is_none() { Ok(noise) } else { noise.mul_scalar(self.spread(t)?) }
+    }
+
+    /// Returns the standard deviation of the states at time t near noise.
+    pub fn spread(&self, t: f64) -> Result<f64> {
+        if self.options.sigma.is_none() { Ok(1.0) } else { Ok(self.slopes(t)?[1]) }
     }
 
     /// Returns an error if the output of a model is not what the path takes it for.
@@ -206,33 +291,41 @@ impl Path {
         }
     }
 
-    /// Returns what a network receives at points x [B, ..] and times t `[B]` of the path: both unchanged, or the point
+    /// Returns what a network receives at points x [B, ..] and times t of the path: both unchanged, or the point
     /// and the steps of a diffusion, in units of `1 / scale` steps.
     pub fn input(&self, x: &Tensor, t: &Tensor, scale: f64) -> Result<(Tensor, Tensor)> {
         match self.options.predict {
-            Predict::Ddpm => Ok((ddpm::scaled(x, t)?, ddpm::steps(t)?.mul_scalar(1.0 / scale)?)),
+            Predict::Ddpm => {
+                ensure!(
+                    t.rank() == 1,
+                    "diffusion steps are those of images, t of shape [B], found {}",
+                    t.signature()
+                );
+                Ok((ddpm::scaled(x, t)?, ddpm::steps(t)?.mul_scalar(1.0 / scale)?))
+            }
             _ => Ok((x.clone(), t.clone())),
         }
     }
 
     /// Converts an output of the network at `x` [B, ..] and times `t` `[B]` to a velocity.
     pub fn velocity(&self, output: Tensor, x: &Tensor, t: &Tensor) -> Result<Tensor> {
-        let PathOptions { predict, interpolant, .. } = &*self.options;
-        match (predict, interpolant) {
-            (Predict::Velocity, _) => Ok(output),
-            (Predict::Score, _) | (_, Interpolant::Gvp | Interpolant::Vp) => {
-                let factors = interpolant.at(t)?;
+        match self.options.predict {
+            Predict::Velocity => Ok(output),
+            predict if predict != Predict::Score && self.is_linear() => {
+                predict.velocity(output, x, t, self.least())
+            }
+            predict => {
+                let factors = self.factors(t)?;
                 let (image, noise) = predict.split(&output, x, &factors, self.least())?;
                 Ok(factors.point(&image, &noise)?.1)
             }
-            (_, Interpolant::Linear) => predict.velocity(output, x, t, self.least()),
         }
     }
 
     /// Converts an output of the network at `x` [B, ..] and times `t` `[B]` to another prediction: "v", "x", "noise" or
     /// "score".
     pub fn convert(&self, output: &Tensor, x: &Tensor, t: &Tensor, to: Predict) -> Result<Tensor> {
-        let PathOptions { predict, interpolant, mix, .. } = &*self.options;
+        let PathOptions { predict, mix, .. } = &*self.options;
         ensure!(
             mix.is_none(),
             "a path with `mix` has points of its own, whose predictions cannot be converted"
@@ -249,7 +342,7 @@ impl Path {
         if to == Predict::Score {
             self.check_score("`convert`")?;
         }
-        let factors = interpolant.at(t)?;
+        let factors = self.factors(t)?;
         let (image, noise) = predict.split(output, x, &factors, self.least())?;
         to.of(&image, &noise, &factors, self.least())
     }
@@ -269,7 +362,7 @@ impl Path {
     /// Returns the score, the gradient of the log density, of a state with velocity `v`; see [`Path::check_score`].
     pub fn score(&self, v: &Tensor, x: &Tensor, t: &Tensor) -> Result<Tensor> {
         let (image, noise) = self.parts(v, x, t)?;
-        Predict::Score.of(&image, &noise, &self.options.interpolant.at(t)?, 1e-6)
+        Predict::Score.of(&image, &noise, &self.factors(t)?, 1e-6)
     }
 
     /// Returns the expected image of a state with velocity `v`, which is the output of a network that predicts images.
@@ -279,14 +372,12 @@ impl Path {
 
     /// Returns the image and the noise that the network predicts where its velocity is `v`.
     fn parts(&self, v: &Tensor, x: &Tensor, t: &Tensor) -> Result<(Tensor, Tensor)> {
-        let PathOptions { predict, interpolant, .. } = &*self.options;
-        let straight = *interpolant == Interpolant::Linear;
-        predict.inverse(v, x, &interpolant.at(t)?, (straight, self.least()))
+        self.options.predict.inverse(v, x, &self.factors(t)?, (self.is_linear(), self.least()))
     }
 
     /// Returns the factors of image and noise at a time, and their derivatives.
     pub fn slopes(&self, t: f64) -> Result<[f64; 4]> {
-        let factors = self.options.interpolant.at(&Tensor::from_f64(&[t], &[1])?)?;
+        let factors = self.factors(&Tensor::from_f64(&[t], &[1])?)?;
         let [alpha, sigma, d_alpha, d_sigma] =
             [factors.alpha, factors.sigma, factors.d_alpha, factors.d_sigma].map(|x| x.item());
         Ok([alpha?, sigma?, d_alpha?, d_sigma?])
@@ -294,7 +385,7 @@ impl Path {
 
     /// Returns the smallest divisor of conversions.
     fn least(&self) -> f64 {
-        let usual = if self.options.interpolant == Interpolant::Linear { predict::LEAST } else { 1e-3 };
+        let usual = if self.is_linear() { predict::LEAST } else { 1e-3 };
         self.options.min_divisor.unwrap_or(usual)
     }
 
@@ -369,26 +460,6 @@ pub(super) fn alike(a: &Value, b: &Value) -> bool {
         (Value::Function(a), Value::Function(b)) => a == b,
         _ => as_data(a).to_json_text() == as_data(b).to_json_text(),
     }
-}
-
-fn mixed(mix: &Function, x1: &Tensor, t: &Tensor, noise: Tensor) -> Result<Pair> {
-    let t = t.to_dtype(x1.dtype())?;
-    let answer = mix.call(&[x1, &noise, &t].map(|tensor| tensor.clone().into_value()))?;
-    let Value::Map(map) = &answer else {
-        return Err(answer.mismatch("a map #{ x_t, target }").context("`mix` of the path"));
-    };
-    let part = |name: &str| {
-        let what = format!("`{name}` of `mix`");
-        let tensor = answer::tensor(map.get(name).unwrap_or(&Value::Unit), &what, &x1.signature())?;
-        ensure!(
-            tensor.shape() == x1.shape() && tensor.dtype() == x1.dtype(),
-            "{what} must be a {}, as the images, found a {}",
-            x1.signature(),
-            tensor.signature()
-        );
-        Ok(tensor)
-    };
-    Ok(Pair { x_t: part("x_t")?, target: part("target")?, noise })
 }
 
 impl Default for Path {

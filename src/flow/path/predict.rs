@@ -143,11 +143,16 @@ impl Predict {
     }
 }
 
-/// Reshapes one number per sample so that it multiplies `like` [B, ..], in the dtype of `like`.
+/// Returns numbers `[B]`, one per sample, in a shape that multiplies `like` [B, ..], and others of the rank of `like` as they are;
+/// in the dtype of `like`.
 pub(in crate::flow) fn column(numbers: &Tensor, like: &Tensor) -> Result<Tensor> {
+    let numbers = numbers.to_dtype(like.dtype())?;
+    if numbers.rank() > 1 {
+        return Ok(numbers);
+    }
     let mut shape = vec![1; like.rank()];
     if let Some(first) = shape.first_mut() {
         *first = -1;
     }
-    numbers.to_dtype(like.dtype())?.reshape(&shape)
+    numbers.reshape(&shape)
 }

@@ -33,7 +33,7 @@ impl Path {
     pub fn from_data(data: &Value, context: &Context) -> Result<Self> {
         let (name, mut options) = read_stored("path", data)?;
         crate::ensure!(name == "path", "expected a stored path, found a stored {name}");
-        for part in ["noise", "mix", "times"] {
+        for part in ["noise", "mix", "times", "alpha", "sigma"] {
             let Some(stored) = options.get(part) else { continue };
             let value = read(part, stored, context)?;
             options.insert(part.to_string(), value);

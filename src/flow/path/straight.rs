@@ -1,7 +1,10 @@
 //! The straight path from noise to data.
 
+use super::predict::column;
+use crate::declare::{FromValue, IntoValue, Map, Value};
 use crate::ensure;
 use crate::error::Result;
+use crate::model::check_times;
 use crate::torch::{Generator, Tensor};
 
 /// A point on the path for each image, and the target of the model there.
@@ -13,12 +16,38 @@ pub struct Pair {
     pub target: Tensor,
     /// Noise that was used.
     pub noise: Tensor,
+    /// What `mix` of a path returned besides: numbers, words, and tensors [B, ..].
+    pub others: Map,
+}
+
+// Written out, since `record!` has no place for entries with other names.
+impl IntoValue for Pair {
+    fn label() -> String {
+        "map of x_t, target, noise".to_string()
+    }
+    fn into_value(self) -> Value {
+        let Self { x_t, target, noise, mut others } = self;
+        let own = [("x_t", x_t), ("target", target), ("noise", noise)];
+        others.extend(own.map(|(name, tensor)| (name.to_string(), tensor.into_value())));
+        Value::Map(others)
+    }
+}
+
+impl FromValue for Pair {
+    fn label() -> String {
+        <Self as IntoValue>::label()
+    }
+    fn from_value(value: &Value) -> Result<Self> {
+        let mut others = Map::from_value(value)?;
+        let mut part = |name: &str| Tensor::from_value(&others.remove(name).unwrap_or(Value::Unit));
+        Ok(Self { x_t: part("x_t")?, target: part("target")?, noise: part("noise")?, others })
+    }
 }
 
 /// Returns points on the path from noise (t = 0) to the data `x1` (t = 1), at one time per image.
 ///
-/// `x1` is [B, ..] and `t` is `[B]` in [0, 1]. Without `noise`, standard normal noise is drawn, from `generator` if
-/// it is given. Source: Liu et al. 2023 (rectified flow), equation 1.
+/// `x1` is [B, ..] and `t` is `[B]` in [0, 1], or broadcasts to x1. Without `noise`, standard normal noise is drawn, from
+/// `generator` if it is given. Source: Liu et al. 2023 (rectified flow), equation 1.
 pub(crate) fn pair(
     x1: &Tensor,
     t: &Tensor,
@@ -26,12 +55,7 @@ pub(crate) fn pair(
     generator: Option<&Generator>,
 ) -> Result<Pair> {
     let shape = x1.shape();
-    ensure!(
-        t.rank() == 1 && shape.first() == t.shape().first(),
-        "expected one time per image, t of shape [{}], found {}",
-        shape.first().copied().unwrap_or(0),
-        t.signature()
-    );
+    check_times(t, &shape)?;
     let noise = match noise {
         Some(noise) => {
             ensure!(
@@ -43,13 +67,11 @@ pub(crate) fn pair(
         }
         None => Tensor::randn(&shape, x1.dtype(), x1.device(), generator)?,
     };
-    let mut column = vec![1; shape.len()];
-    column[0] = -1;
-    let s = t.to_dtype(x1.dtype())?.reshape(&column)?;
+    let s = column(t, x1)?;
     let target = x1.sub(&noise)?;
     // Written as in the definition, so that t = 1 returns x1 itself.
     let x_t = s.rsub_scalar(1.0)?.mul(&noise)?.add(&s.mul(x1)?)?;
-    Ok(Pair { x_t, target, noise })
+    Ok(Pair { x_t, target, noise, others: Map::new() })
 }
 
 #[cfg(test)]
@@ -80,6 +102,6 @@ mod tests {
         let x1 = Tensor::from_f32(&[0.0; 4], &[2, 2]).unwrap();
         let t = Tensor::from_f32(&[0.5; 3], &[3]).unwrap();
         let error = pair(&x1, &t, None, None).unwrap_err();
-        assert_eq!(error.message(), "expected one time per image, t of shape [2], found tensor [3] float32");
+        assert_eq!(error.message(), "expected times [2], one per image, found tensor [3] float32");
     }
 }

@@ -1,9 +1,11 @@
 //! Times drawn by a sampler or a user function.
 
+use super::PathStep;
 use crate::declare::{FromValue, Function, IntoValue, Value};
 use crate::ensure;
 use crate::error::Result;
 use crate::flow::{Timesteps, answer};
+use crate::model::check_times;
 use crate::torch::{DType, Device, Generator, Tensor};
 
 /// A sampler or function that draws times.
@@ -11,30 +13,35 @@ use crate::torch::{DType, Device, Generator, Tensor};
 pub enum Times {
     /// A timestep sampler.
     Sampler(Timesteps),
-    /// A function that maps a count and a generator to times `[count]`.
+    /// A function that maps a count and a generator, and perhaps the step, to times `[count]`, or to times of pixels.
     Function(Function),
 }
 
 impl Times {
-    /// Draws `count` times `[B]`, float32 in [0, 1]. The values of a function are checked, which waits for CUDA; `what`
-    /// names it in messages.
+    /// Draws times `[B]` for images of a shape [B, C, H, W], float32 in [0, 1]. A function may return times of pixels, which
+    /// broadcast to the images. Its values are checked, which waits for CUDA; `what` names it in messages.
     pub(crate) fn draw(
         &self,
-        count: i64,
+        shape: &[i64],
         device: Device,
         generator: &Generator,
+        step: &PathStep,
         what: &str,
     ) -> Result<Tensor> {
+        let count = shape.first().copied().unwrap_or(0);
         let function = match self {
             Times::Sampler(sampler) => return sampler.draw(count, device, Some(generator)),
             Times::Function(function) => function,
         };
         let expected = format!("tensor [{count}] float32");
-        let answer = function.call_as(what, &[count.into_value(), generator.clone().into_value()])?;
+        let arguments = vec![count.into_value(), generator.clone().into_value()];
+        let answer =
+            function.call_as(what, &answer::with_step(arguments, function, || step.clone().into_value()))?;
         let t = answer::tensor(&answer, what, &expected)?;
         ensure!(
-            t.shape() == [count] && t.dtype().is_float(),
-            "{what} must return a {expected}, found a {}",
+            t.dtype().is_float() && check_times(&t, shape).is_ok(),
+            "{what} must return a {expected}{}, found a {}",
+            if t.rank() > 1 { format!(" or times of pixels for images {shape:?}") } else { String::new() },
             t.signature()
         );
         let t = t.to_dtype(DType::Float32)?.to_device(device)?;
@@ -63,6 +70,11 @@ impl Times {
             Times::Function(function) => function.to_compared(),
             sampler @ Times::Sampler(_) => sampler.to_data(),
         }
+    }
+
+    /// Returns whether it calls a function that takes the step, and may read what belongs to the images of the batch.
+    pub(crate) fn takes_step(&self) -> bool {
+        matches!(self, Times::Function(function) if function.takes() == Some(3))
     }
 
     /// Returns whether it calls user code.

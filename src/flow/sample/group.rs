@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::flow::answer;
 use crate::flow::ode::Method;
 use crate::flow::ode::adaptive::{Adaptive, Tolerance};
-use crate::model::Model;
+use crate::model::{Model, check_times};
 use crate::torch::graph::Graphs;
 use crate::torch::{DType, Fields, Tensor};
 
@@ -98,11 +98,8 @@ impl Group {
     fn kept(&self, x: Tensor, moment: Moment) -> Result<Tensor> {
         let Some(keep) = &self.options.keep else { return Ok(x) };
         let t = Tensor::full(&[self.size], moment.next, DType::Float32, x.device())?;
-        let mut arguments = answer::with_times(&[], &x, &t)?;
-        if keep.takes() == Some(arguments.len() + 1) {
-            let told = self.told(Some(moment), 0, (&self.labels, &self.fields), &self.rows());
-            arguments.push(told.into_value());
-        }
+        let told = || self.told(Some(moment), 0, (&self.labels, &self.fields), &self.rows()).into_value();
+        let arguments = answer::with_step(answer::with_times(&[], &x, &t)?, keep, told);
         answer::like(&x, "`keep`", keep, &arguments)
     }
 
@@ -265,17 +262,40 @@ impl Group {
             self.start.signature(),
             x.signature()
         );
-        let t = f64::from_value(t).map_err(|e| {
-            e.context("`velocity.call(x, t)`")
-                .hint("all images of a step have one time, such as `t` or `next`")
-        })?;
         // Sums of steps are rounded.
         const ROUNDING: f64 = 1e-6;
-        ensure!(
-            (-ROUNDING..=1.0 + ROUNDING).contains(&t),
-            "`velocity.call(x, t)` takes times from 0, noise, to 1, data, found {t}"
-        );
+        let check = |t: f64| {
+            ensure!(
+                (-ROUNDING..=1.0 + ROUNDING).contains(&t),
+                "`velocity.call(x, t)` takes times from 0, noise, to 1, data, found {t}"
+            );
+            Ok(())
+        };
+        if let Some(times) = t.downcast::<Tensor>().filter(|t| t.rank() > 0) {
+            check_times(&times, &x.shape()).map_err(|e| e.context("`velocity.call(x, t)`"))?;
+            let ends = [times.amin(&[], false)?, times.amax(&[], false)?];
+            Tensor::stack(&ends, 0)?.to_f64()?.into_iter().try_for_each(check)?;
+            let times = times.to_dtype(DType::Float32)?.to_device(x.device())?.clamp(0.0, 1.0)?;
+            return self.between(&x, &times, moment).map(IntoValue::into_value);
+        }
+        let t = f64::from_value(t).map_err(|e| {
+            e.context("`velocity.call(x, t)`").hint(
+                "a time is a number, such as `t` or `next`, or a tensor with one for each image or pixel",
+            )
+        })?;
+        check(t)?;
         self.at(&x, t.clamp(0.0, 1.0), moment).map(IntoValue::into_value)
+    }
+
+    /// Returns the velocity of all images of the group at times of their own, or of their pixels. The interval of guidance is
+    /// compared with the time at which the step begins.
+    fn between(&self, x: &Tensor, times: &Tensor, moment: Moment) -> Result<Tensor> {
+        self.context.check()?;
+        let (rows, stage) = (self.rows(), self.memory.evaluation());
+        let told = |fields: &Fields| self.told(Some(moment), stage, (&self.labels, fields), &rows);
+        let guided = vec![moment.t; rows.len()];
+        let state = (x, times, &self.labels, &self.fields);
+        velocity(&self.model, &self.options, state, (&guided, &rows), &told)
     }
 
     /// Returns the noise of a step.

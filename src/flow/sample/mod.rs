@@ -34,7 +34,7 @@ pub use step::{SamplingStep, State};
 
 use super::Path;
 use super::ode::Scheme;
-use super::path::Interpolant;
+use super::path::{Facts, Interpolant};
 pub(super) use discrete::Chain;
 
 /// Options of `flow::sample`.
@@ -72,7 +72,8 @@ pub struct SampleOptions {
     /// choose the steps of each image by `rtol` and `atol`. `euler_maruyama` and `sde_heun` solve the stochastic equation
     /// with `diffusion`; they need the score, which is not known for a path with `noise` or `mix`. `ddpm` and `ddim` are
     /// those of the public code of DiT, for the path `predict: "ddpm"`. Or a function `|velocity, x, t, next, c| x` that makes
-    /// the step from time t to time next and calls `velocity.call(x, t)` for the velocity with guidance.
+    /// the step from time t to time next and calls `velocity.call(x, t)` for the velocity with guidance, also with a tensor t of
+    /// times of images `[B]` or pixels [B, 1, H, W].
     #[option(takes = ["velocity, x, t, next, c"])]
     pub sampler: Sampler,
     /// Permitted error of a step of an adaptive solver, relative to the state.
@@ -118,7 +119,7 @@ pub struct SampleOptions {
     pub seeds: Vec<u64>,
     /// Noise of a solver with noise [N, B, C, H, W] for its N noisy steps, used instead of the seed.
     pub step_noise: Option<Tensor>,
-    /// Starting noise [B, C, H, W], used instead of the seed; `noise` of the path does not change it.
+    /// Starting noise [B, C, H, W], used instead of the seed; `noise` of the path does not change it, and its `sigma` scales it.
     pub noise: Option<Tensor>,
     /// Path that the model was trained on: its noise, and what the model predicts.
     pub path: Path,
@@ -252,7 +253,13 @@ pub fn sample(model: &Model, options: &SampleOptions, context: &Context) -> Resu
     let count = labels.count() as i64;
     per_image(options, count, model.image_shape())?;
     let fields = given(&options.fields.given(), count, model)?;
-    let start = no_grad(|| starting_state(model, options, count))?;
+    let facts = Facts {
+        labels: Some(labels.clone()),
+        fields: fields.clone(),
+        seed: Some(Facts::seed_of(options.seed, 0)),
+        ..Facts::default()
+    };
+    let start = no_grad(|| starting_state(model, options, count, facts))?;
     let usual = if device.is_cuda() { 256 } else { 32 };
     let batch = match options.batch {
         Some(batch) => batch as i64,
@@ -326,6 +333,10 @@ fn graphs(model: &Model, options: &SampleOptions) -> Option<Graphs> {
     let fields = matches!(options.fields, Conditions::Function(_));
     let code =
         [("guide", options.guide.is_some()), ("velocity", options.velocity.is_some()), ("fields", fields)];
+    if options.path.converts_by_code() {
+        graph::refuse("`alpha` and `sigma` of the path are called at each step, which cannot be recorded");
+        return None;
+    }
     if let Some((name, _)) = code.iter().find(|(_, given)| *given) {
         graph::refuse(&format!("`{name}` calls code at each step, which cannot be recorded"));
         return None;
@@ -370,10 +381,11 @@ pub(super) fn state_dtype(model: &Model) -> DType {
 }
 
 /// Returns the state from which sampling starts, on the model's device.
-fn starting_state(model: &Model, options: &SampleOptions, count: i64) -> Result<Tensor> {
+fn starting_state(model: &Model, options: &SampleOptions, count: i64, facts: Facts) -> Result<Tensor> {
     let [channels, height, width] = model.image_shape();
     let shape = [count, channels, height, width];
     let own = |x: &Tensor| x.to_device(model.device())?.to_dtype(state_dtype(model));
+    let first = options.times().first().copied().unwrap_or(options.from);
     for (what, given) in [("noise", &options.noise), ("a `start`", &options.start)] {
         let Some(given) = given else { continue };
         ensure!(
@@ -381,11 +393,12 @@ fn starting_state(model: &Model, options: &SampleOptions, count: i64) -> Result<
             "expected {what} of shape {shape:?}, one image per label, found {:?}",
             given.shape()
         );
-        return own(given);
+        let given = own(given)?;
+        return if what == "noise" { options.path.starting(given, first) } else { Ok(given) };
     }
     let seeds = (options.seed, options.seeds.as_slice());
     let z = Draws::new(seeds, count, [channels, height, width]).draw(None, 0, count)?;
-    options.path.noise(own(&z)?, None)
+    options.path.starting(options.path.noise(own(&z)?, None, &facts.into())?, first)
 }
 
 #[cfg(test)]

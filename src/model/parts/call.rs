@@ -482,7 +482,7 @@ pub mod properties {
         /// ```
         fn x(call: Call) -> Tensor { Ok(call.x()) }
 
-        /// Times of the forward pass, [B] in [0, 1]: 0 is noise and 1 is data.
+        /// Times of the forward pass, [B] in [0, 1]: 0 is noise and 1 is data. Times of pixels are [B, 1, H, W].
         ///
         /// For the diffusion steps of the family `dit` they are the times of the straight path with the same
         /// signal-to-noise ratios.

@@ -47,33 +47,33 @@ pub fn parameter(
     let start = places[closure.start];
     let received =
         (closure.parameters.len() == 1).then(|| received(&tokens[..start], catalog, around)).flatten();
-    let step = || {
-        is_step(&tokens[..start], closure, index, catalog, around)
-            .then(|| Known::of("sampling_step"))
-            .flatten()
-    };
+    let step = || Known::of(step_kind(&tokens[..start], closure, index, catalog, around)?);
     Some((start, received.or_else(step).or_else(|| kind(&code, &open[..at], closure, index))))
 }
 
-/// Returns whether a closure that is the value of an option receives the step of sampling, `c`, at an index.
-fn is_step(
+/// Options whose functions receive the step of a path.
+const OF_PATHS: [&str; 4] = ["mix", "noise", "times", "timesteps"];
+
+/// Returns the type of the step `c` that a closure, which is the value of an option, receives at an index, if it is one.
+fn step_kind(
     before: &[Token],
     closure: &Closure,
     index: usize,
     catalog: &Catalog,
     around: &Surroundings,
-) -> bool {
+) -> Option<&'static str> {
     let left: Vec<Token> = before.iter().filter(|t| t.kind != Kind::Comment).cloned().collect();
-    let [.., key, sign] = left.as_slice() else { return false };
+    let [.., key, sign] = left.as_slice() else { return None };
     if index == 0 || sign.text != ":" {
-        return false;
+        return None;
     }
-    let options = super::innermost(&left).and_then(|open| super::options_of(&left, open, catalog, around));
-    let Some(option) = options.into_iter().flatten().find(|o| o.name == key.text) else { return false };
-    option.takes.iter().any(|list| {
+    let open = super::innermost(&left)?;
+    let option = super::options_of(&left, open, catalog, around)?.into_iter().find(|o| o.name == key.text)?;
+    let is_step = option.takes.iter().any(|list| {
         let words: Vec<&str> = list.split(", ").collect();
         words.len() == closure.parameters.len() && words.get(index) == Some(&"c")
-    })
+    });
+    is_step.then(|| if OF_PATHS.contains(&key.text) { "path_step" } else { "sampling_step" })
 }
 
 /// Returns whether the token is a parameter of a closure.
@@ -249,6 +249,8 @@ mod tests {
             ("c", "flow::sample(net, #{ steps: 3, keep: |x, t, c| ", "sampling_step"),
             ("t", "flow::sample(net, #{ steps: 3, keep: |x, t, c| ", "-"),
             ("c", "flow::sample(net, #{ sampler: |v, x, t, next, c| { ", "sampling_step"),
+            ("c", "flow::path(#{ mix: |x1, noise, t, c| ", "path_step"),
+            ("c", "train::fit(net, images, #{ timesteps: |n, g, c| ", "path_step"),
             // A function of two arguments in the body of a part is not the function of the part itself.
             ("c", "nn::part(|b| { let swap = |x, c| ", "-"),
             ("c", "nn::part(|b| { [2, 1].sort(|x, c| ", "-"),

@@ -10,6 +10,7 @@ use super::training::Training;
 use crate::declare::{IntoValue, Map, Value};
 use crate::error::{Error, Result};
 use crate::flow::losses::{Step, wide};
+use crate::flow::path::narrowed;
 use crate::model::{Model, Pass, Rows};
 use crate::torch::fields::GivenFields;
 use crate::torch::{Fields, Tensor};
@@ -28,15 +29,30 @@ pub(super) struct Drawn {
     pub fields: Fields,
     /// Index of the first sample in the whole batch.
     pub first: i64,
-    /// Images and noise, if the loss uses them.
-    pub ends: Option<[Tensor; 2]>,
+    /// Ends of the paths, if the loss uses them.
+    pub ends: Option<Ends>,
+}
+
+/// Images and noise, and what the path returned besides points.
+pub(super) struct Ends {
+    pub x1: Tensor,
+    pub noise: Tensor,
+    pub others: Map,
+}
+
+impl Ends {
+    fn part(&self, start: i64, size: i64) -> Result<Self> {
+        let of = |tensor: &Tensor| tensor.narrow(0, start, size);
+        let others = narrowed(&self.others, start, size)?;
+        Ok(Self { x1: of(&self.x1)?, noise: of(&self.noise)?, others })
+    }
 }
 
 impl Drawn {
     /// Returns the `size` samples from `start` on.
     pub fn part(&self, start: i64, size: i64) -> Result<Self> {
         let of = |tensor: &Tensor| tensor.narrow(0, start, size);
-        let ends = self.ends.as_ref().map(|[x1, noise]| Ok::<_, Error>([of(x1)?, of(noise)?])).transpose()?;
+        let ends = self.ends.as_ref().map(|ends| ends.part(start, size)).transpose()?;
         Ok(Self {
             x_t: of(&self.x_t)?,
             t: of(&self.t)?,
@@ -133,9 +149,10 @@ impl Training<'_> {
             ("batch".to_string(), (self.options.batch as i64).into_value()),
             ("also".to_string(), Value::Map(self.also.values_in(&of_step))),
         ]);
-        if let Some([x1, noise]) = &drawn.ends {
+        if let Some(Ends { x1, noise, others }) = &drawn.ends {
             seen.insert("x1".to_string(), x1.clone().into_value());
             seen.insert("noise".to_string(), noise.clone().into_value());
+            seen.insert("pair".to_string(), Value::Map(others.clone()));
         }
         let forward = Arc::clone(forward);
         Ok(Step::new(seen, move || forward.seen()))

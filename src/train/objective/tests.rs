@@ -115,7 +115,7 @@ fn a_loss_sees_all_that_a_step_knows_part_by_part() {
     let loss = of(move |s| {
         let names: Vec<&str> = s.keys().map(String::as_str).collect();
         let expected =
-            "also batch ema fields indices kept model noise path row seed step t target v x1 x_t y"
+            "also batch ema fields indices kept model noise pair path row seed step t target v x1 x_t y"
                 .split(' ')
                 .collect::<Vec<_>>();
         assert_eq!(names, expected);
