@@ -10,7 +10,7 @@ use super::design::Design;
 use super::dit::{Dit, Traced};
 use super::parts::{Kept, Part, Pass};
 use super::trace::BlockTrace;
-use super::times;
+use super::{Config, times};
 use crate::declare::{Display, Function};
 use crate::document::{Block, Document};
 use crate::error::{Error, Result};
