@@ -1,11 +1,17 @@
-// Queries and keys from packed queries, keys and values: each head's vector is normalized by its root mean square
-// and weighted, with the gradients.
+// Queries and keys from packed queries, keys and values: each head's vector is normalized by its root mean square,
+// weighted and, with ROTATE=1, rotated by rotary positions, with the gradients. With NORM=0 it is only rotated.
 //
 // E, W: types of the elements and of the weights; HEADS; SIZE: channels of a head; VEC: channels of a pack; LANES,
 // a power of two: lanes of a warp for one vector, so that a warp takes several at once; ROWS: tokens per block in
 // the backward pass.
 #include "common.cuh"
 
+#ifndef NORM
+#define NORM 1
+#endif
+#ifndef ROTATE
+#define ROTATE 0
+#endif
 #define GROUPS (256 / LANES)
 #define PACKS ((SIZE / VEC + LANES - 1) / LANES)
 #define HIDDEN (HEADS * SIZE)
@@ -27,13 +33,30 @@ __device__ inline void load_weights(const W* weight, float (&to)[PACKS][VEC]) {
     if (channel(p) < SIZE) load(weight + channel(p), to[p]);
 }
 
-// Computes q and k [rows, HEADS, SIZE] from qkv [rows, 3, HEADS, SIZE].
+// Rotates the pairs of channels of a pack by the angles of the tables, or back by a factor of -1.
+__device__ inline void rotate(const float* cos, const float* sin, wide at, float way, float (&x)[VEC]) {
+  float c[VEC], s[VEC];
+  load(cos + at, c);
+  load(sin + at, s);
+#pragma unroll
+  for (int i = 0; i + 1 < VEC; i += 2) {
+    const float a = x[i], b = x[i + 1];
+    x[i] = a * c[i] - b * (way * s[i]);
+    x[i + 1] = b * c[i + 1] + a * (way * s[i + 1]);
+  }
+}
+
+// Computes q and k [rows, HEADS, SIZE] from qkv [rows, 3, HEADS, SIZE]. The tables of a rotation are [tokens, SIZE] for
+// each image, `table_step` rows apart.
 extern "C" __global__ void __launch_bounds__(256)
-    qk_norm(const E* qkv, const W* q_weight, const W* k_weight, E* q, E* k, int rows, float eps) {
+    qk_norm(const E* qkv, const W* q_weight, const W* k_weight, const float* cos, const float* sin, E* q, E* k,
+            int rows, int tokens, wide table_step, float eps) {
   const int vectors = rows * 2 * HEADS;
+#if NORM
   float weights[2][PACKS][VEC];
   load_weights(q_weight, weights[0]);
   load_weights(k_weight, weights[1]);
+#endif
   // All lanes of a warp run equally many iterations, as their sums require.
   for (int base = blockIdx.x * GROUPS; base < vectors; base += gridDim.x * GROUPS) {
     const int vector = base + (int)threadIdx.x / LANES, row = vector / (2 * HEADS), part = vector % (2 * HEADS);
@@ -46,13 +69,20 @@ extern "C" __global__ void __launch_bounds__(256)
       else
         clear(x[p]);
     }
+#if NORM
     const float r = scale_of(x, eps);
+#endif
     E* to = (key ? k : q) + (wide)row * HIDDEN + (key ? part - HEADS : part) * SIZE;
 #pragma unroll
     for (int p = 0; p < PACKS; ++p) {
       if (!inside || channel(p) >= SIZE) continue;
+#if NORM
 #pragma unroll
       for (int i = 0; i < VEC; ++i) x[p][i] *= r * (key ? weights[1][p][i] : weights[0][p][i]);
+#endif
+#if ROTATE
+      rotate(cos, sin, (row / tokens * table_step + row % tokens) * SIZE + channel(p), 1.0f, x[p]);
+#endif
       store(to + channel(p), x[p]);
     }
   }
@@ -75,9 +105,9 @@ struct Strides {
 // Computes the packed gradient and, for each block, the sums for the two weights, sums [blocks, 2, SIZE], and the
 // column sums of the gradient, columns [blocks, 3, HEADS, SIZE].
 extern "C" __global__ void __launch_bounds__(BLOCK_THREADS)
-    qk_norm_backward(const E* qkv, const W* q_weight, const W* k_weight, const E* dq, const E* dk, const E* dv, E* dqkv,
-                     float* sums, float* columns, Strides q_strides, Strides k_strides, Strides v_strides, int rows,
-                     int tokens, float eps) {
+    qk_norm_backward(const E* qkv, const W* q_weight, const W* k_weight, const float* cos, const float* sin,
+                     const E* dq, const E* dk, const E* dv, E* dqkv, float* sums, float* columns, Strides q_strides,
+                     Strides k_strides, Strides v_strides, int rows, int tokens, wide table_step, float eps) {
   __shared__ float total[ROWS * PARTS][SIZE];
   const int part = (int)threadIdx.x / LANES % PARTS, own = (int)threadIdx.x / ROW_THREADS;
   const int kind = part / HEADS, head = part % HEADS;
@@ -90,7 +120,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK_THREADS)
     clear(along_sum[p]);
     clear(column_sum[p]);
   }
-  if (kind < 2) load_weights(kind == 0 ? q_weight : k_weight, weight);
+  if (NORM && kind < 2) load_weights(kind == 0 ? q_weight : k_weight, weight);
   // All threads run equally many iterations, as the sums of their warps require.
   for (int base = blockIdx.x * ROWS * AHEAD; base < rows; base += gridDim.x * ROWS * AHEAD) {
     float x[AHEAD][PACKS][VEC], d[AHEAD][PACKS][VEC];
@@ -105,14 +135,18 @@ extern "C" __global__ void __launch_bounds__(BLOCK_THREADS)
         clear(d[turn][p]);
         if (!inside || channel(p) >= SIZE) continue;
         load(from + there + channel(p), d[turn][p]);
-        if (kind < 2) load(qkv + (wide)row * 3 * HIDDEN + part * SIZE + channel(p), x[turn][p]);
+#if ROTATE
+        if (kind < 2)
+          rotate(cos, sin, (row / tokens * table_step + row % tokens) * SIZE + channel(p), -1.0f, d[turn][p]);
+#endif
+        if (NORM && kind < 2) load(qkv + (wide)row * 3 * HIDDEN + part * SIZE + channel(p), x[turn][p]);
       }
     }
 #pragma unroll
     for (int turn = 0; turn < AHEAD; ++turn) {
       const int row = base + turn * ROWS + own;
       float r = 0, along = 0;
-      if (!UNIFORM || kind < 2) {
+      if (NORM && (!UNIFORM || kind < 2)) {
         r = scale_of(x[turn], eps);
 #pragma unroll
         for (int p = 0; p < PACKS; ++p)
@@ -130,7 +164,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK_THREADS)
         if (own >= ROWS || row >= rows || channel(p) >= SIZE) continue;
 #pragma unroll
         for (int i = 0; i < VEC; ++i) {
-          if (kind < 2) d[turn][p][i] = (d[turn][p][i] - x[turn][p][i] * along) * r;
+          if (NORM && kind < 2) d[turn][p][i] = (d[turn][p][i] - x[turn][p][i] * along) * r;
           column_sum[p][i] += d[turn][p][i];
         }
         store(dqkv + (wide)row * 3 * HIDDEN + part * SIZE + channel(p), d[turn][p]);

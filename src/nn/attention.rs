@@ -33,8 +33,8 @@ pub struct AttentionOptions {
 
 /// Multi-head self-attention over tokens.
 ///
-/// Without a norm of queries and keys, or with RMS norm, it is a fused operator. Layer norm and rotary positions are
-/// libtorch's operators.
+/// Without a norm of queries and keys, or with RMS norm, it is a fused operator, rotary positions included. With layer
+/// norm it is libtorch's operators.
 #[derive(Debug, Clone)]
 pub struct Attention {
     qkv: Linear,
@@ -74,13 +74,13 @@ impl HeadNorm {
     }
 
     /// Returns the norm as the fused operator takes it; nothing if that operator does not apply.
-    fn fused(&self, rope: Option<&Rope>) -> Option<Option<RmsOfHeads<'_>>> {
-        match (self, rope) {
-            (HeadNorm::None, None) => Some(None),
-            (HeadNorm::Rms([q, k]), None) => {
+    fn fused(&self) -> Option<Option<RmsOfHeads<'_>>> {
+        match self {
+            HeadNorm::None => Some(None),
+            HeadNorm::Rms([q, k]) => {
                 Some(Some(RmsOfHeads { q_weight: &q.weight, k_weight: &k.weight, eps: q.eps }))
             }
-            _ => None,
+            HeadNorm::Layer(_) => None,
         }
     }
 
@@ -129,12 +129,12 @@ impl Attention {
 
     /// Mixes tokens [B, N, D] as [`Attention::forward`] does before its last map.
     pub fn mixed(&self, x: &Tensor, rope: Option<&Rope>) -> Result<Tensor> {
-        let Some(norm) = self.norm.fused(rope) else {
+        let Some(norm) = self.norm.fused() else {
             let (heads, packed) = self.split(x)?;
             let (heads, usual) = packed.rotated(heads, rope)?;
             return joined(&usual.forward(&heads)?);
         };
-        fused::attend_with(&self.qkv.forward(x)?, norm, self.heads)
+        fused::attend_rotated(&self.qkv.forward(x)?, norm, rope.map(Rope::rotation), self.heads)
     }
 
     /// Applies the last map to mixed tokens [B, N, D].
@@ -216,13 +216,13 @@ impl Packed {
         let [q, k, _] = self.given.same(&heads);
         let untouched = q && k;
         let Heads { mut q, mut k, v } = heads;
+        let level = [q.clone(), k.clone()];
         if let Some(rope) = rope {
             (q, k) = (rope.forward(&q)?, rope.forward(&k)?);
         }
         let heads = Heads { q: like(q, &v)?, k: like(k, &v)?, v };
         let given = Given::of(&heads);
-        let fused = self.norm.fused(rope).is_some();
-        Ok((heads, Usual { from: Self { given, ..self }, untouched, fused }))
+        Ok((heads, Usual { from: Self { given, ..self }, untouched, level, rope: rope.cloned() }))
     }
 }
 
@@ -233,8 +233,9 @@ pub struct Usual {
     from: Packed,
     /// Whether the queries and keys are those of the packed tensor.
     untouched: bool,
-    /// Whether the fused operator applies to the packed tensor.
-    fused: bool,
+    /// Queries and keys before their rotation.
+    level: [Tensor; 2],
+    rope: Option<Rope>,
 }
 
 impl Usual {
@@ -243,26 +244,32 @@ impl Usual {
         let Heads { q, k, v } = heads;
         let from = &self.from;
         let [same_q, same_k, same_v] = from.given.same(heads);
-        let raw = self.untouched && same_q && same_k;
+        // Rotated queries and keys that nobody changed are rotated again by the fused operator.
+        let rotated = same_q && same_k;
+        let raw = self.untouched && rotated;
         let alike = [k, v].iter().all(|x| x.shape() == q.shape() && x.dtype() == q.dtype());
         let norm = match &from.norm {
-            norm if raw => norm.fused(None),
+            norm if raw => norm.fused(),
             HeadNorm::None => Some(None),
             _ => None,
         };
-        let Some(norm) = norm.filter(|_| self.fused && alike) else {
+        let Some(norm) = norm.filter(|_| alike) else {
             return like(q.clone(), v)?.attention(&like(k.clone(), v)?, v, None, false);
         };
+        let rotation = self.rope.as_ref().filter(|_| rotated).map(Rope::rotation);
         let mixed = match raw && same_v {
-            true => fused::attend_with(&from.packed, norm, from.heads)?,
+            true => fused::attend_rotated(&from.packed, norm, rotation, from.heads)?,
             false => {
-                let part = |i: i64, new: &Tensor| {
-                    if raw { entry(&from.packed, from.heads, i) } else { Ok(new.clone()) }
+                let part = |i: i64, new: &Tensor, level: &Tensor| match (raw, rotated) {
+                    (true, _) => entry(&from.packed, from.heads, i),
+                    (false, true) => like(level.clone(), v),
+                    (false, false) => Ok(new.clone()),
                 };
-                let all = [part(0, q)?, part(1, k)?, v.clone()];
+                let [level_q, level_k] = &self.level;
+                let all = [part(0, q, level_q)?, part(1, k, level_k)?, v.clone()];
                 let all = [all[0].transpose(1, 2)?, all[1].transpose(1, 2)?, all[2].transpose(1, 2)?];
                 let shape = [q.size(0)?, q.size(2)?, 3 * from.heads * q.size(3)?];
-                fused::attend_with(&Tensor::stack(&all, 2)?.reshape(&shape)?, norm, from.heads)?
+                fused::attend_rotated(&Tensor::stack(&all, 2)?.reshape(&shape)?, norm, rotation, from.heads)?
             }
         };
         mixed.reshape(&[q.size(0)?, q.size(2)?, from.heads, q.size(3)?])?.transpose(1, 2)

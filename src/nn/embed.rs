@@ -217,20 +217,69 @@ pub fn sincos_2d_columns_first(hidden: i64, grid: i64) -> Result<Tensor> {
     sincos(hidden, [grid, grid], true)
 }
 
+/// Base of the frequencies of positions.
+pub const THETA: f64 = 10000.0;
+
+/// Positions of the tokens along one side of a grid, and the base of their frequencies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Axis {
+    /// Number of tokens.
+    pub count: i64,
+    /// Number of positions over which the tokens are spread, `i / count * span`; the positions are 0, 1, 2 .. if it is
+    /// that of the tokens.
+    pub span: i64,
+    /// Base of the frequencies, `theta^(-i / pairs)` for i below the number of pairs.
+    pub theta: f64,
+    /// Factor by which the lowest frequency is lower, with the highest one as it is: NTK-aware scaling of the base, as in
+    /// FiT (Lu et al. 2024).
+    pub stretch: f64,
+}
+
+impl Axis {
+    /// Returns the positions 0, 1, 2 .. of `count` tokens.
+    pub fn new(count: i64) -> Self {
+        Self { count, span: count, theta: THETA, stretch: 1.0 }
+    }
+
+    /// Returns the position of a token. The order of the operations is that of LightningDiT's `pt_seq_len` and of the
+    /// `base_size` of PixArt.
+    pub fn position(&self, token: i64) -> f64 {
+        match self.span == self.count {
+            true => token as f64,
+            false => token as f64 / self.count as f64 * self.span as f64,
+        }
+    }
+
+    /// Returns the base of the frequencies of `pairs` pairs of channels.
+    pub fn theta(&self, pairs: i64) -> f64 {
+        // One pair has the highest frequency alone.
+        match self.stretch == 1.0 || pairs < 2 {
+            true => self.theta,
+            false => self.theta * self.stretch.powf(pairs as f64 / (pairs - 1) as f64),
+        }
+    }
+}
+
 /// Returns the table of a grid of [height, width] tokens, rows first as in [`sincos_2d`] or columns first as in DiT.
 pub fn sincos(hidden: i64, grid: [i64; 2], columns_first: bool) -> Result<Tensor> {
+    sincos_of_axes(hidden, grid.map(Axis::new), columns_first)
+}
+
+/// Returns the table of [`sincos`] for a grid whose rows and columns have these positions.
+pub fn sincos_of_axes(hidden: i64, axes: [Axis; 2], columns_first: bool) -> Result<Tensor> {
     let quarter = hidden / 4;
-    let omega: Vec<f64> = (0..quarter).map(|i| 10000f64.powf(-(i as f64) / quarter as f64)).collect();
-    let side = |places: i64| {
+    let side = |axis: &Axis| {
+        let theta = axis.theta(quarter);
+        let omega: Vec<f64> = (0..quarter).map(|i| theta.powf(-(i as f64) / quarter as f64)).collect();
         let mut all = Vec::new();
-        for place in 0..places {
+        for place in 0..axis.count {
             for wave in [f64::sin as fn(f64) -> f64, f64::cos] {
-                all.extend(omega.iter().map(|w| wave(place as f64 * w) as f32));
+                all.extend(omega.iter().map(|w| wave(axis.position(place) * w) as f32));
             }
         }
-        Tensor::from_f32(&all, &[places, 2 * quarter])
+        Tensor::from_f32(&all, &[axis.count, 2 * quarter])
     };
-    let table = over_grid(&side(grid[0])?, &side(grid[1])?)?;
+    let table = over_grid(&side(&axes[0])?, &side(&axes[1])?)?;
     if columns_first {
         let [rows, columns] = [table.narrow(1, 0, 2 * quarter)?, table.narrow(1, 2 * quarter, 2 * quarter)?];
         return Tensor::cat(&[columns, rows], 1);

@@ -1,18 +1,21 @@
 //! Rotary position embedding of a token grid.
 
-use super::embed::over_grid;
+use super::embed::{Axis, over_grid};
 use crate::ensure;
 use crate::error::Result;
+use crate::torch::fused::Rotation;
 use crate::torch::{DType, Device, Tensor};
 
 /// Rotary position embedding of queries and keys on a grid (Su et al. 2021, equation 34, for each axis).
 ///
 /// The first half of a head encodes the row, the second half the column. Adjacent entries (2i, 2i + 1) of a half of
-/// size h are rotated by the angle `position 10000^(-2i / h)`.
+/// size h are rotated by the angle `position theta^(-2i / h)`, with a theta of 10000 unless another is given.
 #[derive(Debug, Clone)]
 pub struct Rope {
     cos: Tensor,
     sin: Tensor,
+    /// The tables as the fused operator takes them, [1 or B, N, head].
+    rotation: [Tensor; 2],
 }
 
 impl Rope {
@@ -23,27 +26,48 @@ impl Rope {
 
     /// Computes the tables of a grid of [height, width] tokens; `head` must be divisible by 4.
     pub fn of_grid(head: i64, grid: [i64; 2], dtype: DType, device: Device) -> Result<Self> {
+        Self::of_axes(head, grid.map(Axis::new), dtype, device)
+    }
+
+    /// Computes the tables of a grid whose rows and columns have these positions; `head` must be divisible by 4.
+    pub fn of_axes(head: i64, axes: [Axis; 2], dtype: DType, device: Device) -> Result<Self> {
         ensure!(
             head >= 4 && head % 4 == 0,
             "rotary positions on a grid need a size of heads divisible by 4, found {head}"
         );
         let half = head / 2;
         // In float32, as the tables of checkpoints were computed.
-        let frequency = |i: i64| 1.0 / 10000f32.powf((2 * (i / 2)) as f32 / half as f32);
-        let table = |wave: fn(f64) -> f64| {
-            let at = |position: i64, i: i64| wave(f64::from(position as f32 * frequency(i))) as f32;
-            let side = |places: i64| {
-                let all: Vec<f32> = (0..places).flat_map(|p| (0..half).map(move |i| at(p, i))).collect();
-                Tensor::from_f32(&all, &[places, half])?.to_dtype(dtype)?.to_device(device)
-            };
-            over_grid(&side(grid[0])?, &side(grid[1])?)
+        let frequency = |axis: &Axis, i: i64| {
+            1.0 / (axis.theta(half / 2) as f32).powf((2 * (i / 2)) as f32 / half as f32)
         };
-        Ok(Self { cos: table(f64::cos)?, sin: table(f64::sin)? })
+        let table = |wave: fn(f64) -> f64| {
+            let side = |axis: &Axis| {
+                let frequencies: Vec<f32> = (0..half).map(|i| frequency(axis, i)).collect();
+                let at = |position: f32, frequency: &f32| wave(f64::from(position * frequency)) as f32;
+                let row = |p: i64| frequencies.iter().map(move |f| at(axis.position(p) as f32, f));
+                let all: Vec<f32> = (0..axis.count).flat_map(row).collect();
+                Tensor::from_f32(&all, &[axis.count, half])?.to_dtype(dtype)?.to_device(device)
+            };
+            over_grid(&side(&axes[0])?, &side(&axes[1])?)
+        };
+        Self::of_tables(table(f64::cos)?, table(f64::sin)?)
+    }
+
+    fn of_tables(cos: Tensor, sin: Tensor) -> Result<Self> {
+        let (count, head) = (cos.size(-2)?, cos.size(-1)?);
+        let rotation = [cos.reshape(&[-1, count, head])?, sin.reshape(&[-1, count, head])?];
+        Ok(Self { cos, sin, rotation })
     }
 
     /// Returns the cosines and sines of all tokens, both [N, head].
     pub fn tables(&self) -> (&Tensor, &Tensor) {
         (&self.cos, &self.sin)
+    }
+
+    /// Returns the tables as the fused operator takes them.
+    pub fn rotation(&self) -> Rotation<'_> {
+        let [cos, sin] = &self.rotation;
+        Rotation { cos, sin }
     }
 
     /// Fails unless there are as many tokens as positions.
@@ -69,7 +93,7 @@ impl Rope {
         let groups = tokens.count() as i64 / count.max(1);
         let index = tokens.to_device(self.cos.device())?.reshape(&[-1])?;
         let pick = |table: &Tensor| table.index_select(0, &index)?.reshape(&[groups, 1, count, head]);
-        Ok(Self { cos: pick(&self.cos)?, sin: pick(&self.sin)? })
+        Self::of_tables(pick(&self.cos)?, pick(&self.sin)?)
     }
 
     /// Rotates queries or keys [B, heads, N, head].

@@ -165,6 +165,8 @@ unsafe extern "C" {
         qkv: *mut C_tensor,
         q_weight: *mut C_tensor,
         k_weight: *mut C_tensor,
+        cos: *mut C_tensor,
+        sin: *mut C_tensor,
         heads: i64,
         eps: f64,
     ) -> *mut C_tensor;

@@ -224,14 +224,35 @@ pub struct RmsOfHeads<'a> {
     pub eps: Option<f64>,
 }
 
+/// Rotation of the pairs of channels (2i, 2i + 1) of queries and keys: cosines and sines, [1 or B, N, D] for heads of D
+/// channels, each the same for both channels of a pair. They have no gradients.
+#[derive(Debug, Clone, Copy)]
+pub struct Rotation<'a> {
+    /// Cosines of the angles.
+    pub cos: &'a Tensor,
+    /// Sines of the angles.
+    pub sin: &'a Tensor,
+}
+
 /// Returns attention like [`attend`], with a norm of queries and keys or without one.
 pub fn attend_with(qkv: &Tensor, norm: Option<RmsOfHeads>, heads: i64) -> Result<Tensor> {
+    attend_rotated(qkv, norm, None, heads)
+}
+
+/// Returns attention like [`attend_with`], whose queries and keys are rotated after their norm.
+pub fn attend_rotated(
+    qkv: &Tensor,
+    norm: Option<RmsOfHeads>,
+    rotation: Option<Rotation>,
+    heads: i64,
+) -> Result<Tensor> {
     let (q, k, eps) = match norm {
         Some(norm) => (raw(norm.q_weight), raw(norm.k_weight), norm.eps.unwrap_or(-1.0)),
         None => (null_mut(), null_mut(), -1.0),
     };
+    let (cos, sin) = rotation.map_or((null_mut(), null_mut()), |r| (raw(r.cos), raw(r.sin)));
     // SAFETY: the tensors outlive the call; we own the result.
-    unsafe { ffi::made(ffi::sp_attend(raw(qkv), q, k, heads, eps)) }
+    unsafe { ffi::made(ffi::sp_attend(raw(qkv), q, k, cos, sin, heads, eps)) }
 }
 
 /// Applies two linear maps with a tanh-approximated GELU between them. The backward pass recomputes the inner

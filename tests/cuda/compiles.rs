@@ -7,7 +7,7 @@ use spectral::torch::kernels::{FILES, Nvrtc, names, source};
 const ARCHITECTURES: [&str; 3] = ["sm_80", "sm_90", "sm_100"];
 
 /// Kernel files and their definitions, in the form that the glue code writes, for models in use.
-const CASES: [(&str, &str); 24] = [
+const CASES: [(&str, &str); 27] = [
     ("norm_modulate", "GATED=0 X=float M=float Y=bf16 C=bf16 D=bf16 SIZE=384 VEC=4 WARPS=8"),
     ("norm_modulate", "GATED=0 X=bf16 M=bf16 Y=bf16 C=bf16 D=float SIZE=1152 VEC=8 WARPS=8"),
     ("norm_modulate", "GATED=0 X=float M=float Y=float C=float D=float SIZE=37 VEC=1 WARPS=8"),
@@ -59,6 +59,9 @@ const CASES: [(&str, &str); 24] = [
     ("qk_norm", "E=float W=float HEADS=4 SIZE=48 VEC=4 LANES=16 ROWS=1"),
     ("qk_norm", "E=bf16 W=float HEADS=4 SIZE=48 VEC=8 LANES=8 ROWS=2"),
     ("qk_norm", "E=bf16 W=bf16 HEADS=16 SIZE=72 VEC=8 LANES=16 ROWS=1"),
+    ("qk_norm", "E=float W=float HEADS=4 SIZE=48 VEC=4 LANES=16 ROWS=1 ROTATE=1"),
+    ("qk_norm", "E=bf16 W=bf16 HEADS=16 SIZE=72 VEC=8 LANES=16 ROWS=1 ROTATE=1"),
+    ("qk_norm", "E=bf16 W=bf16 HEADS=16 SIZE=72 VEC=8 LANES=16 ROWS=1 NORM=0 ROTATE=1"),
     ("bias_gelu", "ACTIVATED=0 E=float C=float SIZE=768 VEC=4 LANES=192 ROWS=1"),
     ("bias_gelu", "ACTIVATED=0 E=bf16 C=float SIZE=1536 VEC=8 LANES=192 ROWS=1"),
     ("bias_gelu", "ACTIVATED=1 E=bf16 C=float SIZE=768 VEC=8 LANES=96 ROWS=2"),

@@ -482,6 +482,42 @@ fn queries_and_keys() {
 }
 
 #[test]
+fn rotated_queries_and_keys() {
+    let kernels = ["qk_norm", "qk_norm_backward"];
+    let tables = |draw: &Draw, shape: [i64; 3]| {
+        let [images, n, size] = shape;
+        let angles = draw.next(&[images, n, size / 2, 1]).detach().unwrap();
+        let angles = angles.expand(&[images, n, size / 2, 2]).unwrap().reshape(&shape).unwrap();
+        [angles.cos().unwrap(), angles.sin().unwrap()]
+    };
+    for (batch, n, heads, size) in [(2, 9, 2, 8), (1, 30, 4, 48), (3, 17, 3, 12), (2, 5, 1, 4)] {
+        for (dtype, tolerance) in [(DType::Float32, 1e-5), (DType::BFloat16, 3e-2)] {
+            let (draw, single) = (Draw::new(dtype), Draw::new(DType::Float32));
+            for images in [1, batch] {
+                let [cos, sin] = &tables(&single, [images, n, size]);
+                let rotation = Some(fused::Rotation { cos, sin });
+                let what = format!("{batch} {n} {heads} {size} {} of {images}", dtype.name());
+                let plain = |v: &[Tensor]| fused::attend_rotated(&v[0], None, rotation, heads).unwrap();
+                let normed = |v: &[Tensor]| {
+                    let norm = fused::RmsOfHeads { q_weight: &v[1], k_weight: &v[2], eps: None };
+                    fused::attend_rotated(&v[0], Some(norm), rotation, heads).unwrap()
+                };
+                let inputs =
+                    [draw.next(&[batch, n, 3 * heads * size]), draw.next(&[size]), draw.next(&[size])];
+                let case = |what, form, inputs| {
+                    Case { what, form, inputs, tolerance, cast: false, kernels: &kernels }.check();
+                };
+                case(format!("{what} without a norm"), &plain, &inputs[..1]);
+                case(what, &normed, &inputs);
+                if dtype == DType::Float32 {
+                    with_kernels(|| same_with_a_graph("rotated", &normed, &inputs, 1e-4));
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn the_feed_forward_part() {
     let form = |v: &[Tensor]| fused::mlp(&v[0], (&v[1], &v[2]), (&v[3], &v[4])).unwrap();
     // In bfloat16, the activation runs in a library's matrix product, which keeps what the backward kernel needs.

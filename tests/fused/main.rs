@@ -59,6 +59,11 @@ fn results_do_not_depend_on_the_number_of_threads() {
         let c = draw.next(&[300, 96]);
         cases.push(("gate", vec![c, w1, b1, draw.next(&[2, 200]), draw.next(&[2])], Box::new(gate)));
     }
+    let [cos, sin] = rotation(&draw, 3, 150, 16);
+    let turned = move |v: &[Tensor]| {
+        fused::attend_rotated(&v[0], None, Some(fused::Rotation { cos: &cos, sin: &sin }), 2).unwrap()
+    };
+    cases.push(("rotated attention", vec![x.clone()], Box::new(turned)));
     let attend = |v: &[Tensor]| fused::attend(&v[0], &v[1], &v[2], 2).unwrap();
     cases.push(("attention", vec![x, draw.next(&[16]), draw.next(&[16])], Box::new(attend)));
 
@@ -135,6 +140,79 @@ fn attention_without_a_norm_or_with_another_epsilon() {
     }
     let qkv = Draw::new(DType::BFloat16).next(&[2, 50, 96]);
     agree("bfloat16", &|v| fused::attend_with(&v[0], None, 2).unwrap(), &[qkv], 4e-2);
+}
+
+/// Tables of rotations by random angles, [images, n, size].
+fn rotation(draw: &Draw, images: i64, n: i64, size: i64) -> [Tensor; 2] {
+    let angles = draw.next(&[images, n, size / 2, 1]).detach().unwrap();
+    let angles = angles.expand(&[images, n, size / 2, 2]).unwrap().reshape(&[images, n, size]).unwrap();
+    [angles.cos().unwrap(), angles.sin().unwrap()]
+}
+
+#[test]
+fn attention_with_rotary_positions() {
+    let draw = Draw::new(DType::Float32);
+    for (batch, n, heads, size) in
+        [(2, 9, 2, 8), (1, 196, 4, 32), (3, 17, 3, 12), (1, 1, 1, 4), (1, 1100, 1, 20), (2, 513, 2, 72)]
+    {
+        for images in [1, batch] {
+            let [cos, sin] = &rotation(&draw, images, n, size);
+            let rotation = Some(fused::Rotation { cos, sin });
+            let what = format!("{batch} {n} {heads} {size}, tables of {images} images");
+            let plain = |v: &[Tensor]| fused::attend_rotated(&v[0], None, rotation, heads).unwrap();
+            let normed = |v: &[Tensor]| {
+                let norm = fused::RmsOfHeads { q_weight: &v[1], k_weight: &v[2], eps: None };
+                fused::attend_rotated(&v[0], Some(norm), rotation, heads).unwrap()
+            };
+            let inputs = [draw.next(&[batch, n, 3 * heads * size]), draw.next(&[size]), draw.next(&[size])];
+            let tolerance = if n == 1 { 1e-3 } else { 1e-5 };
+            agree(&format!("{what} without a norm"), &plain, &inputs[..1], 1e-5);
+            agree(&what, &normed, &inputs, tolerance);
+            same_with_a_graph(&what, &normed, &inputs, tolerance);
+        }
+    }
+    let draw = Draw::new(DType::BFloat16);
+    let [cos, sin] = &rotation(&draw, 1, 50, 16);
+    let f = |v: &[Tensor]| fused::attend_rotated(&v[0], None, Some(fused::Rotation { cos, sin }), 2).unwrap();
+    agree("bfloat16", &f, &[draw.next(&[2, 50, 96])], 4e-2);
+    // Attention of rotated queries and keys by hand: without an angle it is plain, to the last bit.
+    let qkv = draw.next(&[2, 50, 96]).to_dtype(DType::Float32).unwrap();
+    let zero = Tensor::zeros(&[1, 50, 16], DType::Float32, Device::Cpu).unwrap();
+    let one = Tensor::ones(&[1, 50, 16], DType::Float32, Device::Cpu).unwrap();
+    let turned = |cos, sin| fused::attend_rotated(&qkv, None, Some(fused::Rotation { cos, sin }), 2).unwrap();
+    let plain = fused::attend_with(&qkv, None, 2).unwrap();
+    assert!(turned(&one, &zero).equal(&plain).unwrap());
+    // A common angle of all tokens turns queries and keys alike, which changes no score.
+    let (cos, sin) = (one.mul_scalar(0.6).unwrap(), one.mul_scalar(0.8).unwrap());
+    assert!(turned(&cos, &sin).allclose(&plain, 1e-5, 1e-5).unwrap());
+    let short = zero.narrow(1, 0, 49).unwrap();
+    let refused = fused::attend_rotated(&qkv, None, Some(fused::Rotation { cos: &short, sin: &zero }), 2);
+    assert!(refused.unwrap_err().message().contains("tables of a rotation"));
+}
+
+/// Two tokens of one head whose second channel pair is zero: scores are products of rotated vectors.
+#[test]
+fn rotated_scores_by_hand() {
+    spectral::torch::start();
+    let angle = 0.7f64;
+    // Queries (1, 0) and keys (1, 0) of both tokens, values 1 and 2; only the second token is rotated.
+    let qkv = Tensor::from_f64(&[1.0, 0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 0.0, 2.0, 2.0], &[1, 2, 6]);
+    let qkv = qkv.unwrap().to_dtype(DType::Float32).unwrap();
+    let table = |a: f64, b: f64| {
+        Tensor::from_f64(&[a, a, b, b], &[1, 2, 2]).unwrap().to_dtype(DType::Float32).unwrap()
+    };
+    let (cos, sin) = (table(1.0, angle.cos()), table(0.0, angle.sin()));
+    let rotation = Some(fused::Rotation { cos: &cos, sin: &sin });
+    let found = fused::attend_rotated(&qkv, None, rotation, 1).unwrap().to_f64().unwrap();
+    let [same, other] = [1.0, angle.cos()].map(|score| (score / 2f64.sqrt()).exp());
+    for (found, expected) in found.iter().zip([
+        (same + 2.0 * other) / (same + other),
+        (same + 2.0 * other) / (same + other),
+        (other + 2.0 * same) / (same + other),
+        (other + 2.0 * same) / (same + other),
+    ]) {
+        assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
-// Attention of one head of one image with its normalized queries and keys: softmax(Q K^T / sqrt(d)) V, and its
-// gradients.
+// Attention of one head of one image with its normalized and rotated queries and keys: softmax(Q K^T / sqrt(d)) V,
+// and its gradients.
 //
 // Keys are processed up to KEYS at a time, so that they and their values stay in the L2 cache for all queries, and
 // queries QUERIES at a time, whose scores stay there too. The softmax is updated online from one block of keys to
@@ -60,6 +60,29 @@ inline void normalize_backward(const float* x, int64_t stride, int64_t rows, int
   }
 }
 
+// ------------------------------------------------------------------ rotary positions
+// Rotates channels 2i and 2i + 1 of `rows` rows in place by the angles of the tables [rows, size], or back. Both
+// channels of a pair have the same angle.
+inline void rotate(float* x, int64_t line, int64_t rows, int64_t size, const float* cos, const float* sin, bool back) {
+  for (int64_t n = 0; n < rows; ++n, x += line, cos += size, sin += size)
+    over(size, [&](int64_t i, auto lanes) {
+      const vf v = load(x + i, Full{}), s = load(sin + i, lanes);
+      store(x + i, v * load(cos + i, lanes) + exchange_pairs(v) * (back ? negate_odd(s) : negate_even(s)), Full{});
+    });
+}
+// Writes normalized and rotated queries or keys to scratch memory; the first row is that of token `first`.
+inline void prepare(const Attention& t, const float* x, int64_t first, int64_t rows, const float* weight, float* to,
+                    int64_t line) {
+  normalize(x, 3 * t.hidden, rows, t.size, weight, t.eps, to, line);
+  if (t.cos) rotate(to, line, rows, t.size, t.cos + first * t.size, t.sin + first * t.size, false);
+}
+// Computes the gradient of what `prepare` reads from `factor` times that of what it writes, which is overwritten.
+inline void prepare_backward(const Attention& t, const float* x, int64_t first, int64_t rows, const float* weight,
+                             float* dy, int64_t line, float factor, float* dx, float* sums) {
+  if (t.cos) rotate(dy, line, rows, t.size, t.cos + first * t.size, t.sin + first * t.size, true);
+  normalize_backward(x, 3 * t.hidden, rows, t.size, weight, t.eps, dy, line, factor, dx, sums);
+}
+
 // ------------------------------------------------------------------ scratch memory
 inline int64_t run_of(int64_t count) { return count < KEYS ? count : KEYS; }
 
@@ -115,13 +138,13 @@ void attention(const Attention& t) {
   const float *k = t.qkv + t.hidden, *v = k + t.hidden;
   for (int64_t k0 = 0; k0 < t.count; k0 += KEYS) {
     const int64_t keys = run_of(t.count - k0);
-    normalize(k + k0 * stride, stride, keys, size, t.k_weight, t.eps, room.keys, line);
+    prepare(t, k + k0 * stride, k0, keys, t.k_weight, room.keys, line);
     turn_panels(room.keys, line, keys, size, LOG2_E / root(float(size)), room.key_panels);
     copy_rows(v + k0 * stride, stride, keys, size, room.values, line);
     const bool first = k0 == 0, last = k0 + keys == t.count;
     for (int64_t q0 = 0; q0 < t.count; q0 += QUERIES) {
       const int64_t rows = t.count - q0 < QUERIES ? t.count - q0 : QUERIES;
-      normalize(t.qkv + q0 * stride, stride, rows, size, t.q_weight, t.eps, room.queries, line);
+      prepare(t, t.qkv + q0 * stride, q0, rows, t.q_weight, room.queries, line);
       multiply(room.queries, line, rows, panels_of(room.key_panels, size), size, keys,
                [&](int64_t r, int64_t c, auto, vf score) { store(room.weights + r * room.scores + c, score, Full{}); });
       float kept[QUERIES], part[QUERIES];
@@ -171,12 +194,12 @@ void attention_backward(const Attention& t) {
   }
   for (int64_t k0 = 0; k0 < t.count; k0 += KEYS) {
     const int64_t keys = run_of(t.count - k0);
-    normalize(k + k0 * stride, stride, keys, size, t.k_weight, t.eps, room.keys, line);
+    prepare(t, k + k0 * stride, k0, keys, t.k_weight, room.keys, line);
     turn_panels(room.keys, line, keys, size, LOG2_E * factor, room.key_panels);
     turn_panels(v + k0 * stride, stride, keys, size, 1.0f, room.value_panels);
     for (int64_t q0 = 0; q0 < t.count; q0 += QUERIES) {
       const int64_t rows = t.count - q0 < QUERIES ? t.count - q0 : QUERIES;
-      normalize(t.qkv + q0 * stride, stride, rows, size, t.q_weight, t.eps, room.queries, line);
+      prepare(t, t.qkv + q0 * stride, q0, rows, t.q_weight, room.queries, line);
       copy_rows(t.grad + q0 * t.hidden, t.hidden, rows, size, room.grads, line);
       multiply(room.queries, line, rows, panels_of(room.key_panels, size), size, keys,
                [&](int64_t r, int64_t c, auto, vf score) { store(room.weights + r * room.scores + c, score, Full{}); });
@@ -201,14 +224,13 @@ void attention_backward(const Attention& t) {
                });
     }
     float* to = t.dqkv + t.hidden + k0 * stride;
-    normalize_backward(k + k0 * stride, stride, keys, size, t.k_weight, t.eps, room.dk, line, factor, to,
-                       t.sums + size);
+    prepare_backward(t, k + k0 * stride, k0, keys, t.k_weight, room.dk, line, factor, to, t.sums + size);
     for (int64_t n = 0; n < keys; ++n)
       over(size, [&](int64_t i, auto lanes) {
         store(to + t.hidden + n * stride + i, load(room.dv + n * line + i, lanes), lanes);
       });
   }
-  normalize_backward(t.qkv, stride, t.count, size, t.q_weight, t.eps, room.dq, line, factor, t.dqkv, t.sums);
+  prepare_backward(t, t.qkv, 0, t.count, t.q_weight, room.dq, line, factor, t.dqkv, t.sums);
 }
 
 }  // namespace

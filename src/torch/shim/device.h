@@ -19,7 +19,7 @@ std::optional<Tensor> gated_add(const Tensor& x, const Tensor& m, const Tensor& 
 std::optional<Tensor> gated_add_corrected(const Tensor& x, const Tensor& m, const Tensor& gate,
                                           const Correction& correction);
 std::optional<Tensor> attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads,
-                             double eps);
+                             double eps, const Rotation& rotation);
 std::optional<Tensor> mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2);
 std::optional<Tensor> linear(const Tensor& x, const Tensor& weight, const Tensor& bias);
 

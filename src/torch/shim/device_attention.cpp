@@ -1,5 +1,5 @@
-// Attention on a device: one kernel normalizes queries and keys, and the fastest of libtorch's backends for the
-// shape computes the attention.
+// Attention on a device: one kernel normalizes and rotates queries and keys, and the fastest of libtorch's backends for
+// the shape computes the attention.
 #include <ATen/Context.h>
 #include <ATen/Functions.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
@@ -26,27 +26,39 @@ namespace {
 // ------------------------------------------------------------------ queries, keys and values
 struct Split {
   Tensor qkv, q_weight, k_weight;
+  Rotation rotation;
   int64_t batch, tokens, heads, size, vec, lanes, packs;
   KernelFile kernels;
 
-  Split(const Tensor& qkv_given, const Tensor& q, const Tensor& k, int64_t heads,
+  // The weights are undefined without a norm, and the tables without a rotation.
+  Split(const Tensor& qkv_given, const Tensor& q, const Tensor& k, const Rotation& tables, int64_t heads,
         std::initializer_list<const Tensor*> gradients = {}, std::initializer_list<int64_t> strides = {})
       : qkv(qkv_given.contiguous()),
-        q_weight(q.contiguous()),
-        k_weight(k.contiguous()),
+        q_weight(q.defined() ? q.contiguous() : q),
+        k_weight(k.defined() ? k.contiguous() : k),
+        rotation(tables),
         batch(qkv.size(0)),
         tokens(qkv.size(1)),
         heads(heads),
         size(qkv.size(2) / 3 / heads),
         kernels("qk_norm", qkv) {
     const int64_t most = qkv.scalar_type() == at::kBFloat16 ? 8 : 4;
-    vec = std::min(pack(most, size, {&qkv, &q_weight, &k_weight}), pack(most, size, gradients, strides));
+    vec = std::min(pack(most, size, {&qkv, &q_weight, &k_weight, &rotation.cos, &rotation.sin}),
+                   pack(most, size, gradients, strides));
     lanes = 1;
     while (lanes < 32 && lanes * vec < size) lanes *= 2;
     packs = (size / vec + lanes - 1) / lanes;
-    kernels.define("E", qkv.scalar_type()).define("W", q_weight.scalar_type()).define("HEADS", heads);
+    kernels.define("E", qkv.scalar_type());
+    kernels.define("W", normalizes() ? q_weight.scalar_type() : qkv.scalar_type()).define("HEADS", heads);
     kernels.define("SIZE", size).define("VEC", vec).define("LANES", lanes).define("ROWS", rows());
+    if (!normalizes()) kernels.define("NORM", false);
+    if (rotates()) kernels.define("ROTATE", true);
   }
+  bool normalizes() const { return q_weight.defined(); }
+  bool rotates() const { return rotation.cos.defined(); }
+  static const void* data(const Tensor& t) { return t.defined() ? t.const_data_ptr() : nullptr; }
+  // Number of rows of the tables from one image to the next.
+  int64_t table_step() const { return rotates() && rotation.cos.size(0) > 1 ? tokens : 0; }
   // Threads for the 3 heads vectors of a token, and the number of tokens that a block of the backward pass takes at
   // once.
   int64_t row_threads() const { return 3 * heads * lanes; }
@@ -54,7 +66,8 @@ struct Split {
   int64_t backward_threads() const { return (rows() * row_threads() + 31) / 32 * 32; }
   // Vectors stay in registers, sums in 48 KiB of shared memory.
   bool fits() const {
-    return packs * vec <= 16 && row_threads() <= 1024 && rows() * 3 * heads * size * 4 <= 48 << 10 &&
+    // A pack holds whole pairs of channels.
+    return (!rotates() || vec >= 2) && packs * vec <= 16 && row_threads() <= 1024 && rows() * 3 * heads * size * 4 <= 48 << 10 &&
            batch * tokens * 3 * heads < (int64_t(1) << 31) - (1 << 20);
   }
   int64_t blocks() const { return parts_of(1, batch * tokens * 2 * heads, 4 * (256 / lanes)); }
@@ -69,15 +82,18 @@ struct Strides {
 
 // q, k and v [B, N, heads, D]; v shares the memory of its source.
 struct SplitNormalized : Function<SplitNormalized> {
-  static variable_list forward(AutogradContext* ctx, const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight,
-                               int64_t heads, double eps) {
-    Split split(qkv, q_weight, k_weight, heads);
+  static variable_list forward(AutogradContext* ctx, const Tensor& qkv, const std::optional<Tensor>& q_given,
+                               const std::optional<Tensor>& k_given, const std::optional<Tensor>& cos,
+                               const std::optional<Tensor>& sin, int64_t heads, double eps) {
+    const Tensor q_weight = q_given.value_or(Tensor()), k_weight = k_given.value_or(Tensor());
+    Split split(qkv, q_weight, k_weight, {cos.value_or(Tensor()), sin.value_or(Tensor())}, heads);
     TORCH_CHECK(split.kernels.load(), "the kernels of qk_norm are gone");
     const int64_t rows = split.batch * split.tokens;
     Tensor q = at::empty({split.batch, split.tokens, heads, split.size}, split.qkv.options()), k = at::empty_like(q);
-    split.kernels.launch("qk_norm", split.blocks(), 256, split.qkv.const_data_ptr(), split.q_weight.const_data_ptr(),
-                         split.k_weight.const_data_ptr(), q.data_ptr(), k.data_ptr(), int(rows), rms_eps(eps));
-    ctx->save_for_backward({qkv, q_weight, k_weight});
+    split.kernels.launch("qk_norm", split.blocks(), 256, split.qkv.const_data_ptr(), Split::data(split.q_weight),
+                         Split::data(split.k_weight), Split::data(split.rotation.cos), Split::data(split.rotation.sin),
+                         q.data_ptr(), k.data_ptr(), int(rows), int(split.tokens), split.table_step(), rms_eps(eps));
+    ctx->save_for_backward({qkv, q_weight, k_weight, split.rotation.cos, split.rotation.sin});
     ctx->saved_data["heads"] = heads;
     ctx->saved_data["eps"] = eps;
     // Below autograd this is a separate tensor, not a view of an input, which an autograd function may not return.
@@ -90,26 +106,31 @@ struct SplitNormalized : Function<SplitNormalized> {
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const auto saved = ctx->get_saved_variables();
     const Tensor &qkv = saved[0], &q_weight = saved[1], &k_weight = saved[2];
+    const Rotation rotation{saved[3], saved[4]};
     const int64_t heads = ctx->saved_data["heads"].toInt();
     const double eps = ctx->saved_data["eps"].toDouble();
     const int64_t hidden = qkv.size(2) / 3;
     if (at::GradMode::is_enabled()) {
-      const auto found = differentiable({qkv, q_weight, k_weight}, at::stack({grads[0], grads[1], grads[2]}, 2),
-                                        [&](const variable_list& v) {
-                                          const auto both = reference_split(v[0], v[1], v[2], heads, eps);
-                                          return at::stack({both[0], both[1], both[2]}, 2);
-                                        });
-      return {found[0], found[1], found[2], Tensor(), Tensor()};
+      auto found = differentiable({qkv, q_weight, k_weight}, at::stack({grads[0], grads[1], grads[2]}, 2),
+                                  [&](const variable_list& v) {
+                                    const auto both = reference_split(v[0], v[1], v[2], heads, eps, rotation);
+                                    return at::stack({both[0], both[1], both[2]}, 2);
+                                  });
+      found.resize(7);
+      return found;
     }
     std::array<Tensor, 3> d;
     for (size_t i = 0; i < 3; ++i) {
       const Tensor& g = grads[i];
       d[i] = !g.defined() ? at::zeros({qkv.size(0), qkv.size(1), heads, hidden / heads}, qkv.options())
                           : g.to(qkv.scalar_type());
-      if (d[i].stride(3) != 1) d[i] = d[i].contiguous();
+      // Rotations need packs of at least two channels.
+      const bool packed = !rotation.cos.defined() ||
+                          pack(2, hidden / heads, {&d[i]}, {d[i].stride(0), d[i].stride(1), d[i].stride(2)}) == 2;
+      if (d[i].stride(3) != 1 || !packed) d[i] = d[i].clone(at::MemoryFormat::Contiguous);
     }
     const Strides q(d[0]), k(d[1]), v(d[2]);
-    Split split(qkv, q_weight, k_weight, heads, {&d[0], &d[1], &d[2]},
+    Split split(qkv, q_weight, k_weight, rotation, heads, {&d[0], &d[1], &d[2]},
                 {q.image, q.token, q.head, k.image, k.token, k.head, v.image, v.token, v.head});
     TORCH_CHECK(split.kernels.load(), "the kernels of qk_norm are gone");
     const int64_t blocks = split.backward_blocks();
@@ -117,13 +138,18 @@ struct SplitNormalized : Function<SplitNormalized> {
     Tensor sums = at::empty({blocks, 2, split.size}, qkv.options().dtype(at::kFloat));
     Tensor columns = at::empty({blocks, 3 * hidden}, sums.options());
     split.kernels.launch("qk_norm_backward", blocks, split.backward_threads(), split.qkv.const_data_ptr(),
-                         split.q_weight.const_data_ptr(), split.k_weight.const_data_ptr(), d[0].const_data_ptr(),
-                         d[1].const_data_ptr(), d[2].const_data_ptr(), dqkv.data_ptr(), sums.data_ptr<float>(),
-                         columns.data_ptr<float>(), q, k, v, int(split.batch * split.tokens), int(split.tokens),
-                         rms_eps(eps));
+                         Split::data(split.q_weight), Split::data(split.k_weight), Split::data(rotation.cos),
+                         Split::data(rotation.sin), d[0].const_data_ptr(), d[1].const_data_ptr(),
+                         d[2].const_data_ptr(), dqkv.data_ptr(), sums.data_ptr<float>(), columns.data_ptr<float>(), q, k,
+                         v, int(split.batch * split.tokens), int(split.tokens), split.table_step(), rms_eps(eps));
     keep_column_sums(dqkv, columns.sum(0));
-    const Tensor all = sums.sum(0, false, q_weight.scalar_type());
-    return {dqkv, all[0], all[1], Tensor(), Tensor()};
+    variable_list found{dqkv};
+    if (q_weight.defined()) {
+      const Tensor all = sums.sum(0, false, q_weight.scalar_type());
+      found.insert(found.end(), {all[0], all[1]});
+    }
+    found.resize(7);
+    return found;
   }
 };
 
@@ -276,24 +302,31 @@ std::string choices() {
 }
 
 std::optional<Tensor> attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads,
-                             double eps) {
+                             double eps, const Rotation& given) {
   auto stored = [](const Tensor& t) { return t.scalar_type() == at::kFloat || t.scalar_type() == at::kBFloat16; };
   if (!has_kernels(qkv) || !stored(qkv) || qkv.dim() != 3 || qkv.numel() == 0 || qkv.size(2) % (3 * heads))
     return std::nullopt;
-  if (!q_weight.defined() && !k_weight.defined()) {
-    const auto [q, k, v] = reference_split(qkv, q_weight, k_weight, heads, eps);
+  const bool normalizes = q_weight.defined() || k_weight.defined();
+  if (!normalizes && !given.cos.defined()) {
+    const auto [q, k, v] = reference_split(qkv, q_weight, k_weight, heads, eps, {});
     return mix(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
         .transpose(1, 2)
         .reshape({qkv.size(0), qkv.size(1), qkv.size(2) / 3});
   }
-  if (!q_weight.defined() || !k_weight.defined() || !stored(q_weight) ||
-      q_weight.scalar_type() != k_weight.scalar_type() || q_weight.device() != qkv.device() ||
-      k_weight.device() != qkv.device() || q_weight.dim() != 1 || q_weight.sizes() != k_weight.sizes() ||
-      qkv.size(2) != 3 * heads * q_weight.size(0) || (autocasts(qkv) && qkv.scalar_type() != at::kBFloat16))
+  if (normalizes &&
+      (!q_weight.defined() || !k_weight.defined() || !stored(q_weight) ||
+       q_weight.scalar_type() != k_weight.scalar_type() || q_weight.device() != qkv.device() ||
+       k_weight.device() != qkv.device() || q_weight.dim() != 1 || q_weight.sizes() != k_weight.sizes() ||
+       qkv.size(2) != 3 * heads * q_weight.size(0)))
     return std::nullopt;
-  Split split(qkv, q_weight, k_weight, heads);
+  if (autocasts(qkv) && qkv.scalar_type() != at::kBFloat16) return std::nullopt;
+  const auto table = [](const Tensor& t) { return t.defined() ? t.detach().to(at::kFloat).contiguous() : t; };
+  const Rotation rotation{table(given.cos), table(given.sin)};
+  if (rotation.cos.defined() && rotation.cos.device() != qkv.device()) return std::nullopt;
+  Split split(qkv, q_weight, k_weight, rotation, heads);
   if (!split.fits() || !split.kernels.load()) return std::nullopt;
-  const auto parts = SplitNormalized::apply(qkv.contiguous(), q_weight, k_weight, heads, eps);
+  const auto parts = SplitNormalized::apply(qkv.contiguous(), if_defined(q_weight), if_defined(k_weight),
+                                            if_defined(rotation.cos), if_defined(rotation.sin), heads, eps);
   const Tensor q = parts[0].transpose(1, 2), k = parts[1].transpose(1, 2), v = parts[2].transpose(1, 2);
   return mix(q, k, v).transpose(1, 2).reshape({split.batch, split.tokens, split.hidden()});
 }

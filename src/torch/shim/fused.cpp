@@ -173,14 +173,18 @@ struct GatedAdd : Function<GatedAdd> {
 // Runs a CPU operator for each head of each image; `more` completes its task, given the offset of the head's
 // outputs.
 template <class Kernel, class More>
-void each_head(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads, double eps,
-               bool backward, const Tensor& log_sums, Kernel kernel, More&& more) {
+void each_head(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, const Rotation& rotation,
+               int64_t heads, double eps, bool backward, const Tensor& log_sums, Kernel kernel, More&& more) {
   const int64_t batch = qkv.size(0), tokens = qkv.size(1), hidden = qkv.size(2) / 3, size = hidden / heads;
   const bool weighted = q_weight.defined();
   const Tensor qw = weighted ? q_weight.contiguous() : q_weight, kw = weighted ? k_weight.contiguous() : k_weight;
   const auto* from = qkv.const_data_ptr<float>();
   const float *a = weighted ? qw.const_data_ptr<float>() : nullptr,
               *b = weighted ? kw.const_data_ptr<float>() : nullptr;
+  const bool rotates = rotation.cos.defined();
+  const auto *cos = rotates ? rotation.cos.const_data_ptr<float>() : nullptr,
+             *sin = rotates ? rotation.sin.const_data_ptr<float>() : nullptr;
+  const int64_t step = rotates && rotation.cos.size(0) > 1 ? tokens * size : 0;
   float* sums = log_sums.data_ptr<float>();
   const int64_t needed = kernels().attention_scratch(tokens, size, backward);
   share(batch * heads, [&](int64_t task) {
@@ -189,6 +193,8 @@ void each_head(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight
     t.qkv = from + at + 2 * image * tokens * hidden;
     t.q_weight = a;
     t.k_weight = b;
+    t.cos = rotates ? cos + image * step : nullptr;
+    t.sin = rotates ? sin + image * step : nullptr;
     t.count = tokens;
     t.size = size;
     t.hidden = hidden;
@@ -201,32 +207,36 @@ void each_head(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight
 }
 
 struct Attend : Function<Attend> {
-  // Both weights are missing without a norm.
+  // Both weights are missing without a norm, and the tables without a rotation.
   static Tensor forward(AutogradContext* ctx, const Tensor& qkv, const std::optional<Tensor>& q_given,
-                        const std::optional<Tensor>& k_given, int64_t heads, double eps) {
+                        const std::optional<Tensor>& k_given, const std::optional<Tensor>& cos,
+                        const std::optional<Tensor>& sin, int64_t heads, double eps) {
     const Tensor q_weight = q_given.value_or(Tensor()), k_weight = k_given.value_or(Tensor());
+    const Rotation rotation{cos.value_or(Tensor()), sin.value_or(Tensor())};
     const int64_t batch = qkv.size(0), tokens = qkv.size(1), hidden = qkv.size(2) / 3;
     Tensor mixed = at::empty({batch, tokens, hidden}, qkv.options());
     Tensor log_sums = at::empty({batch, heads, tokens}, qkv.options());
     auto* out = mixed.data_ptr<float>();
-    each_head(qkv, q_weight, k_weight, heads, eps, false, log_sums, kernels().attention,
+    each_head(qkv, q_weight, k_weight, rotation, heads, eps, false, log_sums, kernels().attention,
               [&](sp::Attention& t, int64_t, int64_t at) { t.out = out + at; });
     ctx->saved_data["heads"] = heads;
     ctx->saved_data["eps"] = eps;
-    // Queries and keys are normalized again in the backward pass, not stored.
-    ctx->save_for_backward({qkv, q_weight, k_weight, mixed, log_sums});
+    // Queries and keys are normalized and rotated again in the backward pass, not stored.
+    ctx->save_for_backward({qkv, q_weight, k_weight, mixed, log_sums, rotation.cos, rotation.sin});
     return mixed;
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const auto saved = ctx->get_saved_variables();
     const Tensor &qkv = saved[0], &q_weight = saved[1], &k_weight = saved[2], &mixed = saved[3], &log_sums = saved[4];
+    const Rotation rotation{saved[5], saved[6]};
     const int64_t heads = ctx->saved_data["heads"].toInt();
     const double eps = ctx->saved_data["eps"].toDouble();
     if (at::GradMode::is_enabled()) {
       auto found = differentiable({qkv, q_weight, k_weight}, grads[0], [&](const variable_list& v) {
-        return reference_attend(v[0], v[1], v[2], heads, eps, true);
+        return reference_attend(v[0], v[1], v[2], heads, eps, rotation, true);
       });
-      return {found[0], found[1], found[2], Tensor(), Tensor()};
+      found.resize(7);
+      return found;
     }
     const int64_t batch = qkv.size(0), tokens = qkv.size(1), hidden = qkv.size(2) / 3, size = hidden / heads;
     const Tensor dmixed = grads[0].contiguous();
@@ -234,16 +244,20 @@ struct Attend : Function<Attend> {
     auto* out = const_cast<float*>(mixed.const_data_ptr<float>());
     auto* grad = dmixed.const_data_ptr<float>();
     auto *to = dqkv.data_ptr<float>(), *total = sums.data_ptr<float>();
-    each_head(qkv, q_weight, k_weight, heads, eps, true, log_sums, kernels().attention_backward,
+    each_head(qkv, q_weight, k_weight, rotation, heads, eps, true, log_sums, kernels().attention_backward,
               [&](sp::Attention& t, int64_t task, int64_t at) {
                 t.out = out + at;
                 t.grad = grad + at;
                 t.dqkv = to + (t.qkv - qkv.const_data_ptr<float>());
                 t.sums = total + task * 2 * size;
               });
-    if (!q_weight.defined()) return {dqkv, Tensor(), Tensor(), Tensor(), Tensor()};
-    const Tensor all = sums.sum(0);
-    return {dqkv, all[0], all[1], Tensor(), Tensor()};
+    variable_list found{dqkv};
+    if (q_weight.defined()) {
+      const Tensor all = sums.sum(0);
+      found.insert(found.end(), {all[0], all[1]});
+    }
+    found.resize(7);
+    return found;
   }
 };
 
@@ -278,19 +292,31 @@ Tensor gated_add(const Tensor& x, const Tensor& m, const Tensor& gate) {
   return usable(x) && usable(m) && same && is_vector(gate, x) ? GatedAdd::apply(x, m, gate) : x + gate * m;
 }
 
-Tensor attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads, double eps) {
+Tensor attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads, double eps,
+              const Rotation& rotation) {
   RECORD_FUNCTION("spectral::attend", c10::ArrayRef<const c10::IValue>{});
+  for (const Tensor* table : {&rotation.cos, &rotation.sin})
+    TORCH_CHECK(!table->defined() ||
+                    (table->dim() == 3 && qkv.dim() == 3 && (table->size(0) == 1 || table->size(0) == qkv.size(0)) &&
+                     table->size(1) == qkv.size(1) && table->size(2) % 2 == 0 &&
+                     qkv.size(2) == 3 * heads * table->size(2)),
+                "expected tables of a rotation of the tokens ", qkv.sizes(), " in ", heads, " heads, found ",
+                table->sizes());
   if (switched_on())
-    if (auto y = device::attend(qkv, q_weight, k_weight, heads, eps)) return *y;
+    if (auto y = device::attend(qkv, q_weight, k_weight, heads, eps, rotation)) return *y;
   const auto weighs = [&](const Tensor& w) {
     if (!w.defined()) return !q_weight.defined() && !k_weight.defined() && qkv.size(2) % (3 * heads) == 0;
     return w.is_cpu() && stored(w) && w.dim() == 1 && w.size(0) > 0 && qkv.size(2) == 3 * heads * w.size(0);
   };
   if (!usable(qkv) || qkv.dim() != 3 || !weighs(q_weight) || !weighs(k_weight))
-    return reference_attend(qkv, q_weight, k_weight, heads, eps);
+    return reference_attend(qkv, q_weight, k_weight, heads, eps, rotation);
   // The CPU operators only take float32, also under autocast: bfloat16 would be slower.
   const auto wide = [](const Tensor& w) { return w.defined() ? std::optional(w.to(at::kFloat)) : std::nullopt; };
-  return Attend::apply(qkv.to(at::kFloat).contiguous(), wide(q_weight), wide(k_weight), heads, eps)
+  const auto table = [](const Tensor& t) {
+    return t.defined() ? std::optional(t.detach().to(at::kFloat).contiguous()) : std::nullopt;
+  };
+  return Attend::apply(qkv.to(at::kFloat).contiguous(), wide(q_weight), wide(k_weight), table(rotation.cos),
+                       table(rotation.sin), heads, eps)
       .to(qkv.scalar_type());
 }
 

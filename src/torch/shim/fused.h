@@ -51,10 +51,15 @@ at::Tensor norm_modulate_corrected(const at::Tensor& x, const at::Tensor& shift,
 at::Tensor stream_corrected(const at::Tensor& x, const at::Tensor& m, const at::Tensor& gate,
                             const std::vector<Correction>& corrections);
 
+// Cosines and sines of the rotation of queries and keys, [1 or B, N, D] for heads of D channels, both the same for
+// channels 2i and 2i + 1; undefined without a rotation.
+struct Rotation {
+  at::Tensor cos, sin;
+};
 // Computes attention of packed queries, keys and values [B, N, 3 D]; queries and keys are normalized and weighted
-// per head, unless both weights are undefined. A negative epsilon stands for that of the dtype.
+// per head, unless both weights are undefined, and then rotated. A negative epsilon stands for that of the dtype.
 at::Tensor attend(const at::Tensor& qkv, const at::Tensor& q_weight, const at::Tensor& k_weight, int64_t heads,
-                  double eps = -1);
+                  double eps = -1, const Rotation& rotation = {});
 
 // Two linear maps with a tanh-approximated GELU between them.
 at::Tensor mlp(const at::Tensor& x, const at::Tensor& w1, const at::Tensor& b1, const at::Tensor& w2,

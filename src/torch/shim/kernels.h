@@ -123,6 +123,7 @@ constexpr int64_t FEW_OUTPUTS = 8;
 struct Attention {
   const float* qkv;  // the first query; its key and value lie `hidden` and 2 `hidden` behind, the next 3 `hidden`
   const float *q_weight, *k_weight;  // [size], of their RMSNorm; null without a norm
+  const float *cos, *sin;  // [count, size], of the rotation of queries and keys after their norm; null without one
   int64_t count, size, hidden;
   float eps;
   float* out;         // forward: the mixed values, `hidden` apart; backward: the same, read

@@ -106,10 +106,18 @@ inline Tensor reference_mix(const Tensor& q, const Tensor& k, const Tensor& v, b
   return at::scaled_dot_product_attention(q, k, v);
 }
 
+// Rotates queries or keys [B, N, heads, D].
+inline Tensor reference_rotate(const Tensor& x, const Rotation& rotation) {
+  if (!rotation.cos.defined()) return x;
+  const Tensor pairs = x.reshape({x.size(0), x.size(1), x.size(2), x.size(3) / 2, 2});
+  const Tensor turned = at::stack({-pairs.select(-1, 1), pairs.select(-1, 0)}, -1).reshape(x.sizes());
+  return (x * rotation.cos.unsqueeze(2) + turned * rotation.sin.unsqueeze(2)).to(x.scalar_type());
+}
+
 // Returns queries, keys and values [B, N, heads, D] from packed ones, the first two normalized and weighted unless
-// the weights are undefined.
+// the weights are undefined, and rotated.
 inline std::array<Tensor, 3> reference_split(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight,
-                                             int64_t heads, double eps) {
+                                             int64_t heads, double eps, const Rotation& rotation) {
   const int64_t batch = qkv.size(0), tokens = qkv.size(1), hidden = qkv.size(2) / 3, size = hidden / heads;
   // Splitting the last dimension makes the backward pass a single concatenation; unbinding a permuted view would
   // copy the gradient twice.
@@ -120,12 +128,13 @@ inline std::array<Tensor, 3> reference_split(const Tensor& qkv, const Tensor& q_
     // Under autocast the input is bfloat16, but the weight is not.
     return at::rms_norm(each, {size}, weight.to(part.scalar_type()), eps < 0 ? std::nullopt : std::optional(eps));
   };
-  return {normal(parts[0], q_weight), normal(parts[1], k_weight), parts[2].reshape({batch, tokens, heads, size})};
+  return {reference_rotate(normal(parts[0], q_weight), rotation),
+          reference_rotate(normal(parts[1], k_weight), rotation), parts[2].reshape({batch, tokens, heads, size})};
 }
 
 inline Tensor reference_attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads,
-                               double eps, bool again = false) {
-  const auto [q, k, v] = reference_split(qkv, q_weight, k_weight, heads, eps);
+                               double eps, const Rotation& rotation, bool again = false) {
+  const auto [q, k, v] = reference_split(qkv, q_weight, k_weight, heads, eps, rotation);
   return reference_mix(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), again)
       .transpose(1, 2)
       .reshape({qkv.size(0), qkv.size(1), qkv.size(2) / 3});

@@ -536,9 +536,12 @@ Tensor* sp_stream_corrected(Tensor* x, Tensor* m, Tensor* gate, Corrections all)
   return made([&] { return sp::stream_corrected(*x, *m, *gate, listed(all)); });
 }
 // Both weights are null without a norm.
-Tensor* sp_attend(Tensor* qkv, Tensor* q_weight, Tensor* k_weight, int64_t heads, double eps) {
-  return made(
-      [&] { return sp::attend(*qkv, q_weight ? *q_weight : Tensor(), k_weight ? *k_weight : Tensor(), heads, eps); });
+Tensor* sp_attend(Tensor* qkv, Tensor* q_weight, Tensor* k_weight, Tensor* cos, Tensor* sin, int64_t heads,
+                  double eps) {
+  const auto given = [](const Tensor* t) { return t ? *t : Tensor(); };
+  return made([&] {
+    return sp::attend(*qkv, given(q_weight), given(k_weight), heads, eps, {given(cos), given(sin)});
+  });
 }
 Tensor* sp_mlp(Tensor* x, Tensor* w1, Tensor* b1, Tensor* w2, Tensor* b2) {
   return made([&] { return sp::mlp(*x, *w1, *b1, *w2, *b2); });

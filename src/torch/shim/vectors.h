@@ -21,6 +21,7 @@ typedef float vf __attribute__((vector_size(4 * W)));
 typedef int32_t vi __attribute__((vector_size(4 * W)));
 typedef uint32_t vu __attribute__((vector_size(4 * W)));
 typedef uint16_t vh __attribute__((vector_size(2 * W)));
+typedef uint64_t vd __attribute__((vector_size(4 * W)));
 typedef uint16_t bf16;
 
 // A number as a type, so that loops up to it unroll.
@@ -74,6 +75,11 @@ inline void store(T* p, vf v, int n) {
   store(whole, v, Full{});
   memcpy(p, whole, size_t(n) * sizeof(T));
 }
+// Exchanges lanes 2i and 2i + 1, the halves of 64 bits.
+inline vf exchange_pairs(vf v) { return (vf)((vd)v << 32 | (vd)v >> 32); }
+// Changes the sign of even or odd lanes; the first lane is the lower half of its 64 bits.
+inline vf negate_even(vf v) { return (vf)((vd)v ^ uint64_t(1) << 31); }
+inline vf negate_odd(vf v) { return (vf)((vd)v ^ uint64_t(1) << 63); }
 inline vf only(vf v, Full) { return v; }
 inline vi lanes() {
   vi v{};
