@@ -141,8 +141,8 @@ fn augmented_runs_resume_to_equal_bits_and_parts_read_what_was_done() {
     let other = o + #{ steps: 6, out: "run_float32", augment: |s| s.images.narrow(2, 0, 8).narrow(3, 0, 8) };
     let message = told(|| train::fit(build.call(), larger, other));
     assert(message.contains("the code of `augment` changed"), message);
-    let message = told(|| train::fit(build.call(), memory, o + #{ steps: 1, augment: |s| s.images.narrow(2, 0, 4) }));
-    assert(message.contains("images of the model's shape [3, 8, 8], found [3, 4, 8]"), message);
+    let message = told(|| train::fit(build.call(), memory, o + #{ steps: 1, augment: |s| s.images.narrow(2, 0, 3) }));
+    assert(message.contains("multiples of the patch size 2, found 3 x 8"), message);
     "#);
 }
 
@@ -156,4 +156,48 @@ fn a_wrong_entry_of_the_map_is_found_before_the_run() {
     let error =
         String::from_utf8_lossy(&output.stderr).to_string() + &String::from_utf8_lossy(&output.stdout);
     assert!(error.contains("the function in `augment` receives has no entry `image`"), "{error}");
+}
+
+#[test]
+fn a_model_trains_and_samples_at_other_sizes_and_aspect_ratios() {
+    run(r#"
+    let wide = data::from_tensors((tensor::rand([24, 3, 8, 12], #{ seed: 5 }) * 255.0).to("uint8"), labels);
+    let kinds = [#{}, #{ position: "rope", position_scaling: "linear" }, #{ position: "learned" }];
+    for (options, i) in kinds {
+        // A run on images of another size, stopped and resumed.
+        let whole = made(options);
+        train::fit(whole, wide, o + #{ steps: 4 });
+        let out = `wide_${i}`;
+        train::fit(made(options), wide, o + #{ steps: 2, out: out });
+        let resumed = train::fit(made(options), wide, o + #{ steps: 4, out: out });
+        assert(same(resumed.model, whole));
+        let drawn = |more| flow::sample(whole, #{ labels: [0, 1], steps: 2, seed: 3 } + more);
+        assert_eq(drawn.call(#{ size: [8, 12] }).shape, [2, 3, 8, 12]);
+        assert_eq(drawn.call(#{ size: 6 }).shape, [2, 3, 6, 6]);
+        assert_eq(drawn.call(#{ size: [8, 8] }), drawn.call(#{}));
+        let noise = tensor::randn([2, 3, 4, 6], #{ seed: 1 });
+        assert_eq(drawn.call(#{ size: [4, 6], noise: noise }).shape, noise.shape);
+        // Images do not depend on those sampled with them.
+        let seeds = #{ size: [8, 12], seeds: [5, 6] };
+        assert_close(drawn.call(seeds + #{ batch: 1 }), drawn.call(seeds), 1e-5);
+    }
+    let net = made(#{});
+    // Each batch may have a size of its own.
+    let crop = |s| s.images.narrow(2, 0, if s.seed % 2 == 0 { 8 } else { 4 });
+    let ran = train::fit(net, memory, o + #{ steps: 6, augment: crop });
+    assert(ran.history.all(|row| row.loss > 0.0));
+    let one = [0];
+    let refused = [
+        [|| flow::sample(net, #{ labels: one, size: 7 }), "multiples of the patch size 2, found 7 x 7"],
+        [|| flow::sample(net, #{ labels: one, noise: tensor::zeros([1, 3, 4, 4]) }), "expected noise of shape [1, 3, 8, 8]"],
+        [|| flow::sample(net, #{ labels: one, size: [8, 12, 3] }), "[height, width]"],
+        [|| flow::log_likelihood(net, tensor::zeros([1, 3, 8, 7])), "multiples of the patch size 2, found 8 x 7"],
+        [|| train::fit(net, data::from_tensors(pixels.narrow(2, 0, 7), tensor::arange(24) % 3), o), "multiples of the patch size 2, found 7 x 8"],
+    ];
+    for pair in refused {
+        let message = told(pair[0]);
+        assert(message.contains(pair[1]), message);
+    }
+    assert_eq(flow::log_likelihood(net, tensor::zeros([1, 3, 8, 4]), #{ rtol: 0.1, atol: 0.1 }).nats.shape, [1]);
+    "#);
 }

@@ -96,15 +96,7 @@ pub fn log_likelihood(
     context: &Context,
 ) -> Result<Likelihood> {
     options.check()?;
-    let shape = model.image_shape();
-    ensure!(
-        images.rank() == 4 && images.shape()[1..] == shape && images.size(0)? > 0,
-        "expected images [B, {}, {}, {}], at least one, found {}",
-        shape[0],
-        shape[1],
-        shape[2],
-        images.signature()
-    );
+    ensure!(model.check_images(images)? > 0, "expected at least one image, found a {}", images.signature());
     check(options, model, images)?;
     let (device, count) = (model.device(), images.size(0)?);
     let labels = match &options.labels {

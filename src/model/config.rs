@@ -1,13 +1,13 @@
 //! Configuration of a DiT.
 
-use super::family::{Family, Position};
+use super::family::{Family, Position, PositionScaling};
 use super::parts::{self, Part, Place};
 use super::presets::{self, Size};
 use crate::context::Context;
-use crate::declare::{OneOrMany, Options};
+use crate::declare::{Choice, OneOrMany, Options};
 use crate::ensure;
 use crate::error::{Error, Result};
-use crate::nn::embed::FeatureOrder;
+use crate::nn::embed::{FeatureOrder, THETA};
 use crate::nn::shared_builder::Facts;
 use crate::nn::{MlpKind, QkNorm, TokenNorm};
 use crate::spectral::Correction;
@@ -26,10 +26,11 @@ pub struct Config {
     /// User-defined modules, `nn::part(..).at(..)`, and corrections at a place, `correction(..).at(..)`, in order.
     #[option(default = OneOrMany::default(), omit)]
     pub parts: OneOrMany<Part>,
-    /// Height and width of the images, in pixels.
+    /// Height and width of the images, in pixels, for which the model is made. It takes images of other sizes and aspect
+    /// ratios too.
     #[option(range = 1..=65536)]
     pub image_size: i64,
-    /// Height and width of a patch, in pixels; must divide `image_size`.
+    /// Height and width of a patch, in pixels; must divide the height and width of every image.
     #[option(range = 1..=65536)]
     pub patch_size: i64,
     /// Channels of the images.
@@ -76,6 +77,17 @@ pub struct Config {
     /// `sincos` in others. With `rope`, the size of a head must be divisible by 4.
     #[option(default = None, omit, shown = "position {}")]
     pub position: Option<Position>,
+    /// Base of the frequencies of rotary positions.
+    #[option(default = 10000.0, range = 1.0..=1e12, omit, shown = "rope_theta {}")]
+    pub rope_theta: f64,
+    /// Fixed and rotary positions of images of another size than `position_base`: `none` counts tokens, `linear` spreads
+    /// them over the positions of the base, and `ntk` stretches the low frequencies alone. `learned` positions are
+    /// always resized by bicubic interpolation.
+    #[option(default = PositionScaling::None, omit, shown = "position_scaling {}")]
+    pub position_scaling: PositionScaling,
+    /// Height and width of the images, in pixels, whose positions `position_scaling` keeps; by default `image_size`.
+    #[option(default = None, range = 1..=65536, omit, shown = "position_base {}")]
+    pub position_base: Option<i64>,
     /// Whether adaLN adds a shift in blocks; without it, its map has 4 instead of 6 outputs per channel, as with
     /// LightningDiT's `wo_shift`. The final layer always has a shift.
     #[option(default = true, omit, shown = "shift {}")]
@@ -294,6 +306,34 @@ impl Config {
                 self.hidden_size, self.num_heads
             ))
             .hint("choose another `num_heads`, or `position: \"sincos\"`"));
+        }
+        if self.rope_theta != THETA && self.position() != Position::Rope {
+            return Err(Error::argument(format!(
+                "`rope_theta` is the base of rotary positions, found `position: \"{}\"`",
+                self.position().name()
+            ))
+            .hint("give `position: \"rope\"`, or leave `rope_theta` out"));
+        }
+        let scales = self.position_scaling != PositionScaling::None;
+        if scales && self.position() == Position::Learned {
+            return Err(Error::argument(format!(
+                "`position_scaling: \"{}\"` needs fixed or rotary positions, found `position: \"learned\"`",
+                self.position_scaling.name()
+            ))
+            .hint("learned positions are resized by bicubic interpolation: leave `position_scaling` out"));
+        }
+        if let Some(base) = self.position_base {
+            if !scales {
+                return Err(Error::argument(format!(
+                    "`position_base: {base}` has no effect without `position_scaling`"
+                ))
+                .hint("give `position_scaling: \"linear\"` or `\"ntk\"`, or leave `position_base` out"));
+            }
+            ensure!(
+                base % self.patch_size == 0,
+                "`position_base` must be divisible by the patch size {}, found {base}",
+                self.patch_size
+            );
         }
         ensure!(
             self.inner_size() >= 1,

@@ -185,13 +185,13 @@ impl Network {
             time: None,
             label: None,
             both: None,
-            grid: x.size(2)?,
+            grid: [x.size(2)?, x.size(3)?],
             null: self.null,
             own,
         });
         let passing = Passing { seen: Arc::clone(&seen), pass: pass.clone() };
         // Parts made of code read the call alone.
-        let condition = Condition { t, time: t, time_label: t };
+        let condition = Condition { t, time: t, time_label: t, grid: None };
         let through = |steps: &Steps, value| steps.apply(value, At::default(), &condition, &passing);
         let call = takes_call.then(|| Call::new(&seen, pass, At::default()));
         let v = self.velocity_of(&through(&self.image, x.clone())?, [t, y], call)?;

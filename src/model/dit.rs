@@ -6,16 +6,17 @@ pub mod layer;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::family::{Family, POSITIONS, Position, ROPE};
+use super::family::Family;
 use super::modules::{FeedForward, MlpWithParts, SelfAttention};
 use super::parts::built::{Passing, Running, Steps};
 use super::parts::call::{At, Own, Seen};
 use super::parts::module::{Modulation, Module, Surrounded};
 use super::parts::{Kept, Pass, Place};
+use super::positions::Positions;
 use super::trace::{BlockTrace, Split};
 use super::{Config, diffusion, times};
 use crate::error::{Error, Result};
-use crate::nn::embed::{TimeOptions, sincos_2d, sincos_2d_columns_first, unpatchify};
+use crate::nn::embed::{TimeOptions, unpatchify};
 use crate::nn::{
     Attention, AttentionOptions, Builder, Init, LabelEmbed, Linear, ModulatedNorm, PatchEmbed, Rope,
     TimestepEmbed, Weight,
@@ -30,16 +31,12 @@ use crate::torch::{Tensor, fused};
 #[derive(Debug)]
 pub struct Dit {
     patch_embed: PatchEmbed,
-    positions: Tensor,
-    /// Whether `positions` is one of the parameters.
-    stored: bool,
-    rope: Option<Rope>,
+    positions: Positions,
     time_embed: TimestepEmbed,
     label_embed: LabelEmbed,
     /// Shared with parts around blocks, which run them.
     blocks: Arc<Vec<Block>>,
     final_layer: FinalLayer,
-    grid: i64,
     /// The null label, which parts compare labels with.
     null: i64,
     patch: i64,
@@ -89,6 +86,8 @@ pub(super) struct Forward {
     t: Tensor,
     time: Tensor,
     time_label: Tensor,
+    /// Height and width of the grid of tokens.
+    grid: [i64; 2],
     pub rope: Option<Rope>,
     pub parts: Option<Passing>,
     trace: Option<Traced>,
@@ -108,7 +107,8 @@ impl Forward {
     }
 
     pub fn condition(&self) -> Condition<'_> {
-        Condition { t: &self.t, time: &self.time, time_label: &self.time_label }
+        let Self { t, time, time_label, grid, .. } = self;
+        Condition { t, time, time_label, grid: Some(*grid) }
     }
 
     /// Returns the embedding of time and label [B, D], before the SiLU of adaLN.
@@ -143,21 +143,9 @@ impl Dit {
     }
 
     fn build(builder: &mut Builder, config: &Config) -> Result<Self> {
-        let (hidden, grid, names) = (config.hidden_size, config.grid(), config.family.names());
-        let (device, dtype) = (builder.device(), builder.dtype());
+        let (hidden, names) = (config.hidden_size, config.family.names());
         let public = config.family.is_public();
-        let positions = match public {
-            true => sincos_2d_columns_first(hidden, grid)?,
-            false => sincos_2d(hidden, grid)?,
-        };
-        let learned = config.position() == Position::Learned;
-        let stored = public || learned;
-        let positions = match stored {
-            true => builder.parameter_from(POSITIONS, &positions.unsqueeze(0)?, learned)?,
-            false => positions.to_dtype(dtype)?.to_device(device)?,
-        };
-        let rope = config.position() == Position::Rope;
-        let rope = rope.then(|| Rope::new(hidden / config.num_heads, grid, dtype, device)).transpose()?;
+        let positions = Positions::new(builder, config)?;
         // The public models draw these weights from narrower distributions.
         let narrow = |usual: Init| if public { Init::Normal(0.02) } else { usual };
         let times = TimeOptions {
@@ -176,8 +164,6 @@ impl Dit {
                 hidden,
             )?,
             positions,
-            stored,
-            rope,
             time_embed: TimestepEmbed::with(builder, names.times, hidden, times)?,
             label_embed: LabelEmbed::with_rows(
                 builder,
@@ -190,7 +176,6 @@ impl Dit {
                 (0..config.depth).map(|i| b.within(i, |b| Block::new(b, config, i))).collect::<Result<_>>()
             })?),
             final_layer: builder.within("final_layer", |b| FinalLayer::new(b, config))?,
-            grid,
             null: config.num_classes,
             patch: config.patch_size,
             channels: config.in_channels,
@@ -210,19 +195,11 @@ impl Dit {
     /// Returns the tables that the model computes and does not store with its parameters, under their names in files of
     /// other programs: positions [N, D], and the cosines and sines of rotary positions [N, head size].
     pub fn computed(&self) -> Vec<(&'static str, &Tensor)> {
-        let mut all = Vec::new();
-        if !self.stored {
-            all.push((POSITIONS, &self.positions));
-        }
-        if let Some(rope) = &self.rope {
-            let (cos, sin) = rope.tables();
-            all.extend([(ROPE[0], cos), (ROPE[1], sin)]);
-        }
-        all
+        self.positions.computed()
     }
 
     /// Maps images [B, C, H, W], times `[B]` and labels `[B]` to velocities [B, C, H, W]; a DiT with variances returns
-    /// [B, 2 C, H, W].
+    /// [B, 2 C, H, W]. The size of a patch must divide the height and width.
     ///
     /// If `trace` is given, each block's intermediate results are appended to it.
     pub fn forward(
@@ -233,6 +210,8 @@ impl Dit {
         pass: &Pass,
         trace: Option<Traced>,
     ) -> Result<Tensor> {
+        let grid = [x.size(2)? / self.patch, x.size(3)? / self.patch];
+        let placed = self.positions.of(grid)?;
         let label = self.label_embed.forward(y)?;
         // One embedding for each image [B, D] or, with times of pixels, for each token [B, N, D].
         let (time, label) = match t.rank() {
@@ -255,7 +234,7 @@ impl Dit {
                 time: Some(time.clone()),
                 label: Some(label.clone()),
                 both: Some(both.clone()),
-                grid: self.grid,
+                grid,
                 null: self.null,
                 own: Own::default(),
             }),
@@ -267,7 +246,8 @@ impl Dit {
             t: t.clone(),
             time: time.clone(),
             time_label: both,
-            rope: self.rope.clone(),
+            grid,
+            rope: placed.rope,
             parts,
             // Parts may keep tensors or draw numbers, and a trace holds what blocks compute.
             recompute: pass.recompute && !self.parts.look && trace.is_none() && is_recording(),
@@ -279,10 +259,10 @@ impl Dit {
         }
         run.modulation = run.time_label.silu()?;
         let image = run.through(&self.parts.image, x.clone())?;
-        let tokens = self.patch_embed.forward(&image)?.add(&self.positions)?;
+        let tokens = self.patch_embed.forward(&image)?.add(&placed.table)?;
         let tokens = self.blocks(run.through(&self.parts.tokens, tokens)?, &run)?;
         let patches = self.final_layer.forward(&tokens, &run.modulation)?;
-        let output = unpatchify(&patches, [self.grid; 2], self.patch, self.outputs)?;
+        let output = unpatchify(&patches, grid, self.patch, self.outputs)?;
         if self.outputs == self.channels {
             return run.through(&self.parts.velocity, output);
         }
@@ -302,9 +282,9 @@ impl Dit {
         for span in &self.parts.spans {
             tokens = each(&self.blocks, next..span.blocks.start, tokens, run)?;
             let (all, inside, shared) = (Arc::clone(&self.blocks), span.blocks.clone(), run.clone());
-            let (grid, part) = (self.grid, span.part.what());
+            let part = span.part.what();
             let within = Arc::new(move |x: &Tensor, tokens: Option<&Tensor>| {
-                let run = some_tokens(x, tokens, &all[inside.clone()], (&shared, grid));
+                let run = some_tokens(x, tokens, &all[inside.clone()], &shared);
                 each(&all, inside.clone(), x.clone(), &run.map_err(|e| e.context(format!("the {part}")))?)
             });
             let at = At { within: Some(within), ..At::default() };
@@ -316,13 +296,8 @@ impl Dit {
 }
 
 /// Returns the state of blocks that run on tokens x [B, M, D] of a grid, whose indices are `tokens`.
-fn some_tokens(
-    x: &Tensor,
-    tokens: Option<&Tensor>,
-    blocks: &[Block],
-    (run, grid): (&Forward, i64),
-) -> Result<Forward> {
-    let (found, all) = (x.size(1)?, grid * grid);
+fn some_tokens(x: &Tensor, tokens: Option<&Tensor>, blocks: &[Block], run: &Forward) -> Result<Forward> {
+    let (found, all) = (x.size(1)?, run.grid[0] * run.grid[1]);
     if let Some(passing) = &run.parts {
         let (images, given) = (passing.seen.x.size(0)?, x.size(0)?);
         if images != given {

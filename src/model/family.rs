@@ -32,6 +32,20 @@ pub enum Position {
     Learned,
 }
 
+/// Positions of the tokens of a grid that is larger or smaller than the one that `position_base` names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+pub enum PositionScaling {
+    /// Positions count the tokens of every grid, as in the public models.
+    #[default]
+    None,
+    /// The tokens of every grid are spread over the positions of the base: linear interpolation, as LightningDiT's
+    /// `pt_seq_len` and PixArt's `base_size`.
+    Linear,
+    /// Positions count tokens, and on a larger grid the base of the frequencies grows, so that the lowest one is
+    /// interpolated and the highest one is not: NTK-aware scaling along each axis, as in FiT (Lu et al. 2024).
+    Ntk,
+}
+
 /// Names of the modules of a network.
 #[derive(Debug)]
 pub(super) struct Names {

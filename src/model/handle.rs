@@ -363,8 +363,9 @@ impl Model {
     /// labels y `[B]` from 0 to K, where K is the null label. No label is dropped here. A DiT takes diffusion steps from 0
     /// to 1000 for times and returns noise and, with `learn_sigma`, variances: [B, 2 C, H, W].
     ///
-    /// Times of pixels, [B, 1, H, W] or another shape that broadcasts to the images, condition each token by the mean over its
-    /// patch. Custom networks receive them as they are.
+    /// A DiT takes images of any height and width that its `patch_size` divides, with the positions that
+    /// `position_scaling` says. Times of pixels, [B, 1, H, W] or another shape that broadcasts to the images, condition each
+    /// token by the mean over its patch. Custom networks receive them as they are.
     ///
     /// Shapes and values are checked first. On CUDA, checking values waits for the device, so labels that were those of
     /// the last call are not checked again, nor are the times beside them.
@@ -441,18 +442,8 @@ impl Model {
             return Err(Error::argument("the file has the settings of this model, but not its weights")
                 .hint("`b.model(name, model)` returns the model whose weights are stored with the network"));
         }
-        let [c, h, w] = self.image_shape();
-        let shape = x.shape();
-        let batch = match shape[..] {
-            [batch, channels, height, width] if [channels, height, width] == [c, h, w] => batch,
-            _ => {
-                return Err(Error::argument(format!(
-                    "expected images [B, {c}, {h}, {w}], found {}",
-                    x.signature()
-                )));
-            }
-        };
-        times::check_times(t, &shape)?;
+        let batch = self.check_images(x)?;
+        times::check_times(t, &x.shape())?;
         crate::ensure!(
             y.shape() == [batch],
             "expected labels [{batch}], one per image, found {}",
@@ -489,6 +480,21 @@ impl Model {
             }
         }
         Ok(())
+    }
+
+    /// Returns the number of images, or an error unless they have the channels and a size that the model takes.
+    pub(crate) fn check_images(&self, x: &Tensor) -> Result<i64> {
+        let [c, h, w] = self.image_shape();
+        let custom = self.config().is_none();
+        match x.shape()[..] {
+            [batch, channels, height, width] if channels == c && (!custom || [height, width] == [h, w]) => {
+                self.check_size([height, width]).map(|()| batch)
+            }
+            _ => {
+                let sides = if custom { format!("{h}, {w}") } else { "H, W".to_string() };
+                Err(Error::argument(format!("expected images [B, {c}, {sides}], found {}", x.signature())))
+            }
+        }
     }
 
     fn check_fields(&self, x: &Tensor, fields: &Fields) -> Result<()> {

@@ -3,8 +3,9 @@
 //! - [`config`]: the configuration of a DiT, with all checks; [`presets`](mod@presets): named sizes
 //! - [`family`]: families of public models
 //! - [`parts`]: user-defined modules at places of a DiT
-//! - [`mod@dit`]: the network and its forward pass; `modules`: its attention and MLP; `diffusion`: steps of DiT's diffusion and their times;
-//!   `times`: times of pixels; [`trace`]: the intermediate results of each block
+//! - [`mod@dit`]: the network and its forward pass; `modules`: its attention and MLP; `positions`: position embeddings of grids
+//!   of any size; `diffusion`: steps of DiT's diffusion and their times; `times`: times of pixels; [`trace`]: the intermediate
+//!   results of each block
 //! - [`options`]: models from a preset and overrides
 //! - [`custom`]: user-defined networks; [`design`]: the description of any model
 //! - [`handle`]: [`Model`], the network with its named parameters; `inside`: a model as a module of another network
@@ -28,6 +29,7 @@ mod modules;
 pub mod open;
 pub mod options;
 pub mod parts;
+mod positions;
 pub mod presets;
 mod public;
 mod times;
@@ -39,7 +41,7 @@ pub use api::{AttachOptions, ForwardOptions, ObserveOptions, PickOptions, PlainO
 pub use config::Config;
 pub use custom::{CustomNetwork, Interface};
 pub use design::Design;
-pub use family::{Family, Position};
+pub use family::{Family, Position, PositionScaling};
 pub use handle::Model;
 pub(crate) use open::part_of_average;
 pub use open::{OpenOptions, Weights};

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::family::{Family, PUBLIC};
 use super::public::{Known, Shapes};
 use super::weights::{CONFIG, Fit};
-use super::{Design, Model, Position};
+use super::{Design, Model, Position, PositionScaling};
 use crate::context::Context;
 use crate::declare::{Choice, OneOrMany, Options};
 use crate::error::{Error, Result};
@@ -45,9 +45,14 @@ pub struct OpenOptions {
     /// number of rows if it was trained without one.
     #[option(range = 1..)]
     pub num_classes: Option<i64>,
-    /// Height and width of the images of a public model, if the file has no position embedding.
-    #[option(range = 1..)]
+    /// Height and width of the images, for a model of another size than that of the file: positions are computed for the
+    /// new grid, and a trained position embedding is resized by bicubic interpolation. Needed for a public model whose
+    /// file has no position embedding.
+    #[option(range = 1..=65536)]
     pub image_size: Option<i64>,
+    /// Fixed and rotary positions of images of another size than that of the file, see `model::dit`: `none`, `linear` or
+    /// `ntk`. The size of the file becomes the `position_base`.
+    pub position_scaling: Option<PositionScaling>,
     /// Position embedding of a public model: `learned` trains the position embedding of the file further.
     pub position: Option<Position>,
     /// Factor of the times of a public model before their features, see `model::dit`.
@@ -84,13 +89,26 @@ pub fn open(path: impl AsRef<Path>, options: &OpenOptions, context: &Context) ->
         }
         None => open_public(&mut file, options, context),
     }
+    .and_then(|model| match options.image_size {
+        Some(size) if [size; 2] != model.image_shape()[1..] => model.at_size(size),
+        _ => Ok(model),
+    })
     .map_err(|e| if e.kind() == crate::error::Kind::File { e } else { e.in_file(path) })
 }
 
 fn open_own(file: &mut TensorFile, design: Design, options: &OpenOptions) -> Result<Model> {
     refuse_public_options(options)?;
     let dtype = options.dtype.unwrap_or(design.dtype());
-    let design = design.with_dtype(dtype);
+    let mut design = design.with_dtype(dtype);
+    if let Some(scaling) = options.position_scaling {
+        let Design::Dit(config) = &mut design else {
+            return Err(Error::argument("a custom network has no `position_scaling`"));
+        };
+        config.position_scaling = scaling;
+        if scaling == PositionScaling::None {
+            config.position_base = None;
+        }
+    }
     let of = |part: &str| format!("{part}.");
     if !options.average.is_empty() {
         let state = file.metadata.get("state");
@@ -159,7 +177,6 @@ fn refuse_public_options(options: &OpenOptions) -> Result<()> {
         ("family", options.family.is_some()),
         ("num_heads", options.num_heads.is_some()),
         ("num_classes", options.num_classes.is_some()),
-        ("image_size", options.image_size.is_some()),
         ("position", options.position.is_some()),
         ("time_scale", options.time_scale.is_some()),
     ];
@@ -186,6 +203,7 @@ fn open_public(file: &mut TensorFile, options: &OpenOptions, context: &Context) 
     config.dtype = options.dtype.or(width).unwrap_or(config.dtype);
     config.time_scale = options.time_scale.unwrap_or(config.time_scale);
     config.position = options.position.or(config.position);
+    config.position_scaling = options.position_scaling.unwrap_or_default();
     config.check()?;
     let model = read(file, config.into(), &prefix, options, true)?;
     let notes = notes.into_iter().chain(model.differences(file, &prefix)?);

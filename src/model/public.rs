@@ -182,6 +182,7 @@ impl<'a> Shapes<'a> {
         }
     }
 
+    /// Returns the size of the images that the positions of the file are for.
     fn image_size(&self, patch: i64, known: Known) -> Result<i64> {
         let tokens = match (self.get(POSITIONS), self.get(ROPE[0])) {
             (Some([.., tokens, _]), _) | (None, Some([tokens, _])) => *tokens,
@@ -199,14 +200,7 @@ impl<'a> Shapes<'a> {
             side * side == tokens,
             "the position embedding is of {tokens} tokens, and a DiT has a square grid of them"
         );
-        match known.image_size {
-            Some(given) if given != side * patch => Err(Error::argument(format!(
-                "the weights are for images of {0} x {0}, and `image_size` is {given}",
-                side * patch
-            ))
-            .hint(format!("leave `image_size` out, or give {}", side * patch))),
-            _ => Ok(side * patch),
-        }
+        Ok(side * patch)
     }
 
     fn heads(&self, hidden: i64, known: Known, settings: &Map, notes: &mut Vec<String>) -> Result<i64> {

@@ -338,7 +338,7 @@ fn wrong_inputs_are_named() {
     assert!(message(&x, &t.mul_scalar(f64::NAN).unwrap(), &y).starts_with("time NaN is out of range"));
     assert_eq!(
         message(&noise(1, &[3, 3, 28, 28]), &t, &y),
-        "expected images [B, 1, 28, 28], found tensor [3, 3, 28, 28] float32"
+        "expected images [B, 1, H, W], found tensor [3, 3, 28, 28] float32"
     );
     assert!(message(&x, &t, &ints(&[1, 2])).starts_with("expected labels [3], one per image"));
     assert!(message(&x, &t, &y.to_dtype(DType::Float32).unwrap()).starts_with("expected int64 labels"));

@@ -3,6 +3,7 @@
 pub(crate) mod api;
 
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::filter::Plan;
 use super::gate::{Condition, GateLayer, Width};
@@ -71,7 +72,8 @@ impl Correction {
             later => filter.layer(builder, &format!("{}_band_{}", name("filter"), later + 1), grid),
         };
         let plans = self.filters.iter().enumerate().map(filter).collect::<Result<_>>()?;
-        Ok(Layer { plans, gate, flops: self.flops(grid, width)? })
+        let (filters, flops) = (self.filters.clone(), self.flops(grid, width)?);
+        Ok(Layer { filters, plans: Arc::new(plans), others: Mutex::default(), gate, flops })
     }
 
     /// Returns whether a filter or the gate calls user code in every forward pass.
@@ -147,11 +149,18 @@ impl fmt::Display for Correction {
 /// A correction built into one block.
 #[derive(Debug)]
 pub struct Layer {
-    plans: Vec<Plan>,
+    filters: Vec<Filter>,
+    /// The filters on the grid of the model.
+    plans: Plans,
+    /// The same on other grids. They stay, since recorded graphs read their matrices.
+    others: Mutex<Vec<([i64; 2], Plans)>>,
     gate: Box<dyn GateLayer>,
     /// Operations for one image, as [`Correction::flops`] returns them.
     flops: f64,
 }
+
+/// Filters of one correction on one grid.
+type Plans = Arc<Vec<Plan>>;
 
 /// Output of one correction.
 #[derive(Debug, Clone)]
@@ -163,9 +172,25 @@ pub struct Bands {
 }
 
 impl Layer {
+    /// Returns the filters on a grid, by default that of the model.
+    fn plans(&self, grid: Option<[i64; 2]>) -> Result<Plans> {
+        let Some(grid) = grid.filter(|grid| self.plans.iter().any(|plan| plan.grid() != *grid)) else {
+            return Ok(Arc::clone(&self.plans));
+        };
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, plans)) = others.iter().find(|(other, _)| *other == grid) {
+            return Ok(Arc::clone(plans));
+        }
+        let plans = self.plans.iter().zip(&self.filters).map(|(plan, filter)| plan.on(filter, grid));
+        let plans = Arc::new(plans.collect::<Result<Vec<_>>>()?);
+        others.push((grid, Arc::clone(&plans)));
+        Ok(plans)
+    }
+
     /// Filters the residual [B, N, D] and computes the coefficients.
     pub fn bands(&self, residual: &Tensor, condition: &Condition) -> Result<Bands> {
-        let passed = self.plans.iter().map(|plan| plan.apply(residual)).collect::<Result<_>>()?;
+        let plans = self.plans(condition.grid)?;
+        let passed = plans.iter().map(|plan| plan.apply(residual)).collect::<Result<_>>()?;
         Ok(Bands { gates: self.gate.forward(condition)?, passed })
     }
 }
@@ -212,12 +237,14 @@ pub fn add_gated(
     corrections: &[Layer],
     condition: &Condition,
 ) -> Result<Tensor> {
-    counted(corrections, condition, || add_filtered(x, m, gate, &coefficients(corrections, condition)?))
+    counted(corrections, condition, || {
+        add_filtered(x, m, gate, &weighted(&coefficients(corrections, condition)?))
+    })
 }
 
 /// Returns tokens [B, N, D] with their corrections, as [`add_gated`] does with x = 0 and a gate of 1.
 pub fn corrected(tokens: &fused::Tokens, corrections: &[Layer], condition: &Condition) -> Result<Tensor> {
-    counted(corrections, condition, || filtered(tokens, &coefficients(corrections, condition)?))
+    counted(corrections, condition, || filtered(tokens, &weighted(&coefficients(corrections, condition)?)))
 }
 
 /// Counts the stated operations of corrections instead of those of the operators that happen to compute them.
@@ -236,8 +263,12 @@ fn counted(
 /// Filters and coefficients [B, k] or [B, k, D] of a correction.
 type Weighted<'a> = (&'a [Plan], Tensor);
 
-fn coefficients<'a>(corrections: &'a [Layer], condition: &Condition) -> Result<Vec<Weighted<'a>>> {
-    corrections.iter().map(|c| Ok((&c.plans[..], c.gate.forward(condition)?))).collect()
+fn coefficients(corrections: &[Layer], condition: &Condition) -> Result<Vec<(Plans, Tensor)>> {
+    corrections.iter().map(|c| Ok((c.plans(condition.grid)?, c.gate.forward(condition)?))).collect()
+}
+
+fn weighted(corrections: &[(Plans, Tensor)]) -> Vec<Weighted<'_>> {
+    corrections.iter().map(|(plans, gates)| (&plans[..], gates.clone())).collect()
 }
 
 /// Same as [`add_gated`], given the filters and the coefficients [B, k] or [B, k, D] of each correction.

@@ -226,7 +226,7 @@ pub enum NotFinite {
 /// `accumulate: N` and as many threads as each of them. An interrupt of any rank stops all after the same step.
 pub fn fit(model: &Model, dataset: &Dataset, options: &FitOptions, context: &Context) -> Result<Run> {
     options.check()?;
-    check_fit(model, dataset, options.augment.is_some())?;
+    check_fit(model, dataset, options.augment.is_some(), context)?;
     options.path.check(model)?;
     options.loss.check(&options.path)?;
     ensure!(
@@ -358,15 +358,26 @@ fn check_recomputation(model: &Model, options: &FitOptions) -> Result<()> {
     Ok(())
 }
 
-/// Returns an error unless images and labels fit the model. Images that are augmented may have another height and width.
-fn check_fit(model: &Model, dataset: &Dataset, augmented: bool) -> Result<()> {
+/// Returns an error unless images and labels fit the model. Images that are augmented may have any height and width.
+fn check_fit(model: &Model, dataset: &Dataset, augmented: bool, context: &Context) -> Result<()> {
     let (wanted, classes) = (model.image_shape(), model.num_classes());
+    let [channels, height, width] = dataset.image_shape();
+    let other = [height, width] != wanted[1..];
     ensure!(
-        dataset.image_shape() == wanted || (augmented && dataset.image_shape()[0] == wanted[0]),
+        channels == wanted[0] && (!other || augmented || model.config().is_some()),
         "the model takes images of shape {wanted:?}, but {} has {:?}",
         dataset.name(),
         dataset.image_shape()
     );
+    if other && !augmented {
+        model.check_size([height, width]).map_err(|e| e.context(dataset.name().to_string()))?;
+        context.note(&format!(
+            "{} has images of {height} x {width}, and the model was made for {} x {}: it learns at their size",
+            dataset.name(),
+            wanted[1],
+            wanted[2]
+        ));
+    }
     ensure!(
         dataset.classes() <= classes as usize,
         "the model knows {} classes, but {} has {}",

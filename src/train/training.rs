@@ -21,8 +21,7 @@ use super::{
 use crate::context::{Bar, Context};
 use crate::data::{Batch, Dataset, Loader, LoaderOptions};
 use crate::declare::{Map, Value};
-use crate::ensure;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Subject};
 use crate::flow::losses::wide;
 use crate::flow::{Facts, Loss, Pair, Times};
 use crate::model::Model;
@@ -375,12 +374,9 @@ impl<'a> Training<'a> {
         let batch = self.loader.next_share(first, count);
         self.unread = batch.is_err();
         let batch = batch?;
-        let wanted = self.model.image_shape();
-        ensure!(
-            batch.images.shape()[1..] == wanted,
-            "`augment` must return images of the model's shape {wanted:?}, found {:?}",
-            &batch.images.shape()[1..]
-        );
+        self.model
+            .check_images(&batch.images)
+            .map_err(|e| e.within(Subject::Option("augment".to_string())))?;
         let drawn = self.draw(step, &batch)?;
         let (measured, gradients) = self.gradients(&drawn, step, context)?;
         let (Measured { loss, bins }, gradients) = self.summed(measured, gradients)?;

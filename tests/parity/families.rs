@@ -428,8 +428,8 @@ fn files_that_do_not_fit_say_what_would() {
     assert!(refused(&path, &ignoring("haed.*")).message().contains("no tensor of the file matches `haed.*`"));
     let error = refused(&fixture("dit").file, &OpenOptions { num_classes: Some(9), ..options.clone() });
     assert!(error.message().contains("has 6 rows, and `num_classes` is 9"), "{error}");
-    let error = refused(&fixture("dit").file, &OpenOptions { image_size: Some(16), ..options.clone() });
-    assert!(error.message().contains("images of 8 x 8, and `image_size` is 16"), "{error}");
+    let error = refused(&fixture("dit").file, &OpenOptions { image_size: Some(17), ..options.clone() });
+    assert!(error.message().contains("image size 17 is not divisible by patch size 2"), "{error}");
     // Half a file, as after a broken download.
     for name in ["dit", "sit"] {
         let whole = std::fs::read(&fixture(name).file).unwrap();
@@ -444,6 +444,22 @@ fn files_that_do_not_fit_say_what_would() {
     fixture("dit").open(None).save(&saved).unwrap();
     let error = refused(&saved, &options);
     assert!(error.message().contains("stores the configuration of its model, `family` included"), "{error}");
+}
+
+#[test]
+fn a_file_opens_at_another_size_with_the_positions_of_that_size() {
+    for name in ["dit", "sit"] {
+        let fixture = fixture(name);
+        let options = OpenOptions { image_size: Some(16), ..fixture.options() };
+        let larger = open(&fixture.file, &options, &Context::default()).unwrap();
+        let config = larger.config().unwrap().clone();
+        assert_eq!(config, Config { image_size: 16, ..fixture.open(None).config().unwrap().clone() });
+        let fresh = Model::new(config, 0, Device::Cpu).unwrap();
+        let (found, expected) = (&larger.parameters()[0], &fresh.parameters()[0]);
+        assert!(found.0 == "pos_embed" && found.1.equal(&expected.1).unwrap());
+        // Images of the size of the file still give what the public code gives.
+        close(name, &fixture.forward(&larger), &fixture.tensors["output"], 1e-5);
+    }
 }
 
 #[test]

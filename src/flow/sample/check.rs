@@ -3,10 +3,11 @@
 use super::discrete::{Chain, Spacing};
 use super::{Diffusion, LastStep, SampleOptions, grid};
 use crate::ensure;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Subject};
 use crate::flow::ode::{Scheme, Solver};
 use crate::flow::path::Predict;
 use crate::model::Model;
+use crate::torch::ops::vision::Pair;
 
 /// Checks that the options do not contradict each other.
 pub(super) fn check(options: &SampleOptions, model: &Model) -> Result<()> {
@@ -91,6 +92,9 @@ pub(super) fn check(options: &SampleOptions, model: &Model) -> Result<()> {
             weak.num_classes()
         );
         options.path.check(weak)?;
+    }
+    if let Some(Pair(size)) = options.size {
+        model.check_size(size).map_err(|e| e.within(Subject::Option("size".to_string())))?;
     }
     ensure!(options.from != options.to, "`from` and `to` must differ, found {} for both", options.to);
     match &options.start {

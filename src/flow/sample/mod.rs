@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::ranks::Ranks;
 use crate::torch::graph::{self, Graphs};
+use crate::torch::ops::vision::Pair;
 use crate::torch::{DType, Fields, Tensor, no_grad};
 
 mod captured;
@@ -47,6 +48,10 @@ pub struct SampleOptions {
     /// and returns the fields of its images, which may depend on the step c.
     #[option(takes = ["x, t, c"])]
     pub fields: Conditions,
+    /// Height and width of the images, or one integer for both, in pixels or cells of latents; by default those of the
+    /// model. The `patch_size` must divide both, and `position_scaling` of the model tells their positions.
+    #[option(range = 1.0..=65536.0)]
+    pub size: Option<Pair>,
     /// Number of steps from noise to data; the paper uses 50.
     #[option(default = 50, range = 1..=1000000)]
     pub steps: usize,
@@ -165,6 +170,13 @@ pub struct SampleOptions {
 }
 
 impl SampleOptions {
+    /// Returns the channels, height and width of the images.
+    fn shape(&self, model: &Model) -> [i64; 3] {
+        let [channels, height, width] = model.image_shape();
+        let [height, width] = self.size.map_or([height, width], |Pair(size)| size);
+        [channels, height, width]
+    }
+
     /// Returns the guidance scale of the image in row `row` at time `t`.
     fn scale_at(&self, t: f64, row: usize) -> f64 {
         match self.guides_at(t) {
@@ -251,7 +263,7 @@ pub fn sample(model: &Model, options: &SampleOptions, context: &Context) -> Resu
     let device = model.device();
     let labels = labels(model, options.labels.as_ref())?.to_device(device)?;
     let count = labels.count() as i64;
-    per_image(options, count, model.image_shape())?;
+    per_image(options, count, options.shape(model))?;
     let fields = given(&options.fields.given(), count, model)?;
     let facts = Facts {
         labels: Some(labels.clone()),
@@ -282,7 +294,7 @@ pub fn sample(model: &Model, options: &SampleOptions, context: &Context) -> Resu
     };
     let mut bar = context.bar("sample", own as u64 * steps);
     let mut graphs = graphs(model, options);
-    let draws = Arc::new(Draws::new((options.seed, &options.seeds), count, model.image_shape()));
+    let draws = Arc::new(Draws::new((options.seed, &options.seeds), count, options.shape(model)));
     let options = &Arc::new(options.clone());
     let captured = captured::Captured::of(options, own);
     let (mut parts, mut evaluations) = (Vec::new(), Vec::new());
@@ -382,17 +394,24 @@ pub(super) fn state_dtype(model: &Model) -> DType {
 
 /// Returns the state from which sampling starts, on the model's device.
 fn starting_state(model: &Model, options: &SampleOptions, count: i64, facts: Facts) -> Result<Tensor> {
-    let [channels, height, width] = model.image_shape();
+    let [channels, height, width] = options.shape(model);
     let shape = [count, channels, height, width];
     let own = |x: &Tensor| x.to_device(model.device())?.to_dtype(state_dtype(model));
     let first = options.times().first().copied().unwrap_or(options.from);
     for (what, given) in [("noise", &options.noise), ("a `start`", &options.start)] {
         let Some(given) = given else { continue };
-        ensure!(
-            given.shape() == shape,
-            "expected {what} of shape {shape:?}, one image per label, found {:?}",
-            given.shape()
-        );
+        if given.shape() != shape {
+            let error = Error::argument(format!(
+                "expected {what} of shape {shape:?}, one image per label, found {:?}",
+                given.shape()
+            ));
+            return Err(match given.shape()[..] {
+                [_, _, h, w] if [h, w] != [height, width] && model.check_size([h, w]).is_ok() => {
+                    error.hint(format!("images of another size need `size: [{h}, {w}]`"))
+                }
+                _ => error,
+            });
+        }
         let given = own(given)?;
         return if what == "noise" { options.path.starting(given, first) } else { Ok(given) };
     }

@@ -349,6 +349,7 @@ impl BlockLayer {
             t: both.clone(),
             time: both.clone(),
             time_label: both,
+            grid: self.grid.map_or([1, tokens], |grid| [grid; 2]),
             rope: self.rope.clone(),
             parts: None,
             trace: None,
@@ -373,7 +374,9 @@ impl BlockLayer {
         run.trace.clone_from(&seen.own.trace);
         run.parts = self.look.then(|| Passing {
             seen: match self.grid {
-                Some(grid) if grid != seen.grid => Arc::new(Seen { grid, ..(**seen).clone() }),
+                Some(grid) if [grid; 2] != seen.grid => {
+                    Arc::new(Seen { grid: [grid; 2], ..(**seen).clone() })
+                }
                 _ => Arc::clone(seen),
             },
             pass: pass.clone(),

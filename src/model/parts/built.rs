@@ -463,6 +463,7 @@ fn mix(
 /// Adds corrections to images [B, C, H, W], with pixels as tokens.
 fn on_images(images: &Tensor, corrections: &[Layer], condition: &Condition) -> Result<Tensor> {
     let tokens = images.flatten(2, 3)?.transpose(1, 2)?.contiguous()?;
+    let condition = &Condition { grid: Some([images.size(2)?, images.size(3)?]), ..*condition };
     corrected(&fused::Tokens::Given(tokens), corrections, condition)?
         .transpose(1, 2)?
         .reshape(&images.shape())

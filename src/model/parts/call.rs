@@ -97,7 +97,8 @@ pub(in crate::model) struct Seen {
     pub time: Option<Tensor>,
     pub label: Option<Tensor>,
     pub both: Option<Tensor>,
-    pub grid: i64,
+    /// Height and width of the grid of tokens, or of the pixels of a custom network.
+    pub grid: [i64; 2],
     /// The null label.
     pub null: i64,
     pub own: Own,
@@ -201,8 +202,8 @@ impl fmt::Debug for Call {
         let place = self.0.at.block.map_or("outside of blocks".to_string(), |b| format!("in block {b}"));
         write!(
             f,
-            "call with x, t, y, dropped, fields, time, label, both, block, stream, input, grid, step, seed, row, batch, \
-             kept; {place}"
+            "call with x, t, y, dropped, fields, time, label, both, block, stream, input, grid, grid_size, step, seed, row, \
+             batch, kept; {place}"
         )
     }
 }
@@ -313,8 +314,27 @@ impl Call {
         })
     }
 
-    /// Returns the number of tokens along one side of the image.
+    /// Returns the number of tokens along one side of a square image, and the number of rows of others, see
+    /// [`Call::grid_size`].
     pub fn grid(&self) -> i64 {
+        self.0.seen.grid[0]
+    }
+
+    /// Returns the same as [`Call::grid`], or an error if the image is not square. A custom network has no tokens of ours,
+    /// and the height of its images here.
+    fn side(&self) -> Result<i64> {
+        let [height, width] = self.0.seen.grid;
+        if height != width && self.0.seen.time.is_some() {
+            return Err(Error::argument(format!(
+                "the grid has {height} x {width} tokens, so no single side"
+            ))
+            .hint("`c.grid_size` is [height, width]: `low.apply(r, c.grid_size)`"));
+        }
+        Ok(height)
+    }
+
+    /// Returns the height and width of the grid of tokens; for a custom network, those of its images.
+    pub fn grid_size(&self) -> [i64; 2] {
         self.0.seen.grid
     }
 
@@ -604,7 +624,7 @@ pub mod properties {
         /// ```
         fn input(call: Call) -> Tensor { call.input() }
 
-        /// Number of tokens along one side of the image.
+        /// Number of tokens along one side of a square image; an error for others, see `grid_size`.
         ///
         /// ```rhai
         /// let low = filter::gaussian(#{ sigma: 2.0 });
@@ -612,7 +632,17 @@ pub mod properties {
         /// let net = model::dit(#{ depth: 1, parts: [part] });
         /// assert_eq(net.forward(tensor::zeros([1, 1, 28, 28]), tensor([0.1]), tensor([3])).shape, [1, 1, 28, 28]);
         /// ```
-        fn grid(call: Call) -> i64 { Ok(call.grid()) }
+        fn grid(call: Call) -> i64 { call.side() }
+
+        /// Height and width of the grid of tokens of these images, `[rows, columns]`.
+        ///
+        /// ```rhai
+        /// let low = filter::gaussian(#{ sigma: 2.0 });
+        /// let part = nn::part(|b| |r, c| low.apply(r, c.grid_size)).at("mlp");
+        /// let net = model::dit(#{ depth: 1, parts: [part] });
+        /// assert_eq(net.forward(tensor::zeros([1, 1, 28, 20]), tensor([0.1]), tensor([3])).shape, [1, 1, 28, 20]);
+        /// ```
+        fn grid_size(call: Call) -> Vec<i64> { Ok(call.grid_size().to_vec()) }
 
         /// Training step, from 0; `()` outside of training, for example during sampling.
         ///

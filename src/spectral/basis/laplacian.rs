@@ -3,8 +3,8 @@
 use crate::declare::Options;
 use std::f64::consts::{LN_2, PI};
 
-use crate::error::{Error, Result};
-use crate::spectral::filter::{Gaussian, Operator};
+use crate::error::Result;
+use crate::spectral::filter::{Gaussian, operator};
 use crate::torch::Tensor;
 
 /// Copies blurred by Gaussians, each twice as wide as the one before, and their differences.
@@ -52,11 +52,9 @@ impl Laplacian {
 /// Blurs planes along both axes, with replicated edges.
 fn blurred(planes: &Tensor, sigma: f64) -> Result<Tensor> {
     let taps = Gaussian { sigma }.taps();
-    let matrix = |n: i64| match Operator::taps(&taps, n as usize) {
-        Operator::Separable { matrix, .. } => {
-            Tensor::from_f64(&matrix, &[n, n])?.to_dtype(planes.dtype())?.to_device(planes.device())
-        }
-        _ => Err(Error::internal("taps make a matrix")),
+    let matrix = |n: i64| {
+        let matrix = operator::matrix_of_taps(&taps, n as usize);
+        Tensor::from_f64(&matrix, &[n, n])?.to_dtype(planes.dtype())?.to_device(planes.device())
     };
     let (down, across) = (matrix(planes.size(-2)?)?, matrix(planes.size(-1)?)?);
     down.matmul(planes)?.matmul(&across.transpose(0, 1)?)

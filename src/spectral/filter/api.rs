@@ -5,23 +5,25 @@ use crate::error::Error;
 use crate::functions;
 use crate::spectral::Filter;
 use crate::torch::Tensor;
+use crate::torch::ops::vision::Pair;
 
 pub mod methods {
     use super::*;
     functions! { methods;
-        /// Filters tokens [B, N, D] on a `grid` x `grid` grid in row-major order, or each channel of square images.
+        /// Filters tokens [B, N, D] on a grid in row-major order, or each channel of images.
         ///
-        /// Images [B, C, G, G] have a grid of their own, so `grid` is omitted. Gradients flow through. A model
-        /// builds the filter's matrices once; this call builds them each time.
+        /// The grid is an integer for one of `grid` x `grid` tokens, or `[height, width]`. Images [B, C, H, W] have a grid of
+        /// their own, so `grid` is omitted. Gradients flow through. A model builds the filter's matrices once; this call
+        /// builds them each time.
         ///
         /// ```rhai
         /// let flat = tensor::ones([1, 16, 2]);
         /// assert_close(filter::gaussian().apply(flat, 4), flat, 1e-6);
-        /// assert_close(filter::gaussian().apply(tensor::ones([1, 3, 8, 8])), tensor::ones([1, 3, 8, 8]), 1e-6);
+        /// assert_close(filter::gaussian().apply(tensor::ones([1, 3, 8, 6])), tensor::ones([1, 3, 8, 6]), 1e-6);
         /// ```
-        fn apply(filter: Filter, x: Tensor, grid: Option<i64>) -> Tensor {
+        fn apply(filter: Filter, x: Tensor, grid: Option<Pair>) -> Tensor {
             match grid {
-                Some(grid) => filter.apply(&x, grid),
+                Some(Pair(grid)) => filter.apply_on(&x, grid),
                 None if x.rank() == 3 => Err(Error::argument("tokens [B, N, D] need the width of their grid")
                     .hint("filter.apply(tokens, grid), with N = grid * grid")),
                 None => filter.apply_to_images(&x),

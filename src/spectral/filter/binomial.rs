@@ -46,7 +46,7 @@ impl LowPass for Binomial {
         allow(self.order % 2 == 0, "order", "even, so that the taps have a middle", self.order)
     }
 
-    fn operator(&self, grid: usize) -> Result<Operator> {
+    fn operator(&self, grid: [usize; 2]) -> Result<Operator> {
         Ok(Operator::taps(&self.taps(), grid))
     }
 

@@ -40,7 +40,7 @@ impl LowPass for BoxBlur {
         allow(self.width % 2 == 1, "width", "odd, so that the window has a middle", self.width)
     }
 
-    fn operator(&self, grid: usize) -> Result<Operator> {
+    fn operator(&self, grid: [usize; 2]) -> Result<Operator> {
         Ok(Operator::taps(&self.taps(), grid))
     }
 

@@ -32,7 +32,7 @@ functions! { in "filter";
 }
 
 impl LowPass for Butterworth {
-    fn operator(&self, grid: usize) -> Result<Operator> {
+    fn operator(&self, grid: [usize; 2]) -> Result<Operator> {
         Operator::radial(grid, |radius| self.gain(radius))
     }
 

@@ -51,7 +51,7 @@ impl Custom {
 }
 
 impl LowPass for Custom {
-    fn operator(&self, grid: usize) -> Result<Operator> {
+    fn operator(&self, grid: [usize; 2]) -> Result<Operator> {
         let closure = self.code.function()?.clone();
         let code = move |grid: &Tensor| {
             let low = closure.call(&[grid.clone().into_value()])?;
@@ -70,7 +70,7 @@ impl LowPass for Custom {
         let wave = |i: i64| if i < count { angle(i).cos() } else { angle(i).sin() };
         let waves: Vec<f64> = (0..2 * count).map(wave).collect();
         let waves = Tensor::from_f64(&waves, &[2, count, 1])?.to_dtype(DType::Float32)?;
-        let passed = self.operator(GRID as usize)?.plan(DType::Float32, Device::Cpu)?.apply(&waves)?;
+        let passed = self.operator([GRID as usize; 2])?.plan(DType::Float32, Device::Cpu)?.apply(&waves)?;
         let middle = |t: &Tensor| {
             let image = t.reshape(&[2, GRID, GRID])?;
             image.narrow(1, GRID / 4, GRID / 2)?.narrow(2, GRID / 4, GRID / 2)

@@ -35,7 +35,7 @@ functions! { in "filter";
 }
 
 impl LowPass for Dct {
-    fn operator(&self, grid: usize) -> Result<Operator> {
+    fn operator(&self, grid: [usize; 2]) -> Result<Operator> {
         Operator::cosines(grid, |radius| self.gain(radius))
     }
 

@@ -41,7 +41,7 @@ impl Gaussian {
 }
 
 impl LowPass for Gaussian {
-    fn operator(&self, grid: usize) -> Result<Operator> {
+    fn operator(&self, grid: [usize; 2]) -> Result<Operator> {
         Ok(Operator::taps(&self.taps(), grid))
     }
 

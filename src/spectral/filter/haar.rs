@@ -38,11 +38,12 @@ impl Haar {
 }
 
 impl LowPass for Haar {
-    fn operator(&self, grid: usize) -> Result<Operator> {
+    fn operator(&self, grid: [usize; 2]) -> Result<Operator> {
         let block = self.block();
+        let [height, width] = grid;
         crate::ensure!(
-            grid.is_multiple_of(block),
-            "filter::haar with {} levels needs a token grid divisible by {block}, found {grid} x {grid}",
+            grid.iter().all(|side| side.is_multiple_of(block)),
+            "filter::haar with {} levels needs a token grid divisible by {block}, found {height} x {width}",
             self.levels
         );
         Ok(Operator::blocks(block, grid))

@@ -29,7 +29,7 @@ functions! { in "filter";
 }
 
 impl LowPass for Ideal {
-    fn operator(&self, grid: usize) -> Result<Operator> {
+    fn operator(&self, grid: [usize; 2]) -> Result<Operator> {
         Operator::radial(grid, |radius| self.gain(radius))
     }
 

@@ -59,7 +59,7 @@ impl LowPass for Learned {
         allow(self.size % 2 == 1, "size", "odd, so that one tap is in the middle", self.size)
     }
 
-    fn operator(&self, grid: usize) -> Result<Operator> {
+    fn operator(&self, grid: [usize; 2]) -> Result<Operator> {
         Ok(Operator::taps(&self.taps(), grid))
     }
 
@@ -67,7 +67,7 @@ impl LowPass for Learned {
         Ok(taps_gain(&self.taps(), radius))
     }
 
-    fn layer(&self, builder: &mut Builder, name: &str, grid: usize) -> Result<Plan> {
+    fn layer(&self, builder: &mut Builder, name: &str, grid: [usize; 2]) -> Result<Plan> {
         let logits = builder.within(name, |b| b.parameter("logits", &[self.parameters()], Init::Zeros))?;
         Plan::learned(&self.taps(), &logits, grid)
     }

@@ -36,14 +36,14 @@ pub trait LowPass: fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// Returns the filter's matrices for a grid of `grid` x `grid` tokens, in float64.
-    fn operator(&self, grid: usize) -> Result<Operator>;
+    /// Returns the filter's matrices for a grid of [height, width] tokens, in float64.
+    fn operator(&self, grid: [usize; 2]) -> Result<Operator>;
 
     /// Returns the gain of a wave of frequency radius `radius` far from edges.
     fn gain(&self, radius: f64) -> Result<f64>;
 
     /// Builds the filter of one block; the names of its parameters, if it has any, start with `name`.
-    fn layer(&self, builder: &mut Builder, _name: &str, grid: usize) -> Result<Plan> {
+    fn layer(&self, builder: &mut Builder, _name: &str, grid: [usize; 2]) -> Result<Plan> {
         self.operator(grid)?.plan(builder.dtype(), builder.device())
     }
 
@@ -127,7 +127,7 @@ impl Filter {
 
     /// Returns the floating-point operations for one channel of one grid; see [`Operator::flops`].
     pub fn flops(&self, grid: i64) -> Result<f64> {
-        Ok(self.operator(grid)?.flops())
+        Ok(self.operator([grid; 2])?.flops())
     }
 
     /// Builds the filter of one block; the names of its parameters, if it has any, start with `name`.
@@ -139,7 +139,7 @@ impl Filter {
                 Ok(())
             })?;
         }
-        self.0.layer(builder, name, checked(grid)?)
+        self.0.layer(builder, name, checked([grid; 2])?)
     }
 
     /// Returns the number of parameters of the filter in one block.
@@ -163,21 +163,32 @@ impl Filter {
         Ok(compiled.unwrap_or_else(|| self.clone()))
     }
 
-    fn operator(&self, grid: i64) -> Result<Operator> {
+    fn operator(&self, grid: [i64; 2]) -> Result<Operator> {
         self.0.operator(checked(grid)?)
     }
 
-    /// Builds its matrices for a grid, dtype and device; build the plan once and apply it often.
+    /// Builds its matrices for a square grid, dtype and device; build the plan once and apply it often.
     pub fn plan(&self, grid: i64, dtype: DType, device: Device) -> Result<Plan> {
+        self.plan_of([grid; 2], dtype, device)
+    }
+
+    /// Builds its matrices for a grid of [height, width] tokens. A frequency is a fraction of the Nyquist frequency of its
+    /// axis, so that a filter does the same along each axis as on a square grid of that side.
+    pub fn plan_of(&self, grid: [i64; 2], dtype: DType, device: Device) -> Result<Plan> {
         self.operator(grid)?.plan(dtype, device)
     }
 
     /// Filters tokens [B, N, D] with N = grid * grid in row-major order; gradients flow through.
     pub fn apply(&self, tokens: &Tensor, grid: i64) -> Result<Tensor> {
-        self.plan(grid, tokens.dtype(), tokens.device())?.apply(tokens)
+        self.apply_on(tokens, [grid; 2])
     }
 
-    /// Filters each channel of square images [B, C, G, G]; gradients flow through.
+    /// Filters tokens [B, N, D] of a grid of [height, width] tokens in row-major order; gradients flow through.
+    pub fn apply_on(&self, tokens: &Tensor, grid: [i64; 2]) -> Result<Tensor> {
+        self.plan_of(grid, tokens.dtype(), tokens.device())?.apply(tokens)
+    }
+
+    /// Filters each channel of images [B, C, H, W]; gradients flow through.
     pub fn apply_to_images(&self, images: &Tensor) -> Result<Tensor> {
         let [batch, channels, height, width] = images.shape()[..] else {
             return Err(Error::argument(format!(
@@ -185,12 +196,8 @@ impl Filter {
                 images.shape()
             )));
         };
-        if height != width {
-            return Err(Error::argument(format!("filters act on square images, found {height} x {width}"))
-                .hint("a basis takes images of any shape: basis::dct().scale(x, |r| ..)"));
-        }
         let tokens = images.reshape(&[batch, channels, height * width])?.transpose(1, 2)?;
-        self.apply(&tokens, height)?.transpose(1, 2)?.reshape(&[batch, channels, height, width])
+        self.apply_on(&tokens, [height, width])?.transpose(1, 2)?.reshape(&[batch, channels, height, width])
     }
 
     /// Returns the transfer function measured on a grid, float64 [grid, grid], zero frequency first.
@@ -225,9 +232,14 @@ impl Filter {
     }
 }
 
-fn checked(grid: i64) -> Result<usize> {
-    crate::ensure!((1..=1024).contains(&grid), "the token grid must be from 1 to 1024 wide, found {grid}");
-    Ok(grid as usize)
+fn checked(grid: [i64; 2]) -> Result<[usize; 2]> {
+    for side in grid {
+        crate::ensure!(
+            (1..=1024).contains(&side),
+            "the token grid must be from 1 to 1024 wide, found {side}"
+        );
+    }
+    Ok(grid.map(|side| side as usize))
 }
 
 impl fmt::Display for Filter {

@@ -96,7 +96,7 @@ fn profile() -> impl Iterator<Item = f64> {
 }
 
 impl LowPass for Response {
-    fn operator(&self, grid: usize) -> Result<Operator> {
+    fn operator(&self, grid: [usize; 2]) -> Result<Operator> {
         Operator::radial(grid, |radius| self.sample(radius))
     }
 

@@ -64,7 +64,7 @@ impl LowPass for Taps {
         Ok(())
     }
 
-    fn operator(&self, grid: usize) -> Result<Operator> {
+    fn operator(&self, grid: [usize; 2]) -> Result<Operator> {
         Ok(Operator::taps(&self.scaled(), grid))
     }
 

@@ -21,7 +21,7 @@ pub(crate) mod api;
 mod given;
 mod network;
 
-/// Input of a gate: the times `[B]` and embeddings [B, D].
+/// Input of a gate: the times `[B]` and embeddings [B, D]; and the grid of the tokens, which filters read.
 #[derive(Debug, Clone, Copy)]
 pub struct Condition<'a> {
     /// The times in [0, 1], even if the model takes diffusion steps.
@@ -30,6 +30,8 @@ pub struct Condition<'a> {
     pub time: &'a Tensor,
     /// The sum of the embeddings of time and label, which DiT calls `c`.
     pub time_label: &'a Tensor,
+    /// Height and width of the grid of tokens; `None` is the grid that the model was built for.
+    pub grid: Option<[i64; 2]>,
 }
 
 /// Widths of a gate's input and of the values that it weights.

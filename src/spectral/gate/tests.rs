@@ -37,7 +37,7 @@ fn of_bands(gate: &Gate, bands: i64, set: impl Fn(&str, &Tensor)) -> Tensor {
     let full = |value| Tensor::full(&[1, 8], value, DType::Float64, Device::Cpu).unwrap();
     let (time, time_label) = (full(1.0), full(2.0));
     let t = Tensor::from_f64(&[0.5], &[1]).unwrap();
-    layer.forward(&Condition { t: &t, time: &time, time_label: &time_label }).unwrap()
+    layer.forward(&Condition { t: &t, time: &time, time_label: &time_label, grid: None }).unwrap()
 }
 
 fn near(found: &[f64], expected: [f64; 2]) -> bool {
@@ -147,7 +147,7 @@ fn functions_of_the_user_give_coefficients_of_any_number_of_bands() {
         let layer = gate.layer(&mut builder, "freq_gate", bands, width(8)).unwrap();
         let time = Tensor::full(&[2, 8], 1.0, DType::Float64, Device::Cpu).unwrap();
         let t = Tensor::from_f64(&[0.25, 0.5], &[2]).unwrap();
-        layer.forward(&Condition { t: &t, time: &time, time_label: &time })
+        layer.forward(&Condition { t: &t, time: &time, time_label: &time, grid: None })
     };
     let mixed = function(|t: Tensor| {
         let early = t.rsub_scalar(1.0)?;

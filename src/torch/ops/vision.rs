@@ -78,7 +78,7 @@ pub struct WindowsOptions {
 
 /// Height and width: two integers, or one for both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pair(pub(in crate::torch) [i64; 2]);
+pub struct Pair(pub [i64; 2]);
 
 arguments! { Pair: &'a [i64], |pair| &pair.0; }
 
