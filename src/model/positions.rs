@@ -201,3 +201,6 @@ pub(super) fn bicubic(table: &Tensor, side: i64, grid: [i64; 2]) -> Result<Tenso
     let resized = images.interpolate(grid, "bicubic", false, false)?;
     resized.permute(&[0, 2, 3, 1])?.reshape(&[1, grid[0] * grid[1], width])?.to_dtype(table.dtype())
 }
+
+#[cfg(test)]
+mod tests;

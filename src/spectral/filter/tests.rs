@@ -316,3 +316,52 @@ fn learned_taps_start_as_told_and_have_gradients() {
         }
     }
 }
+
+/// Noise [1, H * W, 2] of a grid.
+fn on_grid([height, width]: [i64; 2]) -> Tensor {
+    noise(&[1, height * width, 2])
+}
+
+#[test]
+fn a_grid_of_any_sides_is_filtered_along_each_axis() {
+    // Binomial taps by hand, on 1 x 3 tokens: (0, 4, 0) becomes (1, 2, 1), and rows of one token stay.
+    let tokens = Tensor::from_f64(&[0.0, 4.0, 0.0], &[1, 3, 1]).unwrap();
+    let low = binomial(Binomial { order: 2 }).unwrap();
+    assert_eq!(low.apply_on(&tokens, [1, 3]).unwrap().to_f64().unwrap(), [1.0, 2.0, 1.0]);
+    for filter in all() {
+        for grid in [[4, 6], [6, 4], [8, 2]] {
+            let x = on_grid(grid);
+            let found = filter.apply_on(&x, grid).unwrap();
+            // Exchanged axes are filtered alike.
+            let exchange = |t: &Tensor, [h, w]: [i64; 2]| {
+                let images = t.reshape(&[1, h, w, 2]).unwrap().transpose(1, 2).unwrap();
+                images.reshape(&[1, h * w, 2]).unwrap()
+            };
+            let other = filter.apply_on(&exchange(&x, grid), [grid[1], grid[0]]).unwrap();
+            assert!(exchange(&other, [grid[1], grid[0]]).allclose(&found, 1e-12, 1e-12).unwrap(), "{filter}");
+            // What is constant along rows is filtered as on the square grid of that side.
+            let line = noise(&[1, 1, grid[1], 2]);
+            let flat =
+                |h: i64| line.expand(&[1, h, grid[1], 2]).unwrap().reshape(&[1, h * grid[1], 2]).unwrap();
+            let square = filter.apply(&flat(grid[1]), grid[1]).unwrap().narrow(1, 0, grid[1]).unwrap();
+            let found = filter.apply_on(&flat(grid[0]), grid).unwrap().narrow(1, 0, grid[1]).unwrap();
+            assert!(found.allclose(&square, 1e-9, 1e-9).unwrap(), "{filter} {grid:?}");
+        }
+    }
+}
+
+#[test]
+fn waves_of_a_rectangle_pass_by_their_radius() {
+    // Waves of the periodic grid 4 x 8: i cycles down and j across have the radius (2i / 4, 2j / 8).
+    let low = ideal(Ideal { cutoff: 0.6 }).unwrap();
+    for (i, j, passes) in [(0, 2, 1.0), (0, 3, 0.0), (1, 0, 1.0), (1, 1, 1.0), (1, 2, 0.0), (2, 0, 0.0)] {
+        let angle = |place: usize| {
+            let (row, column) = ((place / 8) as f64, (place % 8) as f64);
+            2.0 * std::f64::consts::PI * (f64::from(i) * row / 4.0 + f64::from(j) * column / 8.0)
+        };
+        let wave: Vec<f64> = (0..32).map(|place| angle(place).cos()).collect();
+        let wave = Tensor::from_f64(&wave, &[1, 32, 1]).unwrap();
+        let expected = wave.mul_scalar(passes).unwrap();
+        assert!(largest(&low.apply_on(&wave, [4, 8]).unwrap().sub(&expected).unwrap()) < 1e-12, "{i} {j}");
+    }
+}
