@@ -223,8 +223,8 @@ fn wrong_requests_say_what_would_do() {
         log_likelihood(&model(), images, &options, &Context::default()).unwrap_err().message()
     };
     assert_eq!(
-        message(&images.narrow(2, 0, 2).unwrap(), LikelihoodOptions::default()),
-        "expected images [B, 1, 4, 4], at least one, found tensor [2, 1, 2, 4] float64"
+        message(&images.expand(&[2, 2, 4, 4]).unwrap(), LikelihoodOptions::default()),
+        "expected images [B, 1, H, W], found tensor [2, 2, 4, 4] float64"
     );
     let labels = Some(vec![0].into());
     assert_eq!(
