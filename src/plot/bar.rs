@@ -5,10 +5,11 @@ use crate::error::Result;
 use crate::plot::axis::Axis;
 use crate::plot::chart::{Chart, Parts};
 use crate::plot::color::{Color, Palette};
+use crate::plot::decor::{Decor, decorated};
 use crate::plot::errors::Errors;
 use crate::plot::figure::Figure;
-use crate::plot::layer::{Bar, Layer, Reference, Shape};
-use crate::plot::legend::Legend;
+use crate::plot::layer::{Bar, BarLook, Layer, Shape};
+use crate::plot::style::Hatch;
 
 /// One bar per category, all in one color.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,38 +44,27 @@ impl BarGroup {
 /// Builder of a bar figure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bars {
-    title: String,
+    decor: Decor,
     categories: Vec<String>,
     x_label: String,
     y: Axis,
     groups: Vec<BarGroup>,
-    horizontal: Vec<Reference>,
-    palette: Palette,
-    legend: Legend,
     values: bool,
 }
+
+decorated!(Bars: horizontal);
 
 impl Bars {
     /// Creates a bar figure over named categories, with a numeric y axis and no groups.
     pub fn new<S: Into<String>>(categories: impl IntoIterator<Item = S>, y: Axis) -> Self {
         Self {
-            title: String::new(),
+            decor: Decor::default(),
             categories: categories.into_iter().map(Into::into).collect(),
             x_label: String::new(),
             y,
             groups: Vec::new(),
-            horizontal: Vec::new(),
-            palette: Palette::default(),
-            legend: Legend::default(),
             values: false,
         }
-    }
-
-    /// Sets the title.
-    #[must_use]
-    pub fn title(mut self, title: impl Into<String>) -> Self {
-        self.title = title.into();
-        self
     }
 
     /// Sets the label of the categories.
@@ -88,27 +78,6 @@ impl Bars {
     #[must_use]
     pub fn group(mut self, group: BarGroup) -> Self {
         self.groups.push(group);
-        self
-    }
-
-    /// Adds a horizontal line, such as a baseline.
-    #[must_use]
-    pub fn horizontal(mut self, reference: Reference) -> Self {
-        self.horizontal.push(reference);
-        self
-    }
-
-    /// Sets the palette for groups without a color of their own.
-    #[must_use]
-    pub fn palette(mut self, palette: Palette) -> Self {
-        self.palette = palette;
-        self
-    }
-
-    /// Sets the place of the legend.
-    #[must_use]
-    pub fn legend(mut self, legend: Legend) -> Self {
-        self.legend = legend;
         self
     }
 
@@ -155,28 +124,26 @@ impl Bars {
                     above: known(above),
                 }
             };
+            // In grayscale print most colors look alike; the steps of an ordered palette do not.
+            let alike = group.color.is_none() && self.decor.palette == Palette::Distinct;
+            let hatch = if alike { Hatch::ALL[index % Hatch::ALL.len()] } else { Hatch::Plain };
             layers.push(Layer {
-                color: group.color.unwrap_or_else(|| self.palette.color(index, count)),
+                color: group.color.unwrap_or_else(|| self.decor.palette.color(index, count)),
                 shape: Shape::Bars {
                     bars: group.values.iter().enumerate().map(bar).collect(),
-                    steps: false,
-                    alpha: 1.0,
-                    values: self.values,
+                    look: BarLook { steps: false, alpha: 1.0, values: self.values, hatch },
                 },
                 name: group.name,
             });
         }
         Ok(Figure::new(Chart::new(Parts {
             noun: "bar",
-            title: self.title,
+            decor: self.decor,
             x: Axis::new(self.x_label),
             y: self.y,
             categories: self.categories,
             rows: Vec::new(),
             layers,
-            horizontal: self.horizontal,
-            vertical: Vec::new(),
-            legend: self.legend,
         })?))
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::plot::axis::{Axis, Scale, Span};
+use crate::plot::decor::Decor;
 use crate::plot::figure::{Drawing, too_small};
 use crate::plot::geometry::{Margins, Point, Rect, snap};
 use crate::plot::layer::{Frame, Layer, Reference, Shape};
@@ -21,7 +22,7 @@ const SMALLEST: (f64, f64) = (60.0, 50.0);
 #[derive(Debug, Clone)]
 pub(crate) struct Parts {
     pub noun: &'static str,
-    pub title: String,
+    pub decor: Decor,
     pub x: Axis,
     pub y: Axis,
     /// Names under the x values 0, 1, 2 ..; empty for a numeric axis.
@@ -29,9 +30,6 @@ pub(crate) struct Parts {
     /// Names beside the y values 0, 1, 2 .. from the top; empty for a numeric axis.
     pub rows: Vec<String>,
     pub layers: Vec<Layer>,
-    pub horizontal: Vec<Reference>,
-    pub vertical: Vec<Reference>,
-    pub legend: Legend,
 }
 
 /// A checked chart.
@@ -71,7 +69,7 @@ impl Chart {
         let room = if bars { 0.0 } else { 0.04 };
         let (x_scale, y_scale) = (parts.x.scale, parts.y.scale);
         let xs = parts.layers.iter().flat_map(|layer| layer.xs(y_scale));
-        let xs = xs.chain(parts.vertical.iter().flat_map(Reference::reach));
+        let xs = xs.chain(parts.decor.vertical.iter().flat_map(Reference::reach));
         let x = match parts.categories.len() {
             0 => parts.x.span("x", xs, (room, room)),
             count => Ok(Span { lo: -0.5, hi: count as f64 - 0.5, log: false }),
@@ -80,7 +78,7 @@ impl Chart {
             .layers
             .iter()
             .flat_map(|layer| layer.ys(x_scale, y_scale))
-            .chain(parts.horizontal.iter().flat_map(Reference::reach))
+            .chain(parts.decor.horizontal.iter().flat_map(Reference::reach))
             .collect();
         let grounded = bars && ys.iter().all(|v| v.is_nan() || *v >= 0.0);
         let below: f64 = match (grounded, y_scale) {
@@ -90,7 +88,7 @@ impl Chart {
             (false, _) => 0.05,
         };
         // Values are written beyond the ends of bars.
-        let valued = parts.layers.iter().any(|layer| matches!(layer.shape, Shape::Bars { values: true, .. }));
+        let valued = parts.layers.iter().any(|layer| matches!(&layer.shape, Shape::Bars { look, .. } if look.values));
         let (below, above) = match valued {
             true => (if grounded { below } else { below.max(0.1) }, 0.1),
             false => (below, 0.06),
@@ -108,8 +106,8 @@ impl Chart {
             .layers
             .iter()
             .filter_map(Entry::layer)
-            .chain(parts.horizontal.iter().filter_map(|r| Entry::reference(r, false)))
-            .chain(parts.vertical.iter().filter_map(|r| Entry::reference(r, true)))
+            .chain(parts.decor.horizontal.iter().filter_map(|r| Entry::reference(r, false)))
+            .chain(parts.decor.vertical.iter().filter_map(|r| Entry::reference(r, true)))
             .collect();
         Ok(Self { parts, x, y, entries })
     }
@@ -118,17 +116,17 @@ impl Chart {
         let widest = 0.34 * area.width();
         let size = legend::size(face, &self.entries, widest);
         let inside = self.arrange(face, area, floor, (0.0, 0.0));
-        if self.entries.is_empty() || self.parts.legend == Legend::Hidden {
+        if self.entries.is_empty() || self.parts.decor.legend == Legend::Hidden {
             return inside;
         }
-        let auto = self.parts.legend == Legend::Auto;
+        let auto = self.parts.decor.legend == Legend::Auto;
         if auto {
             let mut layout = inside?;
             let frame = &layout.frame;
             let mut trace: Vec<Point> =
                 self.parts.layers.iter().flat_map(|layer| frame.trace(layer)).collect();
-            trace.extend(self.parts.horizontal.iter().flat_map(|r| frame.trace_reference(r, false)));
-            trace.extend(self.parts.vertical.iter().flat_map(|r| frame.trace_reference(r, true)));
+            trace.extend(self.parts.decor.horizontal.iter().flat_map(|r| frame.trace_reference(r, false)));
+            trace.extend(self.parts.decor.vertical.iter().flat_map(|r| frame.trace_reference(r, true)));
             if let Some(rect) = legend::place(&frame.plot, size, &trace) {
                 layout.legend = Some(Spot { rect, starts: Vec::new(), framed: true });
                 return Ok(layout);
@@ -171,7 +169,7 @@ impl Chart {
         floor: Margins,
         (beside, above): (f64, f64),
     ) -> Result<Layout> {
-        let title = wrapped(face, &self.parts.title, TITLE_SIZE, area.width() - 2.0 * EDGE);
+        let title = wrapped(face, &self.parts.decor.title, TITLE_SIZE, area.width() - 2.0 * EDGE);
         let top = EDGE + lines_height(title.len(), TITLE_SIZE) + if title.is_empty() { 4.0 } else { 8.0 };
         let top = top + above;
         let mut margins = Margins { left: 50.0, top, right: EDGE + beside, bottom: 45.0 };
@@ -349,7 +347,7 @@ impl Drawing for Chart {
             return (660.0, (row * self.parts.rows.len() as f64 + 100.0).clamp(180.0, 1600.0));
         }
         // A legend of many rows stands beside the plot and needs its height.
-        let legend = match self.parts.legend {
+        let legend = match self.parts.decor.legend {
             Legend::Hidden => 0.0,
             Legend::Auto | Legend::Right => legend::height(self.entries.len()) + 80.0,
         };
@@ -376,8 +374,8 @@ impl Drawing for Chart {
         let (bars, others): (Vec<&Layer>, Vec<&Layer>) =
             self.parts.layers.iter().partition(|layer| matches!(layer.shape, Shape::Bars { .. }));
         bars.into_iter().for_each(|layer| frame.draw(scene, layer));
-        self.parts.horizontal.iter().for_each(|r| frame.reference(scene, r, false));
-        self.parts.vertical.iter().for_each(|r| frame.reference(scene, r, true));
+        self.parts.decor.horizontal.iter().for_each(|r| frame.reference(scene, r, false));
+        self.parts.decor.vertical.iter().for_each(|r| frame.reference(scene, r, true));
         others.into_iter().for_each(|layer| frame.draw(scene, layer));
         self.axes(scene, &layout);
         self.labels(scene, &layout, area, floor);

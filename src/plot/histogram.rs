@@ -4,10 +4,10 @@ use crate::ensure;
 use crate::error::Result;
 use crate::plot::axis::Axis;
 use crate::plot::chart::{Chart, Parts};
-use crate::plot::color::Palette;
+use crate::plot::decor::{Decor, decorated};
 use crate::plot::figure::Figure;
-use crate::plot::layer::{Bar, Layer, Reference, Shape};
-use crate::plot::legend::Legend;
+use crate::plot::layer::{Bar, BarLook, Layer, Shape};
+use crate::plot::style::Hatch;
 
 /// Number of bins of a histogram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,38 +22,27 @@ pub enum Bins {
 /// Builder of a histogram.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Histogram {
-    title: String,
+    decor: Decor,
     x: Axis,
     y_label: Option<String>,
     sets: Vec<(String, Vec<f64>)>,
     bins: Bins,
     density: bool,
-    vertical: Vec<Reference>,
-    palette: Palette,
-    legend: Legend,
 }
+
+decorated!(Histogram: vertical);
 
 impl Histogram {
     /// Creates a histogram over this axis; limits of the axis are the outer edges of the bins.
     pub fn new(x: Axis) -> Self {
         Self {
-            title: String::new(),
+            decor: Decor::default(),
             x,
             y_label: None,
             sets: Vec::new(),
             bins: Bins::Auto,
             density: false,
-            vertical: Vec::new(),
-            palette: Palette::default(),
-            legend: Legend::default(),
         }
-    }
-
-    /// Sets the title.
-    #[must_use]
-    pub fn title(mut self, title: impl Into<String>) -> Self {
-        self.title = title.into();
-        self
     }
 
     /// Sets the label of the y axis, `count` or `density` by default.
@@ -81,27 +70,6 @@ impl Histogram {
     #[must_use]
     pub fn density(mut self, density: bool) -> Self {
         self.density = density;
-        self
-    }
-
-    /// Adds a vertical line.
-    #[must_use]
-    pub fn vertical(mut self, reference: Reference) -> Self {
-        self.vertical.push(reference);
-        self
-    }
-
-    /// Sets the palette of the sets.
-    #[must_use]
-    pub fn palette(mut self, palette: Palette) -> Self {
-        self.palette = palette;
-        self
-    }
-
-    /// Sets the place of the legend.
-    #[must_use]
-    pub fn legend(mut self, legend: Legend) -> Self {
-        self.legend = legend;
         self
     }
 
@@ -138,27 +106,27 @@ impl Histogram {
             };
             layers.push(Layer {
                 name,
-                color: self.palette.color(index, count),
+                color: self.decor.palette.color(index, count),
                 shape: Shape::Bars {
                     bars: counts.into_iter().enumerate().map(bar).collect(),
-                    steps: true,
-                    alpha: if count == 1 { 0.55 } else { 0.3 },
-                    values: false,
+                    look: BarLook {
+                        steps: true,
+                        alpha: if count == 1 { 0.55 } else { 0.3 },
+                        values: false,
+                        hatch: Hatch::Plain,
+                    },
                 },
             });
         }
         let label = self.y_label.unwrap_or_else(|| if self.density { "density" } else { "count" }.to_owned());
         Ok(Figure::new(Chart::new(Parts {
             noun: "histogram",
-            title: self.title,
+            decor: self.decor,
             x: self.x.limits(span.lo, span.hi),
             y: Axis::new(label),
             categories: Vec::new(),
             rows: Vec::new(),
             layers,
-            horizontal: Vec::new(),
-            vertical: self.vertical,
-            legend: self.legend,
         })?))
     }
 }

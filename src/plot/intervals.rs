@@ -5,10 +5,10 @@ use crate::ensure;
 use crate::error::Result;
 use crate::plot::axis::Axis;
 use crate::plot::chart::{Chart, Parts};
-use crate::plot::color::{Color, Palette};
+use crate::plot::color::Color;
+use crate::plot::decor::{Decor, decorated};
 use crate::plot::figure::Figure;
 use crate::plot::layer::{Interval, Layer, Reference, Shape};
-use crate::plot::legend::Legend;
 use crate::plot::style::Marker;
 
 /// Share of a row's height that several sets are spread over.
@@ -47,61 +47,29 @@ impl Estimates {
 /// Builder of an interval figure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Intervals {
-    title: String,
+    decor: Decor,
     rows: Vec<String>,
     x: Axis,
     sets: Vec<Estimates>,
-    vertical: Vec<Reference>,
-    palette: Palette,
-    legend: Legend,
 }
+
+decorated!(Intervals: vertical);
 
 impl Intervals {
     /// Creates a figure with these rows, from top to bottom.
     pub fn new<S: Into<String>>(rows: impl IntoIterator<Item = S>, x: Axis) -> Self {
         Self {
-            title: String::new(),
+            decor: Decor::default(),
             rows: rows.into_iter().map(Into::into).collect(),
             x,
             sets: Vec::new(),
-            vertical: Vec::new(),
-            palette: Palette::default(),
-            legend: Legend::default(),
         }
-    }
-
-    /// Sets the title.
-    #[must_use]
-    pub fn title(mut self, title: impl Into<String>) -> Self {
-        self.title = title.into();
-        self
     }
 
     /// Adds a set of estimates; several sets are drawn below each other within a row.
     #[must_use]
     pub fn estimates(mut self, set: Estimates) -> Self {
         self.sets.push(set);
-        self
-    }
-
-    /// Adds a vertical line, such as zero for no difference.
-    #[must_use]
-    pub fn vertical(mut self, reference: Reference) -> Self {
-        self.vertical.push(reference);
-        self
-    }
-
-    /// Sets the palette for sets without a color of their own.
-    #[must_use]
-    pub fn palette(mut self, palette: Palette) -> Self {
-        self.palette = palette;
-        self
-    }
-
-    /// Sets the place of the legend.
-    #[must_use]
-    pub fn legend(mut self, legend: Legend) -> Self {
-        self.legend = legend;
         self
     }
 
@@ -142,7 +110,7 @@ impl Intervals {
                 high: *high,
             };
             layers.push(Layer {
-                color: set.color.unwrap_or_else(|| self.palette.color(index, count)),
+                color: set.color.unwrap_or_else(|| self.decor.palette.color(index, count)),
                 shape: Shape::Intervals {
                     intervals: set.values.iter().enumerate().zip(ends).map(interval).collect(),
                     marker: Marker::ALL[index % Marker::ALL.len()],
@@ -152,15 +120,12 @@ impl Intervals {
         }
         Ok(Figure::new(Chart::new(Parts {
             noun: "interval",
-            title: self.title,
+            decor: self.decor,
             x: self.x,
             y: Axis::new(""),
             categories: Vec::new(),
             rows: self.rows,
             layers,
-            horizontal: Vec::new(),
-            vertical: self.vertical,
-            legend: self.legend,
         })?))
     }
 }

@@ -4,7 +4,7 @@ use crate::plot::axis::{Scale, Span};
 use crate::plot::color::Color;
 use crate::plot::geometry::{Point, Rect, thinned};
 use crate::plot::scene::{Anchor, Ink, Scene, Stroke};
-use crate::plot::style::{Dash, GRID, Marker, TEXT};
+use crate::plot::style::{Dash, GRID, Hatch, Marker, TEXT};
 use crate::plot::ticks;
 
 /// Line across the whole plot at one value, such as a baseline.
@@ -80,6 +80,17 @@ pub(crate) struct Bar {
     pub above: f64,
 }
 
+/// Look of the bars of a layer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct BarLook {
+    /// Whether all bars are one shape with an outline.
+    pub steps: bool,
+    pub alpha: f64,
+    /// Whether each value is written beyond the end of its bar.
+    pub values: bool,
+    pub hatch: Hatch,
+}
+
 /// A value in a row, with the interval around it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Interval {
@@ -129,7 +140,7 @@ impl Dodge {
 pub(crate) enum Shape {
     Curve(Curve),
     Points { points: Vec<Point>, errors: Option<Spread>, marker: Marker, radius: f64, alpha: f64 },
-    Bars { bars: Vec<Bar>, steps: bool, alpha: f64, values: bool },
+    Bars { bars: Vec<Bar>, look: BarLook },
     Intervals { intervals: Vec<Interval>, marker: Marker },
 }
 
@@ -341,9 +352,7 @@ impl Frame {
                     scene.marker(*marker, at, *radius, layer.color.faint(*alpha), 0.0);
                 }
             }
-            Shape::Bars { bars, steps, alpha, values } => {
-                self.bars(scene, layer.color, bars, (*steps, *alpha, *values));
-            }
+            Shape::Bars { bars, look } => self.bars(scene, layer.color, bars, look),
             Shape::Intervals { intervals, marker } => {
                 self.intervals(scene, layer.color, intervals, *marker);
             }
@@ -423,12 +432,12 @@ impl Frame {
         }
     }
 
-    fn bars(&self, scene: &mut Scene, color: Color, bars: &[Bar], (steps, alpha, values): (bool, f64, bool)) {
+    fn bars(&self, scene: &mut Scene, color: Color, bars: &[Bar], look: &BarLook) {
         let mut outline: Vec<Point> = Vec::new();
         for bar in bars {
             let Some(rect) = self.bar(bar) else { continue };
-            if !steps {
-                scene.rect(rect, color.faint(alpha));
+            if !look.steps {
+                scene.block(rect, color.faint(look.alpha), look.hatch);
             }
             let end = if bar.value < 0.0 { rect.bottom } else { rect.top };
             outline.extend([(rect.left, end), (rect.right, end)]);
@@ -439,7 +448,7 @@ impl Frame {
                 self.error_bar(scene, TEXT, rect.center().0, low, high);
                 (top, bottom) = (top.min(high), bottom.max(low));
             }
-            if values && bar.value.is_finite() {
+            if look.values && bar.value.is_finite() {
                 let y = match bar.value < 0.0 {
                     true => (bottom + 11.0).min(self.plot.bottom - 2.0),
                     false => (top - 4.0).max(self.plot.top + 8.0),
@@ -448,12 +457,12 @@ impl Frame {
                 scene.text(&ticks::minus(&ticks::brief(bar.value)), at, 9.0, Anchor::Middle, TEXT);
             }
         }
-        if let (true, Some(&first), Some(&last)) = (steps, outline.first(), outline.last()) {
+        if let (true, Some(&first), Some(&last)) = (look.steps, outline.first(), outline.last()) {
             let zero = self.y(0.0).unwrap_or(self.plot.bottom);
             outline.insert(0, (first.0, zero));
             outline.push((last.0, zero));
             // One shape for all bars, since seams between neighbors would be visible.
-            scene.polygon(&outline, color.faint(alpha), Some(&self.plot));
+            scene.polygon(&outline, color.faint(look.alpha), Some(&self.plot));
             scene.line(&outline, Stroke::new(color, 1.3), Some(&self.plot));
         }
     }

@@ -6,7 +6,7 @@ use crate::plot::geometry::{Point, Rect};
 use crate::plot::layer::{Curve, Layer, Reference, Shape};
 use crate::plot::lettering::Face;
 use crate::plot::scene::{Anchor, Scene, Stroke};
-use crate::plot::style::{LEGEND_EDGE, Marker, TEXT, TICK_SIZE};
+use crate::plot::style::{Hatch, LEGEND_EDGE, Marker, TEXT, TICK_SIZE};
 
 /// Place of the legend.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
@@ -30,7 +30,7 @@ enum Swatch {
     Line { stroke: Stroke, marker: Option<Marker>, band: bool },
     Upright { stroke: Stroke },
     Point { marker: Marker, radius: f64 },
-    Block { alpha: f64 },
+    Block { alpha: f64, hatch: Hatch },
 }
 
 /// One row of a legend.
@@ -53,7 +53,7 @@ impl Entry {
             Shape::Points { marker, radius, .. } => {
                 Swatch::Point { marker: *marker, radius: radius.max(3.0) }
             }
-            Shape::Bars { alpha, .. } => Swatch::Block { alpha: *alpha },
+            Shape::Bars { look, .. } => Swatch::Block { alpha: look.alpha, hatch: look.hatch },
             Shape::Intervals { marker, .. } => {
                 Swatch::Line { stroke: Stroke::new(layer.color, 1.6), marker: Some(*marker), band: false }
             }
@@ -189,9 +189,9 @@ pub(crate) fn draw(scene: &mut Scene, entries: &[Entry], spot: &Spot) {
             Swatch::Point { marker, radius } => {
                 scene.marker(*marker, (middle, y), *radius, entry.color, 0.0);
             }
-            Swatch::Block { alpha } => {
+            Swatch::Block { alpha, hatch } => {
                 let block = Rect::new(left + 4.0, y - 5.0, SWATCH - 8.0, 10.0);
-                scene.rect(block, entry.color.faint(*alpha));
+                scene.block(block, entry.color.faint(*alpha), *hatch);
                 if *alpha < 1.0 {
                     scene.frame(block, 1.0, entry.color);
                 }

@@ -5,11 +5,11 @@ use crate::ensure;
 use crate::error::Result;
 use crate::plot::axis::{Axis, Scale};
 use crate::plot::chart::{Chart, Parts};
-use crate::plot::color::{Color, OKABE_ITO, Palette};
+use crate::plot::color::{Color, OKABE_ITO};
+use crate::plot::decor::{Decor, decorated};
 use crate::plot::errors::Errors;
 use crate::plot::figure::Figure;
 use crate::plot::layer::{Curve, Dodge, Layer, Reference, Shape, Spread};
-use crate::plot::legend::Legend;
 use crate::plot::style::{Dash, Marker};
 
 /// Maximum number of points of a series that is drawn with markers.
@@ -139,70 +139,29 @@ impl Series {
 /// Builder of a line figure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Line {
-    title: String,
+    decor: Decor,
     x: Axis,
     y: Axis,
     series: Vec<Series>,
-    horizontal: Vec<Reference>,
-    vertical: Vec<Reference>,
-    palette: Palette,
-    legend: Legend,
 }
+
+decorated!(Line: horizontal, vertical);
 
 impl Line {
     /// Creates a line figure with these axes and no series.
     pub fn new(x: Axis, y: Axis) -> Self {
         Self {
-            title: String::new(),
+            decor: Decor::default(),
             x,
             y,
             series: Vec::new(),
-            horizontal: Vec::new(),
-            vertical: Vec::new(),
-            palette: Palette::default(),
-            legend: Legend::default(),
         }
-    }
-
-    /// Sets the title.
-    #[must_use]
-    pub fn title(mut self, title: impl Into<String>) -> Self {
-        self.title = title.into();
-        self
     }
 
     /// Adds a series.
     #[must_use]
     pub fn series(mut self, series: Series) -> Self {
         self.series.push(series);
-        self
-    }
-
-    /// Adds a horizontal line, such as a baseline.
-    #[must_use]
-    pub fn horizontal(mut self, reference: Reference) -> Self {
-        self.horizontal.push(reference);
-        self
-    }
-
-    /// Adds a vertical line.
-    #[must_use]
-    pub fn vertical(mut self, reference: Reference) -> Self {
-        self.vertical.push(reference);
-        self
-    }
-
-    /// Sets the palette for series without a color of their own.
-    #[must_use]
-    pub fn palette(mut self, palette: Palette) -> Self {
-        self.palette = palette;
-        self
-    }
-
-    /// Sets the place of the legend.
-    #[must_use]
-    pub fn legend(mut self, legend: Legend) -> Self {
-        self.legend = legend;
         self
     }
 
@@ -227,7 +186,7 @@ impl Line {
             let marker = (marked && !own).then(|| Marker::ALL[index % 5]);
             layers.push(Layer {
                 name: series.name,
-                color: series.color.unwrap_or_else(|| self.palette.color(index, count)),
+                color: series.color.unwrap_or_else(|| self.decor.palette.color(index, count)),
                 shape: Shape::Curve(Curve {
                     points: series.x.into_iter().zip(series.y).collect(),
                     spread,
@@ -241,15 +200,12 @@ impl Line {
         dodge(&mut layers, self.x.scale);
         Ok(Figure::new(Chart::new(Parts {
             noun: "line",
-            title: self.title,
+            decor: self.decor,
             x: self.x,
             y: self.y,
             categories: Vec::new(),
             rows: Vec::new(),
             layers,
-            horizontal: self.horizontal,
-            vertical: self.vertical,
-            legend: self.legend,
         })?))
     }
 }

@@ -25,7 +25,7 @@
 //! | `figure` | the figure as a value, and saving it |
 //! | `line`, `scatter`, `bar`, `histogram`, `intervals` | builders that end in a `chart` |
 //! | `heatmap` and `heat`, `grid`, `panels` | the other kinds of figure |
-//! | `chart`, `layer`, `legend` | two axes with marks between them |
+//! | `chart`, `decor`, `layer`, `legend` | two axes with marks between them, and what surrounds them |
 //! | `axis`, `ticks`, `errors`, `color`, `style` | numbers and colors |
 //! | `lettering`, `fonts`, `truetype` | text and fonts |
 //! | `scene`, `geometry` | a drawing as a list of marks in pixels |
@@ -36,6 +36,7 @@ mod axis;
 mod bar;
 mod chart;
 mod color;
+mod decor;
 mod errors;
 mod figure;
 mod fonts;

@@ -5,11 +5,11 @@ use crate::ensure;
 use crate::error::Result;
 use crate::plot::axis::Axis;
 use crate::plot::chart::{Chart, Parts};
-use crate::plot::color::{Color, Palette};
+use crate::plot::color::Color;
+use crate::plot::decor::{Decor, decorated};
 use crate::plot::errors::Errors;
 use crate::plot::figure::Figure;
 use crate::plot::layer::{Layer, Reference, Shape, Spread};
-use crate::plot::legend::Legend;
 use crate::plot::style::Marker;
 
 /// Named set of points with x and y of equal length; points that are not finite are ignored.
@@ -70,70 +70,29 @@ impl Points {
 /// Builder of a scatter figure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scatter {
-    title: String,
+    decor: Decor,
     x: Axis,
     y: Axis,
     points: Vec<Points>,
-    horizontal: Vec<Reference>,
-    vertical: Vec<Reference>,
-    palette: Palette,
-    legend: Legend,
 }
+
+decorated!(Scatter: horizontal, vertical);
 
 impl Scatter {
     /// Creates a scatter figure with these axes and no points.
     pub fn new(x: Axis, y: Axis) -> Self {
         Self {
-            title: String::new(),
+            decor: Decor::default(),
             x,
             y,
             points: Vec::new(),
-            horizontal: Vec::new(),
-            vertical: Vec::new(),
-            palette: Palette::default(),
-            legend: Legend::default(),
         }
-    }
-
-    /// Sets the title.
-    #[must_use]
-    pub fn title(mut self, title: impl Into<String>) -> Self {
-        self.title = title.into();
-        self
     }
 
     /// Adds a set of points.
     #[must_use]
     pub fn points(mut self, points: Points) -> Self {
         self.points.push(points);
-        self
-    }
-
-    /// Adds a horizontal line.
-    #[must_use]
-    pub fn horizontal(mut self, reference: Reference) -> Self {
-        self.horizontal.push(reference);
-        self
-    }
-
-    /// Adds a vertical line.
-    #[must_use]
-    pub fn vertical(mut self, reference: Reference) -> Self {
-        self.vertical.push(reference);
-        self
-    }
-
-    /// Sets the palette for sets without a color of their own.
-    #[must_use]
-    pub fn palette(mut self, palette: Palette) -> Self {
-        self.palette = palette;
-        self
-    }
-
-    /// Sets the place of the legend.
-    #[must_use]
-    pub fn legend(mut self, legend: Legend) -> Self {
-        self.legend = legend;
         self
     }
 
@@ -170,7 +129,7 @@ impl Scatter {
                 "points `{name}`: a radius is 0 to 50 pixels, found {radius}"
             );
             layers.push(Layer {
-                color: points.color.unwrap_or_else(|| self.palette.color(index, count)),
+                color: points.color.unwrap_or_else(|| self.decor.palette.color(index, count)),
                 shape: Shape::Points {
                     points: points.x.into_iter().zip(points.y).collect(),
                     errors: spread,
@@ -183,15 +142,12 @@ impl Scatter {
         }
         Ok(Figure::new(Chart::new(Parts {
             noun: "scatter",
-            title: self.title,
+            decor: self.decor,
             x: self.x,
             y: self.y,
             categories: Vec::new(),
             rows: Vec::new(),
             layers,
-            horizontal: self.horizontal,
-            vertical: self.vertical,
-            legend: self.legend,
         })?))
     }
 }

@@ -5,7 +5,7 @@ use crate::plot::color::Color;
 use crate::plot::figure::DrawCheck;
 use crate::plot::geometry::{Point, Rect, clip_line, clip_polygon, dash_line};
 use crate::plot::lettering::{CAPITAL, Face, LEADING};
-use crate::plot::style::{Dash, Marker};
+use crate::plot::style::{Dash, Hatch, Marker};
 
 /// Position of a text relative to its point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +84,14 @@ impl Scene {
     pub fn rect(&mut self, rect: Rect, ink: impl Into<Ink>) {
         if rect.width() > 0.0 && rect.height() > 0.0 {
             self.marks.push(Mark::Rect { rect, ink: ink.into() });
+        }
+    }
+
+    /// Draws a rectangle with white lines across it.
+    pub fn block(&mut self, rect: Rect, ink: impl Into<Ink>, hatch: Hatch) {
+        self.rect(rect, ink);
+        for line in hatch.lines(&rect) {
+            self.line(&line, Stroke::new(Color::WHITE, 1.2), Some(&rect));
         }
     }
 

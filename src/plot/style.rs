@@ -2,7 +2,7 @@
 
 use crate::declare::Choice;
 use crate::plot::color::Color;
-use crate::plot::geometry::Point;
+use crate::plot::geometry::{Point, Rect};
 
 pub(crate) const TITLE_SIZE: f64 = 14.0;
 pub(crate) const LABEL_SIZE: f64 = 12.0;
@@ -37,6 +37,45 @@ impl Dash {
             Self::Dashed => &[4.5, 2.6],
             Self::Dotted => &[0.9, 1.9],
             Self::DashDot => &[5.0, 2.2, 0.9, 2.2],
+        }
+    }
+}
+
+/// White lines across a bar, which distinguish groups of bars in grayscale print; groups take them in this order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Hatch {
+    /// No lines.
+    #[default]
+    Plain,
+    /// Lines that rise to the right.
+    Rising,
+    /// Lines that fall to the right.
+    Falling,
+    /// Both.
+    Crossed,
+    /// Level lines.
+    Level,
+}
+
+impl Hatch {
+    pub(crate) const ALL: [Self; 5] = [Self::Plain, Self::Rising, Self::Falling, Self::Crossed, Self::Level];
+
+    /// Returns the lines across a rectangle, which reach beyond it.
+    pub(crate) fn lines(self, rect: &Rect) -> Vec<[Point; 2]> {
+        const APART: f64 = 6.0;
+        let (width, height) = (rect.width(), rect.height());
+        let steps = |length: f64| (1..).map(|i| APART * f64::from(i)).take_while(move |at| *at < length);
+        // Lines start at the bottom, so that equal bars of other heights have the same pattern.
+        let rising = |at: f64| [(rect.left + at - height, rect.bottom), (rect.left + at, rect.bottom - height)];
+        let falling = |at: f64| [(rect.right - at + height, rect.bottom), (rect.right - at, rect.bottom - height)];
+        match self {
+            Self::Plain => Vec::new(),
+            Self::Rising => steps(width + height).map(rising).collect(),
+            Self::Falling => steps(width + height).map(falling).collect(),
+            Self::Crossed => steps(width + height).flat_map(|at| [rising(at), falling(at)]).collect(),
+            Self::Level => {
+                steps(height).map(|at| [rect.bottom - at; 2]).map(|[a, b]| [(rect.left, a), (rect.right, b)]).collect()
+            }
         }
     }
 }
