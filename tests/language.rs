@@ -122,6 +122,22 @@ fn an_assignment_into_a_copy_is_an_error() {
 }
 
 #[test]
+fn a_switch_compares_variables_that_closures_have_captured() {
+    holds(
+        r#"
+        let pick = |word| |x| switch word { "a" => x, "b" | "c" => -x, _ => 0 };
+        assert_eq([pick.call("a").call(2), pick.call("c").call(2), pick.call("d").call(2)], [2, -2, 0]);
+        let n = 3;
+        let read = || n;
+        assert_eq(switch n { 1..3 => "low", 3 => "three", _ => "none" }, "three");
+        n = 1;
+        assert_eq(switch [n, read.call()] { [1, 1] => "ones", _ => "none" }, "ones");
+        assert_eq(switch n { 0..2 => "low", _ => "none" }, "low");
+        "#,
+    );
+}
+
+#[test]
 fn a_wrong_index_is_shown_where_it_stands() {
     let (message, _, column) = refused("let x = tensor([[1, 2, 3]]);  x[0, 7]");
     assert_eq!(message, "index 7 is out of bounds for dimension 1 of size 3");

@@ -3,6 +3,7 @@
 //! - `x[0, 1]` and `x[1.., ..3]`: one index per dimension, and ranges with an open end
 //! - a `for` that makes closures gives each iteration variables of its own, so that a closure keeps their values
 //! - a method runs on a copy of a value that its closure reads, see `receivers`
+//! - `switch` compares the value of a variable that a closure has captured, which rhai compares with nothing
 //! - an assignment into what a mask selects is an error, see `places`
 //! - `catch (e)` gets an error value, and `_` a name that rhai accepts
 //!
@@ -11,6 +12,7 @@
 
 use rhai::{Engine, LexError, Token};
 
+use super::receivers::OWN;
 use super::source::{CAUGHT, LATEST, is_result};
 
 /// Function called with the entries of `x[i, j]`, so that they reach the tensor as one index.
@@ -37,12 +39,13 @@ pub fn compiled_form(engine: &Engine, text: &str) -> String {
 
 /// Returns the text as it is compiled, and what was inserted into it.
 pub fn prepare(engine: &Engine, text: &str) -> (String, Vec<Insertion>) {
-    if !["catch", "_", "for", "[", "("].iter().any(|word| text.contains(word)) {
+    if !["catch", "_", "for", "switch", "[", "("].iter().any(|word| text.contains(word)) {
         return (text.to_string(), Vec::new());
     }
     let tokens = tokens(engine, text);
     let mut added: Vec<Addition> = names_and_catches(&tokens);
     added.extend(rounds(&tokens));
+    added.extend(switches(&tokens));
     let (before, after) = super::places::places(&tokens);
     added.extend(before);
     added.extend(indices(&tokens));
@@ -238,7 +241,21 @@ fn rounds(tokens: &[At]) -> Vec<Addition> {
     found
 }
 
-/// Returns the brace that opens the body of a `for` whose sequence starts at a token.
+/// Returns the additions that copy what a `switch` compares: the hash of a variable that a closure shares differs from that of
+/// its value, so that no case would be taken.
+fn switches(tokens: &[At]) -> Vec<Addition> {
+    let mut found = Vec::new();
+    for (i, at) in tokens.iter().enumerate() {
+        let Some(open) = body(tokens, i + 1).filter(|_| matches!(at.token, Token::Switch)) else { continue };
+        if tokens[i + 1..open].iter().any(|t| matches!(t.token, Token::Identifier(_))) {
+            found.push(tokens[i + 1].before(format!("{OWN}(")));
+            found.push(tokens[open].before(")"));
+        }
+    }
+    found
+}
+
+/// Returns the brace that opens the body of a `for` or `switch` whose sequence or value starts at a token.
 fn body(tokens: &[At], start: usize) -> Option<usize> {
     let mut i = start;
     // An `if` or `switch` in the sequence has braces of its own.
@@ -372,6 +389,20 @@ mod tests {
         let engine = Engine::new();
         let text = "switch _ { 1 => _ + a_b, _ => `${_}`, 2 => _3 - _12 }";
         assert_eq!(prepare(&engine, text).0, "switch _r { 1 => _r + a_b, _ => `${_r}`, 2 => _r3 - _r12 }");
+    }
+
+    #[test]
+    fn a_switch_compares_a_copy() {
+        assert_eq!(form("switch p { 1 => 2 }"), "switch __own(p ){ 1 => 2 }");
+        assert_eq!(
+            form("switch if a { b } else { c } { _ => 2 }"),
+            "switch __own(if a { b } else { c } ){ _ => 2 }"
+        );
+        for plain in
+            ["switch 1 { 1 => 2 }", "let s = \"switch p { }\";", "// switch p { 1 => 2 }", "switch p"]
+        {
+            assert_eq!(form(plain), plain);
+        }
     }
 
     #[test]
