@@ -88,7 +88,8 @@ impl Chart {
             (false, _) => 0.05,
         };
         // Values are written beyond the ends of bars.
-        let valued = parts.layers.iter().any(|layer| matches!(&layer.shape, Shape::Bars { look, .. } if look.values));
+        let valued =
+            parts.layers.iter().any(|layer| matches!(&layer.shape, Shape::Bars { look, .. } if look.values));
         let (below, above) = match valued {
             true => (if grounded { below } else { below.max(0.1) }, 0.1),
             false => (below, 0.06),

@@ -35,14 +35,7 @@ decorated!(Histogram: vertical);
 impl Histogram {
     /// Creates a histogram over this axis; limits of the axis are the outer edges of the bins.
     pub fn new(x: Axis) -> Self {
-        Self {
-            decor: Decor::default(),
-            x,
-            y_label: None,
-            sets: Vec::new(),
-            bins: Bins::Auto,
-            density: false,
-        }
+        Self { decor: Decor::default(), x, y_label: None, sets: Vec::new(), bins: Bins::Auto, density: false }
     }
 
     /// Sets the label of the y axis, `count` or `density` by default.

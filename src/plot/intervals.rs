@@ -8,7 +8,7 @@ use crate::plot::chart::{Chart, Parts};
 use crate::plot::color::Color;
 use crate::plot::decor::{Decor, decorated};
 use crate::plot::figure::Figure;
-use crate::plot::layer::{Interval, Layer, Reference, Shape};
+use crate::plot::layer::{Interval, Layer, Shape};
 use crate::plot::style::Marker;
 
 /// Share of a row's height that several sets are spread over.
@@ -133,6 +133,7 @@ impl Intervals {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plot::Reference;
 
     fn figure(values: &[f64], low: &[f64], high: &[f64]) -> Result<Figure> {
         Intervals::new(["a", "b"], Axis::new("change of FID (%)"))

@@ -9,7 +9,7 @@ use crate::plot::color::{Color, OKABE_ITO};
 use crate::plot::decor::{Decor, decorated};
 use crate::plot::errors::Errors;
 use crate::plot::figure::Figure;
-use crate::plot::layer::{Curve, Dodge, Layer, Reference, Shape, Spread};
+use crate::plot::layer::{Curve, Dodge, Layer, Shape, Spread};
 use crate::plot::style::{Dash, Marker};
 
 /// Maximum number of points of a series that is drawn with markers.
@@ -150,12 +150,7 @@ decorated!(Line: horizontal, vertical);
 impl Line {
     /// Creates a line figure with these axes and no series.
     pub fn new(x: Axis, y: Axis) -> Self {
-        Self {
-            decor: Decor::default(),
-            x,
-            y,
-            series: Vec::new(),
-        }
+        Self { decor: Decor::default(), x, y, series: Vec::new() }
     }
 
     /// Adds a series.
@@ -246,6 +241,7 @@ fn nearest(xs: impl Iterator<Item = f64>, scale: Scale) -> Option<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plot::Reference;
 
     fn figure(series: Series) -> Result<Figure> {
         Line::new(Axis::new("ring"), Axis::new("power").log()).series(series).figure()

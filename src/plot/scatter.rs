@@ -9,7 +9,7 @@ use crate::plot::color::Color;
 use crate::plot::decor::{Decor, decorated};
 use crate::plot::errors::Errors;
 use crate::plot::figure::Figure;
-use crate::plot::layer::{Layer, Reference, Shape, Spread};
+use crate::plot::layer::{Layer, Shape, Spread};
 use crate::plot::style::Marker;
 
 /// Named set of points with x and y of equal length; points that are not finite are ignored.
@@ -81,12 +81,7 @@ decorated!(Scatter: horizontal, vertical);
 impl Scatter {
     /// Creates a scatter figure with these axes and no points.
     pub fn new(x: Axis, y: Axis) -> Self {
-        Self {
-            decor: Decor::default(),
-            x,
-            y,
-            points: Vec::new(),
-        }
+        Self { decor: Decor::default(), x, y, points: Vec::new() }
     }
 
     /// Adds a set of points.

@@ -66,16 +66,19 @@ impl Hatch {
         let (width, height) = (rect.width(), rect.height());
         let steps = |length: f64| (1..).map(|i| APART * f64::from(i)).take_while(move |at| *at < length);
         // Lines start at the bottom, so that equal bars of other heights have the same pattern.
-        let rising = |at: f64| [(rect.left + at - height, rect.bottom), (rect.left + at, rect.bottom - height)];
-        let falling = |at: f64| [(rect.right - at + height, rect.bottom), (rect.right - at, rect.bottom - height)];
+        let rising =
+            |at: f64| [(rect.left + at - height, rect.bottom), (rect.left + at, rect.bottom - height)];
+        let falling =
+            |at: f64| [(rect.right - at + height, rect.bottom), (rect.right - at, rect.bottom - height)];
         match self {
             Self::Plain => Vec::new(),
             Self::Rising => steps(width + height).map(rising).collect(),
             Self::Falling => steps(width + height).map(falling).collect(),
             Self::Crossed => steps(width + height).flat_map(|at| [rising(at), falling(at)]).collect(),
-            Self::Level => {
-                steps(height).map(|at| [rect.bottom - at; 2]).map(|[a, b]| [(rect.left, a), (rect.right, b)]).collect()
-            }
+            Self::Level => steps(height)
+                .map(|at| [rect.bottom - at; 2])
+                .map(|[a, b]| [(rect.left, a), (rect.right, b)])
+                .collect(),
         }
     }
 }

@@ -193,7 +193,7 @@ fn attention_with_rotary_positions() {
 /// Two tokens of one head whose second channel pair is zero: scores are products of rotated vectors.
 #[test]
 fn rotated_scores_by_hand() {
-    spectral::torch::start();
+    torch::start();
     let angle = 0.7f64;
     // Queries (1, 0) and keys (1, 0) of both tokens, values 1 and 2; only the second token is rotated.
     let qkv = Tensor::from_f64(&[1.0, 0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 0.0, 2.0, 2.0], &[1, 2, 6]);

@@ -15,7 +15,7 @@ use crate::torch::{DType, Device, Tensor};
 functions! { in "filter";
     /// Filters with your own code, called in every step.
     ///
-    /// The closure takes the residual as images of the token grid, a tensor [B, D, G, G], and returns the low band
+    /// The closure takes the residual as images of the token grid, a tensor [B, D, H, W], and returns the low band
     /// as a tensor of the same shape. Gradients flow through the operations that it calls. The code need not be
     /// linear; `gain` and `response` then describe its effect on single waves. If the frequency response is known,
     /// `filter::taps` or `filter::response` is faster. The code is stored with the model if it was written in a file.
@@ -37,14 +37,14 @@ const CODE: &str = "code";
 /// Side of the grid on which a gain is measured.
 const GRID: i64 = 64;
 
-/// User code on images of the token grid, [B, D, G, G].
+/// User code on images of the token grid, [B, D, H, W].
 #[derive(Clone)]
 pub struct Custom {
     code: Code,
 }
 
 impl Custom {
-    /// Creates a filter from a closure that maps images [B, D, G, G] to their low band, of the same shape.
+    /// Creates a filter from a closure that maps images [B, D, H, W] to their low band, of the same shape.
     pub fn new(code: impl Fn(&Tensor) -> Result<Tensor> + Send + Sync + 'static) -> Self {
         Self { code: Code::Live(function(move |grid: Tensor| code(&grid))) }
     }

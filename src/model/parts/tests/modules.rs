@@ -232,13 +232,13 @@ fn a_module_runs_any_number_of_times_on_other_tokens() {
     let [a, b] = [halves.clone(), masked].map(|part| forward(&model(vec![part]).unwrap()).unwrap());
     assert!(a.allclose(&b, 1e-4, 1e-4).unwrap());
     let config = Config { position: Some(Position::Rope), ..config() };
-    let error = forward(&built(config.with_parts(vec![halves]))).unwrap_err();
+    let refused = forward(&built(config.with_parts(vec![halves]))).unwrap_err();
     assert!(
-        error.message().contains("expected the 16 tokens of the grid of its rotary positions, found 8"),
-        "{error}"
+        refused.message().contains("expected the 16 tokens of the grid of its rotary positions, found 8"),
+        "{refused}"
     );
     let indices = at(Place::FeedForward, |x, call| call.inner(&x, Some(&Tensor::from_i64(&[0], &[1])?)));
-    assert!(super::error(indices).message().contains("a module of a block takes no indices"));
+    assert!(error(indices).message().contains("a module of a block takes no indices"));
 }
 
 #[test]
@@ -355,7 +355,7 @@ fn coefficients_that_do_not_fit_are_named() {
             all.insert(name.to_string(), new.into_value());
             Ok(all)
         });
-        super::error(part)
+        error(part)
     };
     let found = changed("gate_mpl", Ok);
     assert!(found.message().ends_with("a block has no coefficient `gate_mpl`"), "{found}");
@@ -365,12 +365,12 @@ fn coefficients_that_do_not_fit_are_named() {
     assert_eq!(found.message(), expected);
     let found = changed("gate_mlp", |x| x.to_dtype(DType::Float64));
     assert!(found.message().ends_with("expected `gate_mlp` of float32, found float64"), "{found}");
-    let found = super::error(of_map(|mut all, _| {
+    let found = error(of_map(|mut all, _| {
         all.remove("shift_mlp");
         Ok(all)
     }));
     assert!(found.message().ends_with("one vector for each image, found none"), "{found}");
-    let found = super::error(at(Place::Modulation, |_, _| Tensor::from_f32(&[1.0], &[1])));
+    let found = error(at(Place::Modulation, |_, _| Tensor::from_f32(&[1.0], &[1])));
     assert!(found.to_string().contains("map"), "{found}");
 }
 
