@@ -186,7 +186,7 @@ train::fit(net, images, #{ steps: 3, timesteps: |n| 1.0, on_step: || 1.0, loss: 
     let findings: Vec<&str> = ran.err.lines().filter(|l| l.starts_with("error: ")).collect();
     assert_snapshot!(findings.join("\n"), @r"
     error: flow::sample: option `velocity`: expected a function `|v, x, t|` or `|v, x, t, y|` or `|v, x, t, y, c|`, found one that takes 1 value
-    error: train::fit: option `timesteps`: expected a function `|n, g|`, found one that takes 1 value
+    error: train::fit: option `timesteps`: expected a function `|n, g|` or `|n, g, c|`, found one that takes 1 value
     error: train::fit: option `on_step`: expected a function `|s|`, found one that takes 0 values
     ");
     let ran = spectral(folder.path(), &["run", "script.rhai"], "");

@@ -406,3 +406,39 @@ fn replaced_modules_are_stored_and_files_with_their_weights_say_so() {
         "{error}"
     );
 }
+
+#[test]
+fn replacements_leave_what_others_read_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "
+        let x = tensor::rand([2, 1, 28, 28]);
+        for place in [\"norm_attn\", \"norm_mlp\"] {
+            let halves = nn::part(|b| |x| { x *= 0.5; x }, #{ replaces: true }).at(place);
+            let net = model::dit(#{ depth: 1, hidden_size: 16, num_heads: 2, parts: halves });
+            let told = \"\";
+            try { net.forward(x, tensor([0.5, 0.5]), tensor([0, 1])); } catch (e) { told = `${e}`; }
+            assert(told.contains(\"changed the tokens in place\"), told);
+        }";
+    good(folder.path(), "place.rhai", text);
+}
+
+#[test]
+fn files_open_with_another_scaling_of_positions_than_they_were_saved_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "
+        for family in [\"sit\", \"lightningdit\", \"spectraldit\"] {
+            let net = model::dit(#{ family: family, image_size: 8, patch_size: 2, in_channels: 1, depth: 1, hidden_size: 16, num_heads: 2 });
+            for p in net.parameters().values() { if p.requires_grad { no_grad(|| p.copy_(tensor::randn(p.shape, #{ seed: 3 }) * 0.2)); } }
+            net.save(\"small.safetensors\");
+            model::open(\"small.safetensors\", #{ image_size: 16, position_scaling: \"linear\" }).save(\"large.safetensors\");
+            let of = |net| net.forward(tensor::randn([1, 1, 16, 16], #{ seed: 4 }), tensor([0.5]), tensor([1]));
+            let all = [];
+            for scaling in [\"none\", \"ntk\", \"linear\"] {
+                let o = #{ position_scaling: scaling };
+                all.push(of.call(model::open(\"small.safetensors\", o + #{ image_size: 16 })));
+                assert(of.call(model::open(\"large.safetensors\", o)).equal(all[-1]), `${family} ${scaling}`);
+            }
+            assert(!all[0].equal(all[2]));
+        }";
+    good(folder.path(), "open.rhai", text);
+}

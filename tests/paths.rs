@@ -361,3 +361,20 @@ fn a_bridge_has_the_spread_of_a_brownian_bridge_in_training_and_sampling() {
     }
     "#);
 }
+
+#[test]
+fn schedules_need_derivatives_and_stay_finite_where_they_are_flat() {
+    run(r#"
+        let flat = flow::path(#{ alpha: |t| t * t, sigma: |t| 1.0 - t * t });
+        for sampler in ["euler_maruyama", "sde_heun"] {
+            let images = flow::sample(made(#{}), #{ labels: [0, 1], steps: 4, sampler: sampler, path: flat });
+            assert(images.abs().max().item() < 1e6, sampler);
+        }
+        let table = tensor::arange(1001) / 1000.0;
+        for alpha in [|t| table[(t * 1000).round().to("int64")], |t| t.detach()] {
+            let told = "";
+            try { flow::path(#{ alpha: alpha, sigma: |t| 1.0 - t }); } catch (e) { told = `${e}`; }
+            assert(told.contains("operations that record gradients"), told);
+        }
+    "#);
+}

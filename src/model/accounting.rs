@@ -134,7 +134,7 @@ impl Accounting {
         if frozen > 0 && (model.config().is_some() || !parts.is_empty()) {
             rows.push(row(&["frozen", &format!("{} parameters", grouped(frozen))]));
         }
-        if self.flops.is_nan() {
+        if self.flops.is_nan() || self.plain_flops.is_nan() {
             let [ours, plain] = [self.parameters, self.plain_parameters].map(grouped);
             let excess = format!("{:+.4} %", 100.0 * self.parameter_excess());
             rows.push(row(&["parameters", &ours, &plain, &excess]));

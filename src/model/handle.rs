@@ -182,11 +182,10 @@ impl Model {
         let builder = Builder::sharing(self.parameters(), seed, self.dtype(), self.device());
         let grown = Self::build(self.0.design.clone().with_parts(all), builder)?;
         // A module that a part replaces has no weights; anything else that is missing is code that made other names.
-        if parts.iter().any(Part::replaces) {
-            return Ok(grown);
-        }
+        let replaces = parts.iter().any(Part::replaces);
+        let lost = |name: &str| !replaces || name.split('.').any(|word| word == "parts");
         let found = |name: &String| grown.parameters().iter().any(|(own, _)| own == name);
-        match self.parameters().iter().find(|(name, _)| !found(name)) {
+        match self.parameters().iter().find(|(name, _)| lost(name) && !found(name)) {
             None => Ok(grown),
             Some((missing, _)) => Err(other_parameters(&format!(
                 "the extended model has no parameter `{missing}`, which the model has"
@@ -327,7 +326,7 @@ impl Model {
         let t = Tensor::from_f32(&[0.25, 0.75], &[2])?.to_device(self.device())?;
         let y = Tensor::from_i64(&[0, self.last_label()], &[2])?.to_device(self.device())?;
         let pass = Pass { fields: fields.to_device(self.device())?, ..Pass::default() };
-        no_grad(|| all.observe(&x, &t, &y, &pass)?.equal(&plain.forward(&x, &t, &y)?))
+        no_grad(|| all.observe(&x, &t, &y, &pass)?.equal(&plain.forward_with(&x, &t, &y, &pass.fields)?))
     }
 
     /// Freezes the parameters whose names match a pattern, such as `*` or `blocks.*.attn.*`.

@@ -89,9 +89,12 @@ pub fn open(path: impl AsRef<Path>, options: &OpenOptions, context: &Context) ->
         }
         None => open_public(&mut file, options, context),
     }
-    .and_then(|model| match options.image_size {
-        Some(size) if [size; 2] != model.image_shape()[1..] => model.at_size(size),
-        _ => Ok(model),
+    .and_then(|model| {
+        let own = model.image_shape()[1];
+        let (size, scaling) = (options.image_size.unwrap_or(own), options.position_scaling);
+        let other =
+            scaling.is_some_and(|scaling| model.config().is_none_or(|c| c.position_scaling != scaling));
+        if size == own && !other { Ok(model) } else { model.at_size(size, scaling) }
     })
     .map_err(|e| if e.kind() == crate::error::Kind::File { e } else { e.in_file(path) })
 }
@@ -99,15 +102,9 @@ pub fn open(path: impl AsRef<Path>, options: &OpenOptions, context: &Context) ->
 fn open_own(file: &mut TensorFile, design: Design, options: &OpenOptions) -> Result<Model> {
     refuse_public_options(options)?;
     let dtype = options.dtype.unwrap_or(design.dtype());
-    let mut design = design.with_dtype(dtype);
-    if let Some(scaling) = options.position_scaling {
-        let Design::Dit(config) = &mut design else {
-            return Err(Error::argument("a custom network has no `position_scaling`"));
-        };
-        config.position_scaling = scaling;
-        if scaling == PositionScaling::None {
-            config.position_base = None;
-        }
+    let design = design.with_dtype(dtype);
+    if options.position_scaling.is_some() && matches!(design, Design::Custom(_)) {
+        return Err(Error::argument("a custom network has no `position_scaling`"));
     }
     let of = |part: &str| format!("{part}.");
     if !options.average.is_empty() {

@@ -25,9 +25,17 @@ pub(super) struct Positions {
     /// Whether it is one of the parameters.
     stored: bool,
     rope: Option<Rope>,
-    /// Fixed embeddings of other grids, with the number of writes into the table at that time. They stay, since recorded
-    /// graphs read them.
-    others: Mutex<Vec<(([i64; 2], i64), Placed)>>,
+    /// Fixed embeddings of other grids. They stay, since recorded graphs read them.
+    others: Mutex<Vec<Other>>,
+}
+
+/// Fixed embedding of another grid.
+#[derive(Debug)]
+struct Other {
+    grid: [i64; 2],
+    placed: Placed,
+    /// The stored table that it was made from, and the number of writes into it at that time.
+    source: Option<(Tensor, i64)>,
 }
 
 /// Position embedding of one grid.
@@ -76,28 +84,52 @@ impl Positions {
             return Ok(Placed { table: self.table.clone(), rope: self.rope.clone() });
         }
         let (dtype, device) = (self.table.dtype(), self.table.device());
-        let learned = self.config.position() == Position::Learned;
-        let key = (grid, if self.stored && !learned { self.table.version() } else { 0 });
+        let trained = self.config.position() == Position::Learned || self.table.requires_grad();
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = others.iter().find(|(other, _)| *other == key).map(|(_, placed)| placed.clone());
+        let mut known = None;
+        for other in others.iter_mut().filter(|other| other.grid == grid) {
+            if trained || other.is_of(&self.table)? {
+                known = Some(other.placed.clone());
+                break;
+            }
+        }
         let placed = match known {
             Some(placed) => placed,
             None => {
-                let table = match learned {
+                let table = match trained {
                     // Its gradients need the table of each step.
                     true => self.table.clone(),
                     false if self.stored => resized(&self.table, &self.config, &self.config, grid)?,
                     false => fixed(&self.config, grid)?.to_dtype(dtype)?.to_device(device)?,
                 };
                 let placed = Placed { table, rope: rope(&self.config, grid, dtype, device)? };
-                others.push((key, placed.clone()));
+                let source = match self.stored && !trained {
+                    true => Some((self.table.detach()?.copy()?, self.table.version())),
+                    false => None,
+                };
+                others.push(Other { grid, placed: placed.clone(), source });
                 placed
             }
         };
-        match learned {
+        match trained {
             true => Ok(Placed { table: bicubic(&self.table, self.grid[0], grid)?, ..placed }),
             false => Ok(placed),
         }
+    }
+}
+
+impl Other {
+    /// Returns whether it was made from the stored table as it is now; averages write the same values again.
+    fn is_of(&mut self, table: &Tensor) -> Result<bool> {
+        let Some((source, version)) = &mut self.source else { return Ok(true) };
+        if *version == table.version() {
+            return Ok(true);
+        }
+        let same = source.equal(&table.detach()?)?;
+        if same {
+            *version = table.version();
+        }
+        Ok(same)
     }
 }
 
@@ -105,16 +137,17 @@ impl Model {
     /// Returns the same model made for images of another size, which shares its weights with this one.
     ///
     /// Fixed and rotary positions are computed for the new grid; with `position_scaling` they keep those of the size before
-    /// as their base. A stored table of other positions is resized by bicubic interpolation.
-    pub fn at_size(&self, image_size: i64) -> Result<Self> {
+    /// as their base. A stored table of other positions is resized by bicubic interpolation. `scaling` is another
+    /// `position_scaling` than the model has.
+    pub fn at_size(&self, image_size: i64, scaling: Option<PositionScaling>) -> Result<Self> {
         let Some(config) = self.config() else {
             return Err(Error::argument("a custom network has images of one size, `image_shape`")
                 .hint("build another one, and read its weights with `.load(path)`"));
         };
-        let mut to = Config { image_size, ..config.clone() };
-        if to.position_scaling != PositionScaling::None {
-            to.position_base = Some(config.position_base.unwrap_or(config.image_size));
-        }
+        let position_scaling = scaling.unwrap_or(config.position_scaling);
+        let mut to = Config { image_size, position_scaling, ..config.clone() };
+        to.position_base = (position_scaling != PositionScaling::None)
+            .then(|| config.position_base.unwrap_or(config.image_size));
         to.check()?;
         let mut parameters = self.parameters().to_vec();
         if let Some((_, table)) = parameters.iter_mut().find(|(name, _)| name == POSITIONS) {

@@ -32,11 +32,13 @@ pub(super) fn check_pixels(config: &Config) -> Result<()> {
     } else if config.parts.iter().any(|part| matches!(part.place(), Ok(Place::Condition))) {
         // With as many images as tokens, an embedding of each image would be added to the tokens without an error.
         "parts at `condition` change the embedding of an image"
+    } else if config.parts.iter().any(|part| matches!(part.place(), Ok(Place::Modulation))) {
+        "parts at `modulation` take the coefficients of an image"
     } else {
         return Ok(());
     };
     Err(Error::argument(format!("expected times [B], one per image, found times of pixels, and {why}"))
-        .hint("a network of `nn::model`, and a DiT without corrections and parts at `condition`, take times of pixels"))
+        .hint("a network of `nn::model`, and a DiT without corrections and parts at `condition` and `modulation`, take times of pixels"))
 }
 
 /// Returns the times of tokens [B, N] from times of pixels, which broadcast to images [B, C, H, W]: means over the pixels of a

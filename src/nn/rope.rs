@@ -50,12 +50,8 @@ impl Rope {
             };
             over_grid(&side(&axes[0])?, &side(&axes[1])?)
         };
-        Self::of_tables(table(f64::cos)?, table(f64::sin)?)
-    }
-
-    fn of_tables(cos: Tensor, sin: Tensor) -> Result<Self> {
-        let (count, head) = (cos.size(-2)?, cos.size(-1)?);
-        let rotation = [cos.reshape(&[-1, count, head])?, sin.reshape(&[-1, count, head])?];
+        let (cos, sin) = (table(f64::cos)?, table(f64::sin)?);
+        let rotation = [cos.unsqueeze(0)?, sin.unsqueeze(0)?];
         Ok(Self { cos, sin, rotation })
     }
 
@@ -93,7 +89,9 @@ impl Rope {
         let groups = tokens.count() as i64 / count.max(1);
         let index = tokens.to_device(self.cos.device())?.reshape(&[-1])?;
         let pick = |table: &Tensor| table.index_select(0, &index)?.reshape(&[groups, 1, count, head]);
-        Self::of_tables(pick(&self.cos)?, pick(&self.sin)?)
+        let (cos, sin) = (pick(&self.cos)?, pick(&self.sin)?);
+        let flat = |table: &Tensor| table.reshape(&[groups, count, head]);
+        Ok(Self { rotation: [flat(&cos)?, flat(&sin)?], cos, sin })
     }
 
     /// Rotates queries or keys [B, heads, N, head].

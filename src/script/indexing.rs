@@ -36,6 +36,9 @@ pub fn add_indices(engine: &mut Engine, types: &Arc<Types>) {
     };
     engine.register_fn(SEVERAL, several);
     engine.register_fn(OWN, |value: Dynamic| value);
+    // The usual indices, without the cost of a context.
+    engine.register_fn(PLACE, |index: rhai::INT| index);
+    engine.register_fn(PLACE, |index: rhai::ImmutableString| index);
     engine.register_fn(PLACE, |context: NativeCallContext, index: Dynamic| -> Row {
         if !copies(&index) {
             return Ok(index);

@@ -15,7 +15,8 @@ pub const PLACE: &str = "__place";
 pub fn places(tokens: &[At]) -> (Vec<Addition>, Vec<Addition>) {
     let (mut before, mut after) = (Vec::new(), Vec::new());
     for open in 0..tokens.len() {
-        let index = matches!(tokens[open].token, Token::LeftBracket)
+        let (optional, plain) = (Token::QuestionBracket, Token::LeftBracket);
+        let index = (tokens[open].token == plain || tokens[open].token == optional)
             && open.checked_sub(1).is_some_and(|i| tokens[i].ends_value());
         let close = closing(tokens, open);
         if index
@@ -23,14 +24,15 @@ pub fn places(tokens: &[At]) -> (Vec<Addition>, Vec<Addition>) {
             && !is_plain(&tokens[open + 1..close])
             && is_written(tokens, close + 1)
         {
-            before.push(tokens[open].after(1, format!("{PLACE}(")));
+            let length = if tokens[open].token == optional { 2 } else { 1 };
+            before.push(tokens[open].after(length, format!("{PLACE}(")));
             after.push(tokens[close].before(")"));
         }
     }
     (before, after)
 }
 
-/// Returns whether an index is a number, a text or a range, which select no copy.
+/// Returns whether an index is a number or a text, which select no copy.
 fn is_plain(index: &[At]) -> bool {
     let constant = |at: &At| matches!(at.token, Token::IntegerConstant(_) | Token::StringConstant(_));
     match index {
@@ -44,7 +46,7 @@ fn is_plain(index: &[At]) -> bool {
 /// Returns whether further indices follow, and then an assignment or a method that works in place.
 fn is_written(tokens: &[At], mut i: usize) -> bool {
     let begun = i;
-    while matches!(tokens.get(i).map(|at| &at.token), Some(Token::LeftBracket)) {
+    while matches!(tokens.get(i).map(|at| &at.token), Some(Token::LeftBracket | Token::QuestionBracket)) {
         i = closing(tokens, i) + 1;
     }
     match tokens.get(i).map(|at| &at.token) {
@@ -77,6 +79,7 @@ mod tests {
     fn only_an_index_that_may_select_a_copy_is_checked() {
         let form = |text: &str| compiled_form(&Engine::new(), text);
         assert_eq!(form("x[mask][0] = 7"), "x[__place(mask)][0] = 7");
+        assert_eq!(form("x?[mask]?[0] = 7"), "x?[__place(mask)]?[0] = 7");
         assert_eq!(form("x[0][rows][1] += y[a][b]"), "x[0][__place(rows)][1] += y[a][b]");
         assert_eq!(form("x[rows, 1].zero_()"), "x[__place(__several([rows, 1]))].zero_()");
         assert_eq!(form("a.b[x > 0][c].add_(1)"), "a.b[__place(x > 0)][__place(c)].add_(1)");

@@ -7,6 +7,7 @@ use super::training::Training;
 use super::{Ema, FitOptions, Optimizer, Run};
 use crate::declare::{Function, Value};
 use crate::model::Model;
+use crate::model::dit::layer::DitLayer;
 use crate::nn::{Layer, SharedBuilder};
 use crate::torch::Tensor;
 
@@ -152,6 +153,8 @@ impl Found {
         } else if let Some(tensor) = value.downcast::<Tensor>() {
             self.leaves(owner, name, value, [&tensor]);
         } else if let Some(layer) = value.downcast::<Layer>() {
+            self.leaves(owner, name, value, layer.parameters().iter().map(|(_, tensor)| tensor));
+        } else if let Some(layer) = value.downcast::<DitLayer>() {
             self.leaves(owner, name, value, layer.parameters().iter().map(|(_, tensor)| tensor));
         } else if let Some(builder) = value.downcast::<SharedBuilder>() {
             self.leaves(owner, name, value, builder.parameters().iter().map(|(_, tensor)| tensor));

@@ -86,9 +86,16 @@ impl Factors {
         let exact = t.detach()?.to_dtype(DType::Float64)?;
         let both = Tensor::cat(&[exact.clone(), exact.clamp(EDGE, 1.0 - EDGE)?], 0)?;
         let count = exact.size(0)?;
-        let [(alpha, d_alpha), (sigma, d_sigma)] =
-            [sloped("alpha", alpha, &both, count)?, sloped("sigma", sigma, &both, count)?];
-        Ok(Self { alpha, sigma, d_alpha, d_sigma })
+        let [alpha, sigma] = [sloped("alpha", alpha, &both, count)?, sloped("sigma", sigma, &both, count)?];
+        let here =
+            Self { alpha: alpha.value, sigma: sigma.value, d_alpha: alpha.slope, d_sigma: sigma.slope };
+        // Where both slopes vanish, a velocity of zero says nothing of image and noise; just inside it does.
+        let lost = here.determinant()?.eq_scalar(0.0)?;
+        Ok(Self {
+            d_alpha: alpha.inside.where_true(&lost, &here.d_alpha)?,
+            d_sigma: sigma.inside.where_true(&lost, &here.d_sigma)?,
+            ..here
+        })
     }
 
     /// Returns the point of the path and its velocity.
@@ -99,16 +106,28 @@ impl Factors {
     /// Returns image and noise of a point x of the path with velocity v.
     pub fn split(&self, x: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
         let Self { alpha, sigma, d_alpha, d_sigma } = self;
-        let determinant = alpha.mul(d_sigma)?.sub(&sigma.mul(d_alpha)?)?;
+        let determinant = self.determinant()?;
         let over = |factor: &Tensor| factor.div(&determinant);
         let image = sum(&over(d_sigma)?, x, &over(&sigma.neg()?)?, v)?;
         Ok((image, sum(&over(alpha)?, v, &over(&d_alpha.neg()?)?, x)?))
     }
+
+    fn determinant(&self) -> Result<Tensor> {
+        self.alpha.mul(&self.d_sigma)?.sub(&self.sigma.mul(&self.d_alpha)?)
+    }
+}
+
+/// Values of a function of time and their derivatives.
+struct Sloped {
+    value: Tensor,
+    slope: Tensor,
+    /// Derivatives a little inside of the ends.
+    inside: Tensor,
 }
 
 /// Returns what a function returns for the first `count` of the times, and its derivative there or, where it is not finite, at the
 /// others.
-fn sloped(name: &str, function: &Function, times: &Tensor, count: i64) -> Result<(Tensor, Tensor)> {
+fn sloped(name: &str, function: &Function, times: &Tensor, count: i64) -> Result<Sloped> {
     let what = format!("`{name}` of the path");
     enable_grad(|| {
         let t = times.copy()?.set_requires_grad(true)?;
@@ -128,6 +147,12 @@ fn sloped(name: &str, function: &Function, times: &Tensor, count: i64) -> Result
             times.signature(),
             value.signature()
         );
+        if constant.is_none() && !value.requires_grad() {
+            return Err(Error::argument(format!(
+                "{what} must return what it computed from t by operations that record gradients, since its derivative is the velocity"
+            ))
+            .hint("leave out `detach`, `no_grad`, rounding and look-ups; a constant is a number: `|t| 1.0`"));
+        }
         let value = value.to_dtype(DType::Float64)?;
         let slope = match value.requires_grad() {
             true => autograd::grad(&[value.sum(&[], false)?], &[t], None, false, false)?
@@ -138,7 +163,8 @@ fn sloped(name: &str, function: &Function, times: &Tensor, count: i64) -> Result
         };
         let slope = slope.map_or_else(|| times.mul_scalar(0.0), Ok)?;
         let (here, inside) = (slope.narrow(0, 0, count)?, slope.narrow(0, count, count)?);
-        Ok((value.detach()?.narrow(0, 0, count)?, here.where_true(&here.isfinite()?, &inside)?))
+        let value = value.detach()?.narrow(0, 0, count)?;
+        Ok(Sloped { value, slope: here.where_true(&here.isfinite()?, &inside)?, inside })
     })
 }
 

@@ -83,14 +83,17 @@ pub(super) fn check(options: &SampleOptions, model: &Model) -> Result<()> {
             options.guide.is_none(),
             "give either `autoguidance`, a weaker model, or `guide`, a formula of your own"
         );
+        let [channels, height, width] = options.shape(model);
+        let own = (weak.image_shape()[0], weak.num_classes());
         ensure!(
-            weak.image_shape() == model.image_shape() && weak.num_classes() == model.num_classes(),
-            "`autoguidance` must have the images {:?} and the {} classes of the model, found {:?} and {}",
-            model.image_shape(),
+            own == (channels, model.num_classes()),
+            "`autoguidance` must have the {channels} channels and the {} classes of the model, found {} and {}",
             model.num_classes(),
-            weak.image_shape(),
-            weak.num_classes()
+            own.0,
+            own.1
         );
+        weak.check_size([height, width])
+            .map_err(|e| e.within(Subject::Option("autoguidance".to_string())))?;
         options.path.check(weak)?;
     }
     if let Some(Pair(size)) = options.size {

@@ -268,7 +268,8 @@ pub fn sample(model: &Model, options: &SampleOptions, context: &Context) -> Resu
     let facts = Facts {
         labels: Some(labels.clone()),
         fields: fields.clone(),
-        seed: Some(Facts::seed_of(options.seed, 0)),
+        // With `seeds` the images have seeds of their own.
+        seed: options.seeds.is_empty().then(|| Facts::seed_of(options.seed, 0)),
         ..Facts::default()
     };
     let start = no_grad(|| starting_state(model, options, count, facts))?;

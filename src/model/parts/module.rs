@@ -71,8 +71,21 @@ impl Module<ModulatedNorm> {
             Some((m, gate)) => add_gated(x, m, gate, &[], &run.condition())?,
         };
         let at = At { stream: Some(stream.clone()), ..At::default() };
-        let normal = part.run(&stream, run.passing()?, at)?;
+        let normal = unwritten(&stream, "the tokens", || part.run(&stream, run.passing()?, at))?;
         Ok((stream, normal.mul(&scale.add_scalar(1.0)?)?.add(shift)?))
+    }
+}
+
+/// Runs a part that takes a tensor which the model reads afterwards; an error if it was changed in place.
+fn unwritten<T>(shared: &Tensor, what: &str, body: impl FnOnce() -> Result<T>) -> Result<T> {
+    let before = shared.version();
+    let made = body()?;
+    match shared.version() == before {
+        true => Ok(made),
+        false => Err(Error::argument(format!(
+            "a part that replaces a module changed {what} in place, which others read"
+        ))
+        .hint("return a new tensor, as `x * 0.5` does, or change a copy, `x.clone()`")),
     }
 }
 
@@ -95,7 +108,9 @@ impl<M> Modulation<M> {
             Module::Part(part) => {
                 let embedding = run.embedding();
                 let like = embedding.unsqueeze(1)?;
-                part.run_coefficients(embedding.clone().into_value(), &like, run.passing()?)?.0
+                let value = embedding.clone().into_value();
+                unwritten(embedding, "the embedding", || part.run_coefficients(value, &like, run.passing()?))?
+                    .0
             }
         };
         match self.steps.is_empty() {

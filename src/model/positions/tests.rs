@@ -135,7 +135,7 @@ fn other_sizes_are_those_of_a_model_made_for_them() {
     for config in kinds() {
         let what = format!("{:?} {:?} {:?}", config.family, config.position(), config.position_scaling);
         let model = random(config.clone());
-        let larger = model.at_size(12).unwrap();
+        let larger = model.at_size(12, None).unwrap();
         let base = (config.position_scaling != PositionScaling::None).then_some(8);
         assert_eq!((larger.config().unwrap().image_size, larger.config().unwrap().position_base), (12, base));
         assert!(run(&model, [12, 12]).equal(&run(&larger, [12, 12])).unwrap(), "{what}");
@@ -201,7 +201,7 @@ fn a_stored_table_of_other_positions_is_kept() {
     table.copy_(&noise(50, &[1, 16, 16])).unwrap();
     let other = run(&model, [12, 12]);
     assert!(!other.equal(&sines).unwrap());
-    let larger = model.at_size(12).unwrap();
+    let larger = model.at_size(12, None).unwrap();
     assert!(run(&larger, [12, 12]).equal(&other).unwrap());
     let stored = &larger.parameters().iter().find(|(name, _)| name == POSITIONS).unwrap().1;
     assert!(stored.equal(&bicubic(table, 4, [6, 6]).unwrap()).unwrap() && !stored.requires_grad());
@@ -227,7 +227,7 @@ fn corrections() -> Vec<Correction> {
 fn corrections_filter_the_grid_of_the_images() {
     for (count, corrections) in (1..=4).map(|count| (count, corrections()[..count].to_vec())) {
         let model = random(small().with_corrections(corrections));
-        let larger = model.at_size(12).unwrap();
+        let larger = model.at_size(12, None).unwrap();
         for size in [[12, 12], [8, 8], [12, 8], [6, 10]] {
             assert!(run(&model, size).equal(&run(&larger, size)).unwrap(), "{count} {size:?}");
         }
@@ -291,7 +291,7 @@ fn sizes_and_options_that_do_not_fit_have_a_message() {
     assert_eq!(error.hint_text(), Some("the nearest size is 8 x 8"));
     let error = model.forward(&noise(0, &[1, 3, 8, 8]), &time(), &label()).unwrap_err();
     assert!(error.message().starts_with("expected images [B, 1, H, W], found"), "{error}");
-    assert!(model.at_size(9).unwrap_err().message().contains("not divisible by patch size 2"));
+    assert!(model.at_size(9, None).unwrap_err().message().contains("not divisible by patch size 2"));
     let message = |config: Config| config.check().unwrap_err().message();
     assert_eq!(
         message(Config { rope_theta: 500.0, ..small() }),
@@ -310,4 +310,32 @@ fn sizes_and_options_that_do_not_fit_have_a_message() {
     let model = random(small().with_corrections(vec![correction(haar, fixed).unwrap()]));
     let error = model.forward(&noise(0, &[1, 1, 12, 10]), &time(), &label()).unwrap_err();
     assert!(error.message().contains("divisible by 2, found 6 x 5"), "{error}");
+}
+
+#[test]
+fn an_unfrozen_table_has_gradients_at_other_sizes() {
+    let model = random(Config { family: Family::Sit, ..small() });
+    model.unfreeze(&[POSITIONS.to_string()]).unwrap();
+    let table = &model.parameters().iter().find(|(name, _)| name == POSITIONS).unwrap().1;
+    for size in [[8, 8], [12, 8]] {
+        let sum = run(&model, size).square().unwrap().sum(&[], false).unwrap();
+        let gradient = autograd::grad(&[sum], std::slice::from_ref(table), None, false, false).unwrap();
+        let gradient = gradient.into_iter().next().flatten().unwrap();
+        assert!(gradient.abs().unwrap().sum(&[], false).unwrap().item().unwrap() > 0.0, "{size:?}");
+    }
+}
+
+#[test]
+fn a_table_that_is_written_again_with_its_values_keeps_its_other_grids() {
+    let mut builder = Builder::seeded(0, DType::Float32, Device::Cpu);
+    let positions = Positions::new(&mut builder, &Config { family: Family::Sit, ..small() }).unwrap();
+    let count = || positions.others.lock().unwrap().len();
+    for _ in 0..3 {
+        positions.table.copy_(&positions.table.copy().unwrap()).unwrap();
+        positions.of([6, 6]).unwrap();
+    }
+    assert_eq!(count(), 1);
+    positions.table.copy_(&noise(7, &positions.table.shape())).unwrap();
+    positions.of([6, 6]).unwrap();
+    assert_eq!(count(), 2);
 }
