@@ -67,8 +67,8 @@ struct Split {
   // Vectors stay in registers, sums in 48 KiB of shared memory.
   bool fits() const {
     // A pack holds whole pairs of channels.
-    return (!rotates() || vec >= 2) && packs * vec <= 16 && row_threads() <= 1024 && rows() * 3 * heads * size * 4 <= 48 << 10 &&
-           batch * tokens * 3 * heads < (int64_t(1) << 31) - (1 << 20);
+    return (!rotates() || vec >= 2) && packs * vec <= 16 && row_threads() <= 1024 &&
+           rows() * 3 * heads * size * 4 <= 48 << 10 && batch * tokens * 3 * heads < (int64_t(1) << 31) - (1 << 20);
   }
   int64_t blocks() const { return parts_of(1, batch * tokens * 2 * heads, 4 * (256 / lanes)); }
   int64_t backward_blocks() const { return parts_of(1, batch * tokens, 4 * rows(), 3072); }
@@ -139,9 +139,9 @@ struct SplitNormalized : Function<SplitNormalized> {
     Tensor columns = at::empty({blocks, 3 * hidden}, sums.options());
     split.kernels.launch("qk_norm_backward", blocks, split.backward_threads(), split.qkv.const_data_ptr(),
                          Split::data(split.q_weight), Split::data(split.k_weight), Split::data(rotation.cos),
-                         Split::data(rotation.sin), d[0].const_data_ptr(), d[1].const_data_ptr(),
-                         d[2].const_data_ptr(), dqkv.data_ptr(), sums.data_ptr<float>(), columns.data_ptr<float>(), q, k,
-                         v, int(split.batch * split.tokens), int(split.tokens), split.table_step(), rms_eps(eps));
+                         Split::data(rotation.sin), d[0].const_data_ptr(), d[1].const_data_ptr(), d[2].const_data_ptr(),
+                         dqkv.data_ptr(), sums.data_ptr<float>(), columns.data_ptr<float>(), q, k, v,
+                         int(split.batch * split.tokens), int(split.tokens), split.table_step(), rms_eps(eps));
     keep_column_sums(dqkv, columns.sum(0));
     variable_list found{dqkv};
     if (q_weight.defined()) {
@@ -313,11 +313,10 @@ std::optional<Tensor> attend(const Tensor& qkv, const Tensor& q_weight, const Te
         .transpose(1, 2)
         .reshape({qkv.size(0), qkv.size(1), qkv.size(2) / 3});
   }
-  if (normalizes &&
-      (!q_weight.defined() || !k_weight.defined() || !stored(q_weight) ||
-       q_weight.scalar_type() != k_weight.scalar_type() || q_weight.device() != qkv.device() ||
-       k_weight.device() != qkv.device() || q_weight.dim() != 1 || q_weight.sizes() != k_weight.sizes() ||
-       qkv.size(2) != 3 * heads * q_weight.size(0)))
+  if (normalizes && (!q_weight.defined() || !k_weight.defined() || !stored(q_weight) ||
+                     q_weight.scalar_type() != k_weight.scalar_type() || q_weight.device() != qkv.device() ||
+                     k_weight.device() != qkv.device() || q_weight.dim() != 1 || q_weight.sizes() != k_weight.sizes() ||
+                     qkv.size(2) != 3 * heads * q_weight.size(0)))
     return std::nullopt;
   if (autocasts(qkv) && qkv.scalar_type() != at::kBFloat16) return std::nullopt;
   const auto table = [](const Tensor& t) { return t.defined() ? t.detach().to(at::kFloat).contiguous() : t; };

@@ -296,12 +296,11 @@ Tensor attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight,
               const Rotation& rotation) {
   RECORD_FUNCTION("spectral::attend", c10::ArrayRef<const c10::IValue>{});
   for (const Tensor* table : {&rotation.cos, &rotation.sin})
-    TORCH_CHECK(!table->defined() ||
-                    (table->dim() == 3 && qkv.dim() == 3 && (table->size(0) == 1 || table->size(0) == qkv.size(0)) &&
-                     table->size(1) == qkv.size(1) && table->size(2) % 2 == 0 &&
-                     qkv.size(2) == 3 * heads * table->size(2)),
-                "expected tables of a rotation of the tokens ", qkv.sizes(), " in ", heads, " heads, found ",
-                table->sizes());
+    TORCH_CHECK(
+        !table->defined() ||
+            (table->dim() == 3 && qkv.dim() == 3 && (table->size(0) == 1 || table->size(0) == qkv.size(0)) &&
+             table->size(1) == qkv.size(1) && table->size(2) % 2 == 0 && qkv.size(2) == 3 * heads * table->size(2)),
+        "expected tables of a rotation of the tokens ", qkv.sizes(), " in ", heads, " heads, found ", table->sizes());
   if (switched_on())
     if (auto y = device::attend(qkv, q_weight, k_weight, heads, eps, rotation)) return *y;
   const auto weighs = [&](const Tensor& w) {

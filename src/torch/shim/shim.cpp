@@ -539,9 +539,7 @@ Tensor* sp_stream_corrected(Tensor* x, Tensor* m, Tensor* gate, Corrections all)
 Tensor* sp_attend(Tensor* qkv, Tensor* q_weight, Tensor* k_weight, Tensor* cos, Tensor* sin, int64_t heads,
                   double eps) {
   const auto given = [](const Tensor* t) { return t ? *t : Tensor(); };
-  return made([&] {
-    return sp::attend(*qkv, given(q_weight), given(k_weight), heads, eps, {given(cos), given(sin)});
-  });
+  return made([&] { return sp::attend(*qkv, given(q_weight), given(k_weight), heads, eps, {given(cos), given(sin)}); });
 }
 Tensor* sp_mlp(Tensor* x, Tensor* w1, Tensor* b1, Tensor* w2, Tensor* b2) {
   return made([&] { return sp::mlp(*x, *w1, *b1, *w2, *b2); });
