@@ -58,7 +58,7 @@ impl Functions<'_> {
         let name = self.call_of_part(make)?;
         let (mut next, mut all) = (
             0,
-            closures(&mut |walk| {
+            closures(|walk: &mut dyn FnMut(&[ASTNode]) -> bool| {
                 make.walk(&mut Vec::new(), walk);
             }),
         );
@@ -102,7 +102,7 @@ impl Functions<'_> {
 }
 
 /// Returns the names of the closures that a walk comes across.
-fn closures(each: &mut dyn FnMut(&mut dyn FnMut(&[ASTNode]) -> bool)) -> Vec<String> {
+fn closures(mut each: impl FnMut(&mut dyn FnMut(&[ASTNode]) -> bool)) -> Vec<String> {
     let mut found = Vec::new();
     each(&mut |path| {
         if let Some(ASTNode::Expr(Expr::DynamicConstant(value, _))) = path.last()

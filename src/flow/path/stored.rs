@@ -12,7 +12,7 @@ use crate::spectral::kind::read_stored;
 #[derive(Debug)]
 pub enum Given {
     /// Options.
-    Options(PathOptions),
+    Options(Box<PathOptions>),
     /// A stored path.
     Stored(Value),
 }
@@ -21,7 +21,7 @@ impl Given {
     /// Returns the path, with stored code compiled.
     pub fn path(self, context: &Context) -> Result<Path> {
         match self {
-            Given::Options(options) => Path::new(options),
+            Given::Options(options) => Path::new(*options),
             Given::Stored(data) => Path::from_data(&data, context),
         }
     }
@@ -62,7 +62,7 @@ fn read(part: &str, stored: &Value, context: &Context) -> Result<Value> {
 /// From options, or `()` for their defaults.
 impl<T: Into<PathOptions>> From<T> for Given {
     fn from(options: T) -> Self {
-        Given::Options(options.into())
+        Given::Options(Box::new(options.into()))
     }
 }
 
@@ -73,11 +73,11 @@ impl FromValue for Given {
     fn from_value(value: &Value) -> Result<Self> {
         match value {
             Value::Map(map) if map.contains_key("kind") => Ok(Given::Stored(value.clone())),
-            other => PathOptions::from_value(other).map(Given::Options),
+            other => PathOptions::from_value(other).map(|options| Given::Options(Box::new(options))),
         }
     }
     fn missing() -> Option<Result<Self>> {
-        PathOptions::missing().map(|options| options.map(Given::Options))
+        PathOptions::missing().map(|options| options.map(|options| Given::Options(Box::new(options))))
     }
     fn fields() -> &'static [Field] {
         PathOptions::FIELDS
