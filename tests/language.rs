@@ -129,7 +129,7 @@ fn a_switch_compares_variables_that_closures_have_captured() {
         assert_eq([pick.call("a").call(2), pick.call("c").call(2), pick.call("d").call(2)], [2, -2, 0]);
         let n = 3;
         let read = || n;
-        assert_eq(switch n { 1..3 => "low", 3 => "three", _ => "none" }, "three");
+        assert_eq(switch n { 3 => "three", 1..3 => "low", _ => "none" }, "three");
         n = 1;
         assert_eq(switch [n, read.call()] { [1, 1] => "ones", _ => "none" }, "ones");
         assert_eq(switch n { 0..2 => "low", _ => "none" }, "low");
