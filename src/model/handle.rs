@@ -1,5 +1,7 @@
 //! A network with its configuration and named parameters.
 
+mod extended;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -8,7 +10,7 @@ use super::accounting::Accounting;
 use super::custom;
 use super::design::Design;
 use super::dit::{Dit, Traced};
-use super::parts::{Kept, Part, Pass};
+use super::parts::{Kept, Pass};
 use super::trace::BlockTrace;
 use super::{Config, times};
 use crate::declare::{Display, Function};
@@ -173,71 +175,6 @@ impl Model {
         Pass { kept: Kept::default(), recompute: false, fields, ..pass }
     }
 
-    /// Returns the same network with additional parts, which shares its weights with this one.
-    ///
-    /// The parameters of the parts are drawn from the seed; those of this model are unchanged, including frozen
-    /// ones. Weights of a module that a part replaces are left out.
-    pub fn attach(&self, parts: &[Part], seed: i64) -> Result<Self> {
-        let all = self.0.design.parts().iter().chain(parts).cloned().collect();
-        let builder = Builder::sharing(self.parameters(), seed, self.dtype(), self.device());
-        let grown = Self::build(self.0.design.clone().with_parts(all), builder)?;
-        // A module that a part replaces has no weights; anything else that is missing is code that made other names.
-        let replaces = parts.iter().any(Part::replaces);
-        let lost = |name: &str| !replaces || name.split('.').any(|word| word == "parts");
-        let found = |name: &String| grown.parameters().iter().any(|(own, _)| own == name);
-        match self.parameters().iter().find(|(name, _)| lost(name) && !found(name)) {
-            None => Ok(grown),
-            Some((missing, _)) => Err(other_parameters(&format!(
-                "the extended model has no parameter `{missing}`, which the model has"
-            ))),
-        }
-    }
-
-    /// Returns the model without its parts at `weight`, whose changes become part of its weights; it shares nothing with
-    /// this one. Other parts stay.
-    pub fn merge(&self) -> Result<Self> {
-        let changed = match &self.0.network {
-            Network::Dit(dit) => dit.changed(),
-            Network::Custom(network) => network.changed(),
-        };
-        if changed.is_empty() {
-            return Err(Error::argument("the model has no parts at `weight` to merge into its weights")
-                .hint(
-                    "parts that change weights are placed with `.at(\"weight\")`, such as `ideas::lora()`",
-                ));
-        }
-        let others = self.0.design.parts().iter().filter(|part| !part.changes_weights());
-        let merged = Self::blank(self.0.design.clone().with_parts(others.cloned().collect()), self.device())?;
-        let owners: Vec<String> = changed
-            .iter()
-            .filter_map(|(name, _)| Some(format!("{}parts.", name.strip_suffix("weight")?)))
-            .collect();
-        let own =
-            self.parameters().iter().filter(|(name, _)| !owners.iter().any(|owner| name.starts_with(owner)));
-        no_grad(|| {
-            // Parts without a name have another index now, but parameters the same order.
-            for ((_, target), (name, source)) in merged.parameters().iter().zip(own) {
-                match changed.iter().find(|(weight, _)| weight == name) {
-                    Some((_, weight)) => target.copy_(&weight.get()?.reshape(&target.shape())?)?,
-                    None => target.copy_(source)?,
-                }
-                target.set_requires_grad(source.requires_grad())?;
-            }
-            Ok::<_, Error>(())
-        })?;
-        Ok(merged)
-    }
-
-    /// Returns a user-defined network without its parts, which shares its weights with this one; `None` if it has none.
-    pub(super) fn without_parts(&self) -> Result<Option<Self>> {
-        let design = &self.0.design;
-        if design.parts().is_empty() || matches!(design, Design::Dit(_)) {
-            return Ok(None);
-        }
-        let same = Builder::sharing(self.parameters(), 0, self.dtype(), self.device());
-        Self::build(design.clone().with_parts(Vec::new()), same).map(Some)
-    }
-
     /// Returns the operations of user code in one forward pass for one image, which the configuration does not
     /// include.
     ///
@@ -298,35 +235,6 @@ impl Model {
             *known = shapes.or(&known);
         }
         Ok(())
-    }
-
-    /// Returns whether the parts and corrections, with their current parameters, change nothing.
-    ///
-    /// The plain DiT, or the user-defined network without its parts, with the same weights must return the same bits when
-    /// all of those weights are random.
-    pub fn starts_plain(&self) -> Result<bool> {
-        self.starts_plain_with(&Fields::default())
-    }
-
-    /// Same as [`Model::starts_plain`], with fields of two images for parts that read them.
-    pub fn starts_plain_with(&self, fields: &Fields) -> Result<bool> {
-        if self.0.design.parts().iter().any(Part::replaces) {
-            return Ok(false);
-        }
-        let all = self.copy()?;
-        let same = Builder::sharing(all.parameters(), 0, self.dtype(), self.device());
-        let plain = Self::build(self.0.design.clone().plain(), same)?;
-        let generator = Generator::new(0, Device::Cpu)?;
-        let draw = |shape: &[i64]| Tensor::randn(shape, DType::Float32, Device::Cpu, Some(&generator));
-        for (_, parameter) in plain.parameters() {
-            parameter.copy_(&draw(&parameter.shape())?.mul_scalar(0.1)?)?;
-        }
-        let [channels, height, width] = self.image_shape();
-        let x = draw(&[2, channels, height, width])?.to_dtype(self.dtype())?.to_device(self.device())?;
-        let t = Tensor::from_f32(&[0.25, 0.75], &[2])?.to_device(self.device())?;
-        let y = Tensor::from_i64(&[0, self.last_label()], &[2])?.to_device(self.device())?;
-        let pass = Pass { fields: fields.to_device(self.device())?, ..Pass::default() };
-        no_grad(|| all.observe(&x, &t, &y, &pass)?.equal(&plain.forward_with(&x, &t, &y, &pass.fields)?))
     }
 
     /// Freezes the parameters whose names match a pattern, such as `*` or `blocks.*.attn.*`.

@@ -1,11 +1,14 @@
 //! Information that a part can read when it is called.
 
+mod inside;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::declare::{Display, FromValue, IntoValue, Map, Value};
+use self::inside::Inside;
+use crate::declare::{Display, IntoValue, Map, Value};
 use crate::error::{Error, Result};
 use crate::model::dit::Traced;
 use crate::nn::Heads;
@@ -166,27 +169,6 @@ impl At {
         });
         let total = move || *sum.lock().unwrap_or_else(PoisonError::into_inner);
         (Self { within, attend, ..self }, total)
-    }
-}
-
-/// Input of what a part surrounds: tokens of blocks, or queries, keys and values of attention.
-enum Inside {
-    Tokens(Tensor),
-    Heads(Heads),
-}
-
-impl FromValue for Inside {
-    fn label() -> String {
-        "tensor or map".to_string()
-    }
-    fn from_value(value: &Value) -> Result<Self> {
-        match value {
-            Value::Map(_) => Heads::from_value(value).map(Inside::Heads),
-            _ => value
-                .downcast::<Tensor>()
-                .map(Inside::Tokens)
-                .ok_or_else(|| value.mismatch("a tensor, or a map `#{ q, k, v }`")),
-        }
     }
 }
 
