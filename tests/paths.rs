@@ -1,8 +1,11 @@
 //! Functions of a path: what they know of images and steps, entries beside points, factors of image and noise, times of pixels.
 #![cfg(test)]
 
+mod shared;
+
 use std::path::Path;
-use std::process::Command;
+
+use shared::spectral;
 
 /// Pairs of images, and a model of their shape.
 const SETUP: &str = r#"
@@ -36,16 +39,8 @@ fn same(a, b) {
 "#;
 
 fn program(folder: &Path, arguments: &[&str]) -> (bool, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_spectral"))
-        .args(arguments)
-        .arg("paths.rhai")
-        .current_dir(folder)
-        .env("NO_COLOR", "1")
-        .env("OMP_NUM_THREADS", "1")
-        .output()
-        .unwrap();
-    let out = String::from_utf8_lossy(&output.stdout).to_string();
-    (output.status.success(), out + &String::from_utf8_lossy(&output.stderr))
+    let ran = spectral(folder, &[arguments, &["paths.rhai"]].concat(), "");
+    (ran.code == Some(0), ran.out + ran.err.as_str())
 }
 
 fn run_in(folder: &Path, arguments: &[&str], body: &str) -> String {
