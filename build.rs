@@ -50,7 +50,7 @@ const GROUPS: [&[&str]; 5] = [
 ];
 
 /// Returns the names of the C++ libraries. They do not depend on the cargo profile, so they are compiled only if no
-/// profile has done so before.
+/// profile has done so before, nor the clone that a Rust notebook depends on.
 fn native(include: &Path) -> Vec<String> {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
     println!("cargo:rustc-link-search=native={}", out.display());
@@ -58,13 +58,15 @@ fn native(include: &Path) -> Vec<String> {
     let names: Vec<String> = std::iter::once("spectral_shim".to_string())
         .chain(sets.iter().map(|(name, _)| format!("spectral_loops_{name}")))
         .collect();
+    let fingerprint = fingerprint(include);
     // <target>/<profile>/build/<package>/out
-    let shared = out.ancestors().nth(4).map(|target| target.join("shim").join(fingerprint(include)));
+    let shared = out.ancestors().nth(4).map(|target| target.join("shim").join(&fingerprint));
+    let clone = std::env::current_dir().unwrap_or_default().join("target/shim").join(&fingerprint);
     let file = |name: &str| format!("lib{name}.a");
     let copied = |from: &Path, to: &Path| {
         names.iter().all(|n| std::fs::copy(from.join(file(n)), to.join(file(n))).is_ok())
     };
-    if shared.as_ref().is_some_and(|shared| copied(shared, &out)) {
+    if shared.iter().chain([&clone]).any(|compiled| copied(compiled, &out)) {
         return names;
     }
     std::thread::scope(|scope| {
@@ -101,7 +103,8 @@ fn fingerprint(include: &Path) -> String {
     for file in files {
         (&file, std::fs::read(&file).unwrap_or_default()).hash(&mut hasher);
     }
-    let compiler = cc::Build::new().cpp(true).get_compiler();
+    // Without the flags of cargo's profile, which the libraries do not get either.
+    let compiler = cc::Build::new().cpp(true).debug(false).opt_level(1).get_compiler();
     let version = std::process::Command::new(compiler.path()).arg("--version").output();
     (include, compiler.path(), compiler.args(), version.map(|o| o.stdout).unwrap_or_default())
         .hash(&mut hasher);
