@@ -375,7 +375,7 @@ fn modules_of_ideas_are_those_of_the_formulas() {
             made
         }, #{ name: "look" });
         // Experts: a sum over all of them, with the weights of those that a token has not chosen set to zero.
-        for o in [#{ experts: 4, active: 2, ratio: 0.5 }, #{ experts: 3, active: 3 }, #{ experts: 5, active: 1, shared_experts: 1 }] {
+        for o in [#{ experts: 4, active: 2, ratio: 0.5 }, #{ experts: 3, active: 3 }, #{ experts: 5, active: 1, shared_experts: 1 }, #{ experts: 3, active: 2, shared_experts: 0 }] {
             let moe = ideas::mixture_of_experts(o);
             let net = filled(model::dit(small + #{ parts: moe.parts + [around.at("feed_forward")] }));
             let kept = net.observe(x, t, y).kept;
@@ -391,7 +391,7 @@ fn modules_of_ideas_are_those_of_the_formulas() {
                 let least = p.sort(-1, #{ descending: true }).values[.., .., o.active - 1].unsqueeze(-1);
                 let chosen = (p >= least).to("float64");
                 assert_eq(chosen.sum().item(), o.active * 48.0);
-                let sum = mlp.call("shared", h);
+                let sum = if o["shared_experts"] == 0 { 0.0 * h } else { mlp.call("shared", h) };
                 for i in 0..o.experts { sum = sum + mlp.call(`expert_${i}`, h) * (chosen * p)[.., .., i].unsqueeze(-1); }
                 assert_close(kept[`out_${block}`], sum, 1e-10);
                 let f = chosen.mean([0, 1]) / o.active;
@@ -400,6 +400,11 @@ fn modules_of_ideas_are_those_of_the_formulas() {
             let s = #{ v: x, target: 0.5 * x, kept: kept };
             let balance = (kept.balance_0 + kept.balance_1) / 2.0;
             assert_close(moe.loss.call(s), (0.5 * x).square().mean() + 0.01 * balance, 1e-10);
+        }
+        for wrong in [#{ experts: 2, active: 3 }, #{ active: 0 }, #{ shared_experts: -1 }] {
+            let told = "";
+            try { ideas::mixture_of_experts(wrong); } catch (e) { told = `${e}`; }
+            assert(told.contains("must be"), told);
         }
         // A network trains under autocast, and experts that no token has chosen have a gradient of zero.
         let moe = ideas::mixture_of_experts(#{ experts: 64, active: 1, ratio: 0.25 });

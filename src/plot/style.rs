@@ -55,10 +55,15 @@ pub(crate) enum Hatch {
     Crossed,
     /// Level lines.
     Level,
+    /// Upright lines.
+    Upright,
+    /// Level and upright lines.
+    Squared,
 }
 
 impl Hatch {
-    pub(crate) const ALL: [Self; 5] = [Self::Plain, Self::Rising, Self::Falling, Self::Crossed, Self::Level];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Plain, Self::Rising, Self::Falling, Self::Crossed, Self::Level, Self::Upright, Self::Squared];
 
     /// Returns the lines across a rectangle, which reach beyond it.
     pub(crate) fn lines(self, rect: &Rect) -> Vec<[Point; 2]> {
@@ -70,15 +75,16 @@ impl Hatch {
             |at: f64| [(rect.left + at - height, rect.bottom), (rect.left + at, rect.bottom - height)];
         let falling =
             |at: f64| [(rect.right - at + height, rect.bottom), (rect.right - at, rect.bottom - height)];
+        let level = |at: f64| [(rect.left, rect.bottom - at), (rect.right, rect.bottom - at)];
+        let upright = |at: f64| [(rect.left + at, rect.bottom), (rect.left + at, rect.top)];
         match self {
             Self::Plain => Vec::new(),
             Self::Rising => steps(width + height).map(rising).collect(),
             Self::Falling => steps(width + height).map(falling).collect(),
             Self::Crossed => steps(width + height).flat_map(|at| [rising(at), falling(at)]).collect(),
-            Self::Level => steps(height)
-                .map(|at| [rect.bottom - at; 2])
-                .map(|[a, b]| [(rect.left, a), (rect.right, b)])
-                .collect(),
+            Self::Level => steps(height).map(level).collect(),
+            Self::Upright => steps(width).map(upright).collect(),
+            Self::Squared => steps(height).map(level).chain(steps(width).map(upright)).collect(),
         }
     }
 }

@@ -358,7 +358,8 @@ pub(crate) mod pairs {
         ///
         /// The option `categories` can hold the names instead of the first argument. The map of a group takes `values`,
         /// one per name, and optionally: `name` for the legend; `errors`, half lengths of error bars, and
-        /// `color`, `#rrggbb` or a name, as for `plot::line`.
+        /// `color`, `#rrggbb` or a name, as for `plot::line`. White hatches tell groups apart in grayscale print; a group
+        /// of a given `color` and an ordered `palette` have none.
         ///
         /// ```rhai
         /// let figure = plot::bar(["FID", "precision", "recall"], [
