@@ -39,7 +39,7 @@ impl Accounting {
         let mut add = |correction: &Correction, place: Place, places: i64| -> Result<()> {
             let (grid, width) = config.size_at(place);
             parameters += places * correction.parameters(width);
-            flops += places as f64 * correction.flops(grid, width)?;
+            flops += places as f64 * correction.flops([grid; 2], width)?;
             Ok(())
         };
         for correction in &config.corrections {

@@ -72,8 +72,8 @@ impl Correction {
             later => filter.layer(builder, &format!("{}_band_{}", name("filter"), later + 1), grid),
         };
         let plans = self.filters.iter().enumerate().map(filter).collect::<Result<_>>()?;
-        let (filters, flops) = (self.filters.clone(), self.flops(grid, width)?);
-        Ok(Layer { filters, plans: Arc::new(plans), others: Mutex::default(), gate, flops })
+        let own = Arc::new(OnGrid { plans, flops: self.flops([grid; 2], width)? });
+        Ok(Layer { correction: self.clone(), width, own, others: Mutex::default(), gate })
     }
 
     /// Returns whether a filter or the gate calls user code in every forward pass.
@@ -102,7 +102,7 @@ impl Correction {
     }
 
     /// Returns the floating-point operations for one image in one block.
-    pub fn flops(&self, grid: i64, width: Width) -> Result<f64> {
+    pub fn flops(&self, grid: [i64; 2], width: Width) -> Result<f64> {
         let gate = 2.0 * self.gate.multiplications(self.bands(), width) as f64;
         let filters = self.filters.iter().map(|filter| filter.flops(grid)).sum::<Result<f64>>()?;
         Ok(filters * width.channels as f64 + gate)
@@ -149,18 +149,22 @@ impl fmt::Display for Correction {
 /// A correction built into one block.
 #[derive(Debug)]
 pub struct Layer {
-    filters: Vec<Filter>,
+    correction: Correction,
+    width: Width,
     /// The filters on the grid of the model.
-    plans: Plans,
+    own: Arc<OnGrid>,
     /// The same on other grids. They stay, since recorded graphs read their matrices.
-    others: Mutex<Vec<([i64; 2], Plans)>>,
+    others: Mutex<Vec<([i64; 2], Arc<OnGrid>)>>,
     gate: Box<dyn GateLayer>,
+}
+
+/// The filters of one correction on one grid.
+#[derive(Debug)]
+struct OnGrid {
+    plans: Vec<Plan>,
     /// Operations for one image, as [`Correction::flops`] returns them.
     flops: f64,
 }
-
-/// Filters of one correction on one grid.
-type Plans = Arc<Vec<Plan>>;
 
 /// Output of one correction.
 #[derive(Debug, Clone)]
@@ -173,24 +177,26 @@ pub struct Bands {
 
 impl Layer {
     /// Returns the filters on a grid, by default that of the model.
-    fn plans(&self, grid: Option<[i64; 2]>) -> Result<Plans> {
-        let Some(grid) = grid.filter(|grid| self.plans.iter().any(|plan| plan.grid() != *grid)) else {
-            return Ok(Arc::clone(&self.plans));
+    fn on(&self, grid: Option<[i64; 2]>) -> Result<Arc<OnGrid>> {
+        let Some(grid) = grid.filter(|grid| self.own.plans.iter().any(|plan| plan.grid() != *grid)) else {
+            return Ok(Arc::clone(&self.own));
         };
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, plans)) = others.iter().find(|(other, _)| *other == grid) {
-            return Ok(Arc::clone(plans));
+        if let Some((_, found)) = others.iter().find(|(other, _)| *other == grid) {
+            return Ok(Arc::clone(found));
         }
-        let plans = self.plans.iter().zip(&self.filters).map(|(plan, filter)| plan.on(filter, grid));
-        let plans = Arc::new(plans.collect::<Result<Vec<_>>>()?);
-        others.push((grid, Arc::clone(&plans)));
-        Ok(plans)
+        let filters = &self.correction.filters;
+        let plans = self.own.plans.iter().zip(filters).map(|(plan, filter)| plan.on(filter, grid));
+        let plans = plans.collect::<Result<_>>()?;
+        let made = Arc::new(OnGrid { plans, flops: self.correction.flops(grid, self.width)? });
+        others.push((grid, Arc::clone(&made)));
+        Ok(made)
     }
 
     /// Filters the residual [B, N, D] and computes the coefficients.
     pub fn bands(&self, residual: &Tensor, condition: &Condition) -> Result<Bands> {
-        let plans = self.plans(condition.grid)?;
-        let passed = plans.iter().map(|plan| plan.apply(residual)).collect::<Result<_>>()?;
+        let passed =
+            self.on(condition.grid)?.plans.iter().map(|plan| plan.apply(residual)).collect::<Result<_>>()?;
         Ok(Bands { gates: self.gate.forward(condition)?, passed })
     }
 }
@@ -256,19 +262,20 @@ fn counted(
     if corrections.is_empty() {
         return body();
     }
+    let flops = corrections.iter().map(|c| Ok(c.on(condition.grid)?.flops)).sum::<Result<f64>>()?;
     let images = condition.t.size(0)? as f64;
-    flops::instead(|| images * corrections.iter().map(|c| c.flops).sum::<f64>(), body)
+    flops::instead(|| images * flops, body)
 }
 
 /// Filters and coefficients [B, k] or [B, k, D] of a correction.
 type Weighted<'a> = (&'a [Plan], Tensor);
 
-fn coefficients(corrections: &[Layer], condition: &Condition) -> Result<Vec<(Plans, Tensor)>> {
-    corrections.iter().map(|c| Ok((c.plans(condition.grid)?, c.gate.forward(condition)?))).collect()
+fn coefficients(corrections: &[Layer], condition: &Condition) -> Result<Vec<(Arc<OnGrid>, Tensor)>> {
+    corrections.iter().map(|c| Ok((c.on(condition.grid)?, c.gate.forward(condition)?))).collect()
 }
 
-fn weighted(corrections: &[(Plans, Tensor)]) -> Vec<Weighted<'_>> {
-    corrections.iter().map(|(plans, gates)| (&plans[..], gates.clone())).collect()
+fn weighted(corrections: &[(Arc<OnGrid>, Tensor)]) -> Vec<Weighted<'_>> {
+    corrections.iter().map(|(on, gates)| (&on.plans[..], gates.clone())).collect()
 }
 
 /// Same as [`add_gated`], given the filters and the coefficients [B, k] or [B, k, D] of each correction.

@@ -4,7 +4,7 @@ use super::*;
 use crate::declare::Choice;
 use crate::model::{Family, LoadOptions, OpenOptions, open};
 use crate::spectral::{Correction, Filter, correction, filter, gate};
-use crate::torch::{Generator, autograd};
+use crate::torch::{Generator, autograd, flops};
 
 /// A model of 8 x 8 images in patches of 2 x 2, whose heads have 8 channels.
 fn small() -> Config {
@@ -221,6 +221,16 @@ fn corrections() -> Vec<Correction> {
         of(filter::learned(filter::Learned { size: 3, init: filter::LearnedInit::Box }).unwrap()),
         of(code),
     ]
+}
+
+#[test]
+fn operations_of_corrections_are_counted_on_the_grid_of_the_images() {
+    let config = small().with_corrections(corrections()[..2].to_vec());
+    let counted = |model: &Model| flops::count(|| Ok(run(model, [16, 16]))).unwrap().1;
+    let (own, larger) = (random(config.clone()), random(Config { image_size: 16, ..config }));
+    assert_eq!(counted(&own), counted(&larger));
+    let plain = random(Config { image_size: 16, ..small() });
+    assert!(counted(&own) > counted(&plain));
 }
 
 #[test]

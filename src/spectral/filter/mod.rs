@@ -126,8 +126,8 @@ impl Filter {
     }
 
     /// Returns the floating-point operations for one channel of one grid; see [`Operator::flops`].
-    pub fn flops(&self, grid: i64) -> Result<f64> {
-        Ok(self.operator([grid; 2])?.flops())
+    pub fn flops(&self, grid: [i64; 2]) -> Result<f64> {
+        Ok(self.operator(grid)?.flops())
     }
 
     /// Builds the filter of one block; the names of its parameters, if it has any, start with `name`.

@@ -172,10 +172,10 @@ fn a_response_that_was_used_on_another_grid_is_the_same() {
     let options = FitOptions { out: folder.path().display().to_string(), ..short() };
     let on_step = Function::new({
         let low = low.clone();
-        move |_| low.flops(5).map(|_| Value::Unit)
+        move |_| low.flops([5; 2]).map(|_| Value::Unit)
     });
     let first = train(&low_passed(), &FitOptions { on_step: Some(on_step), ..options.clone() }).unwrap();
-    low.flops(9).unwrap();
+    low.flops([9; 2]).unwrap();
     let notes = Arc::new(Mutex::new(Vec::new()));
     let told = notes.clone();
     let note = Arc::new(move |text: &str| told.lock().unwrap().push(text.to_string()));
