@@ -11,7 +11,8 @@ const OWN: &str = r#"
 let small = #{ image_size: 8, patch_size: 2, in_channels: 2, num_classes: 3, depth: 3, hidden_size: 16, num_heads: 2, qk_norm: "rms" };
 fn own(c, options) {
     let side = c.image_size / c.patch_size;
-    let shape = [c.in_channels, c.image_size, c.image_size];
+    let grid = c["grid"] ?? [side, side];
+    let shape = [c.in_channels, grid[0] * c.patch_size, grid[1] * c.patch_size];
     let dtype = c["dtype"] ?? "float32";
     nn::model(#{ image_shape: shape, num_classes: c.num_classes, dtype: dtype, name: "own", make: |b| {
         let patches = b.patch_embed("patch_embed", c.in_channels, c.patch_size, c.hidden_size);
@@ -25,7 +26,7 @@ fn own(c, options) {
         let last = b.final_layer("final_layer", c.hidden_size, c.patch_size ** 2 * c.in_channels, #{ norm: options["norm"] });
         |x, t, y, seen| {
             let seen = seen.with_embeddings(times.forward(t), labels.forward(y));
-            let h = patches.forward(x) + nn::sincos_positions(c.hidden_size, [side, side]).to(x.dtype);
+            let h = patches.forward(x) + nn::sincos_positions(c.hidden_size, grid).to(x.dtype);
             for block in blocks { h = block.forward(h, seen); }
             nn::unpatchify(last.forward(h, seen), c.patch_size, shape)
         }
@@ -93,6 +94,29 @@ for kind in kinds {
         } }
     }
 }
+"#);
+}
+
+/// A native model takes the same images, since it takes any size.
+#[test]
+fn blocks_of_wide_grids_equal_the_native_ones_in_every_bit() {
+    run(r#"
+let sized = nn::part(|b| |h, c| h * (c.grid_size[0] + 0.1 * c.grid_size[1]), #{ name: "sized" }).at("mlp");
+let kinds = [
+    [#{ corrections: paper }, #{ corrections: paper, grid: [2, 4] }],
+    [#{ position: "rope", rope_theta: 500.0 }, #{ rope: [2, 4], rope_theta: 500.0 }],
+    [#{ parts: sized }, #{ parts: sized, grid: [2, 4] }],
+];
+let wide = x[.., .., ..4, ..];
+for kind in kinds {
+    let plain = fill(model::dit(small + kind[0]));
+    let net = fill(own(small + #{ grid: [2, 4] }, kind[1]));
+    assert(net.forward(wide, t, y).equal(plain.forward(wide, t, y)));
+}
+let usual = fill(own(small + #{ grid: [2, 4] }, #{ rope: [2, 4] })).forward(wide, t, y);
+assert(!usual.equal(fill(own(small + #{ grid: [2, 4] }, #{ rope: [2, 4], rope_theta: 500.0 })).forward(wide, t, y)));
+let layer = |theta| nn::builder().attention("a", 8, 1, #{ rope: [1, 2], rope_theta: theta }).forward(tensor::rand([1, 2, 8], #{ seed: 1 }));
+assert(!layer.call(10000.0).equal(layer.call(100.0)));
 "#);
 }
 
@@ -175,6 +199,22 @@ train::fit(net, images, #{ steps: 1, batch: 8, checkpoint_activations: true });"
          train::fit(own(small, #{ parts: part }), images, #{ steps: 1, batch: 8, checkpoint_activations: true });",
     );
     assert!(error.contains("cannot compute a block with code or parts again"), "{error}");
+}
+
+#[test]
+fn a_part_for_weights_of_a_model_inside_says_where_it_belongs() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = r#"let made = model::dit(small);
+nn::model(#{ image_shape: [2, 8, 8], num_classes: 3, parts: ideas::lora(#{ names: "*.attn.qkv.weight" }), make: |b| {
+    let net = b.model("net", made);
+    |x, t, y| net.forward(x, t, y)
+}});"#;
+    let error = bad(folder.path(), "inside.rhai", &script(text));
+    assert!(
+        error.contains("`net.blocks.0.attn.qkv.weight` is not of a linear map that this model makes"),
+        "{error}"
+    );
+    assert!(error.contains("`model.attach(part)`"), "{error}");
 }
 
 #[test]
@@ -322,7 +362,7 @@ fn a_network_of_blocks_in_rust_is_that_of_a_script() -> Result<()> {
         let paper = correction(filter::binomial(())?, gate::time_label(())?)?;
         let options = nn::DitBlockOptions {
             qk_norm: Some(nn::QkNorm::Rms),
-            grid: Some(4),
+            grid: Some(spectral::torch::ops::vision::Pair([4, 4])),
             corrections: paper.into(),
             ..Default::default()
         };

@@ -370,3 +370,41 @@ fn schedules_need_derivatives_and_stay_finite_where_they_are_flat() {
         }
     "#);
 }
+
+#[test]
+fn what_others_read_must_not_be_changed_in_place() {
+    run(r#"
+        let x = tensor::rand([2, 1, 4, 4], #{ seed: 1 });
+        let t = tensor([0.25, 0.5]);
+        let y = tensor([0, 1]);
+        let told = |what, f| {
+            let text = "";
+            try { f.call(); } catch (e) { text = `${e}`; }
+            assert(text.contains(`${what} must stay as they are, found that a function changed them in place`), text);
+        };
+        let paths = [
+            #{ mix: |x1, x0, t| { x1 *= 0.5; #{ x_t: x1, target: x1 } } },
+            #{ noise: |z, x1| { x1 += z; z } },
+        ];
+        for path in paths {
+            let images = x.clone();
+            told.call("the images", || flow::path(path).pair(images, t));
+        }
+        told.call("the noise", || flow::path(#{ mix: |x1, x0, t| { x0 *= 0.5; #{ x_t: x0, target: x1 } } }).pair(x, t, #{ noise: x.clone() }));
+        let net = made(#{});
+        let start = x.clone();
+        told.call("the states", || flow::sample(net, #{ labels: [0, 1], steps: 1, noise: start, velocity: |v, x, t| { x *= 0.5; v } }));
+        told.call("the states", || flow::sample(net, #{ labels: [0, 1], steps: 1, guide: |v, u, x, t| { x *= 0.5; v } }));
+        let own = nn::model(#{ image_shape: [1, 4, 4], num_classes: 2, make: |b| |x, t, y| { x *= 2.0; x } });
+        told.call("the images", || own.forward(x.clone(), t, y));
+        let image = nn::part(|b| |x, c| { x *= 2.0; x }).at("image");
+        told.call("the images", || made(#{ parts: image }).forward(x.clone(), t, y));
+        // What only the function reads is its own.
+        assert(flow::sample(net, #{ labels: [0, 1], steps: 1, noise: start, velocity: |v, x, t| { v *= 0.5; v } }).equal(
+            flow::sample(net, #{ labels: [0, 1], steps: 1, noise: start, velocity: |v, x, t| v * 0.5 })));
+        let halves = |f| made(#{ corrections: correction(filter::custom(f), gate::constant(#{ values: [0.5, -0.3] })) }).forward(x, t, y);
+        try {
+            assert(halves.call(|grid| { grid *= 0.5; grid }).equal(halves.call(|grid| grid * 0.5)));
+        } catch (e) { assert(`${e}`.contains("filter::custom must stay as they are"), `${e}`); }
+    "#);
+}

@@ -402,10 +402,10 @@ pub mod methods {
         fn pair(path: Path, x1: Tensor, t: Tensor, options: PathPairOptions) -> Pair {
             let PathPairOptions { noise, generator, labels, fields, indices, step, seed } = options;
             let labels = labels.map(|labels| labels.tensor()?.to_device(x1.device())).transpose()?;
-            if let Some(count) = x1.shape().first() {
-                fields.check_rows(*count)?;
-            }
             let facts = Facts { labels, fields: fields.to_device(x1.device())?, indices, step, seed };
+            if let Some(count) = x1.shape().first() {
+                facts.check_rows(*count)?;
+            }
             path.pair(&x1, &t, noise.as_ref(), generator.as_ref(), &facts.into())
         }
 

@@ -319,7 +319,9 @@ pub mod methods {
         /// `spectraldit`, are ignored; a note says so if they differ.
         ///
         /// Tensors that `ignore` names are left out, such as `"y_embedder.*"` of a model with other classes, and with
-        /// `partial` the file may lack parameters. What is not loaded keeps its values, and a note says how many.
+        /// `partial` the file may lack parameters. What is not loaded keeps its values, and a note says how many. Another note
+        /// names options that no shape of the weights tells, such as `num_heads` and filters, if the model that saved the file
+        /// had others.
         ///
         /// ```rhai
         /// let trained = model::dit(#{ depth: 1, seed: 1 });

@@ -20,6 +20,7 @@ use crate::nn::shared_builder::Facts;
 use crate::nn::{Builder, glob};
 use crate::scripted;
 use crate::torch::graph::{self, Graphs};
+use crate::torch::unwritten::unwritten;
 use crate::torch::{DType, Device, Fields, Generator, Tensor, autograd, flops, no_grad};
 
 /// A DiT, a SpectralDiT, or a user-defined network. Clones share the parameters; [`Model::copy`] does not.
@@ -64,9 +65,12 @@ impl Network {
         pass: &Pass,
         trace: Option<Traced>,
     ) -> Result<Tensor> {
-        pass.fields.unwritten(|| match self {
-            Network::Dit(dit) => dit.forward(x, t, y, pass, trace),
-            Network::Custom(network) => network.forward(x, t, y, pass, trace),
+        let inputs = [("the images", x), ("the times", t), ("the labels", y)];
+        unwritten(&inputs, || {
+            pass.fields.unwritten(|| match self {
+                Network::Dit(dit) => dit.forward(x, t, y, pass, trace),
+                Network::Custom(network) => network.forward(x, t, y, pass, trace),
+            })
         })
     }
 }

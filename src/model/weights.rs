@@ -2,14 +2,15 @@
 //!
 //! Loading checks every name, shape and dtype before it copies anything; on an error nothing changes.
 
-use crate::declare::{OneOrMany, Options};
+use crate::declare::{Map, OneOrMany, Options, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::Model;
 use super::advice::{NO_FAMILY, advice};
+use super::design::Design;
 use super::family::PUBLIC;
 use super::open::{Weights, choose};
+use super::{Config, Model, PositionScaling};
 use crate::error::{Error, Result, Subject, nearest};
 use crate::nn::glob;
 use crate::torch::io::{About, TensorFile, save_safetensors};
@@ -17,6 +18,21 @@ use crate::torch::{DType, Device, Tensor, uninterrupted};
 
 /// Key of the configuration, as JSON, in a file's metadata.
 pub const CONFIG: &str = "config";
+
+/// Options that change what a model computes and no shape of its weights.
+const UNSEEN: [&str; 11] = [
+    "corrections",
+    "num_heads",
+    "qk_norm",
+    "norm",
+    "mlp",
+    "position",
+    "rope_theta",
+    "position_scaling",
+    "position_base",
+    "time_order",
+    "time_scale",
+];
 
 /// Options of `model.load`.
 #[derive(Debug, Clone, Options)]
@@ -109,6 +125,7 @@ impl Model {
             format!("weights in {theirs} were converted to {ours}, the dtype of the model")
         }));
         notes.extend(self.differences(&mut file, &prefix)?);
+        notes.extend(file.metadata.get(CONFIG).and_then(|stored| self.differs_from(stored)));
         Ok(notes.into_iter().map(|note| format!("{}: {note}", path.display())).collect())
     }
 
@@ -124,6 +141,37 @@ impl Model {
             }
         }
         Ok(tensors)
+    }
+
+    /// Describes which options of a stored configuration differ from the model's, where the shapes of the weights are
+    /// the same with either and the outputs are not.
+    fn differs_from(&self, stored: &str) -> Option<String> {
+        let stored = Design::from_json(&serde_json::from_str(stored).ok()?).ok()?;
+        let [theirs, ours] = [&stored, self.design()].map(|design| match design {
+            Design::Dit(config) => {
+                let corrections: Vec<String> = config.corrections.iter().map(ToString::to_string).collect();
+                let base = config.position_base.unwrap_or(config.image_size);
+                let scaled = config.position_scaling != PositionScaling::None;
+                let mut options =
+                    Config { position_base: scaled.then_some(base), ..config.resolved() }.to_map();
+                options.insert("corrections".to_string(), Value::Str(corrections.join(", ")));
+                Some(options)
+            }
+            Design::Custom(_) => None,
+        });
+        let (theirs, ours) = (theirs?, ours?);
+        let json = |options: &Map, name: &str| options.get(name).cloned().unwrap_or(Value::Unit).to_json();
+        let differing = UNSEEN.iter().filter_map(|name| {
+            let (their, our) = (json(&theirs, name)?, json(&ours, name)?);
+            (their != our).then(|| format!("`{name}` was {their} and is {our} here"))
+        });
+        let differing: Vec<String> = differing.collect();
+        (!differing.is_empty()).then(|| {
+            format!(
+                "the weights fit, but they were made for another model, so that the outputs differ: {}",
+                differing.join(", ")
+            )
+        })
     }
 
     /// Describes how tables in a file, if it has them, differ from those that the model computes.
@@ -252,11 +300,16 @@ impl Fit<'_> {
                 .hint({
                     let size = "the weights are those of a model of another size; compare its configuration";
                     let hint = hint.unwrap_or_else(|| size.to_string());
-                    match self.keeps {
-                        Some(_) => {
+                    let resized = model.config().filter(|_| name == super::family::POSITIONS);
+                    match (self.keeps, resized) {
+                        (Some(_), Some(config)) => format!(
+                            "{hint}; `model::open(path, #{{ image_size: {} }})` resizes the positions of the file",
+                            config.image_size
+                        ),
+                        (Some(_), None) => {
                             format!("{hint}, or keep the model's values with #{{ ignore: \"{name}\" }}")
                         }
-                        None => hint,
+                        (None, _) => hint,
                     }
                 }));
             }
@@ -422,8 +475,9 @@ fn other_prefix<'a>(ours: &[&str], tensors: &'a BTreeMap<String, About>) -> Opti
 mod tests {
     use super::*;
     use crate::context::Context;
-    use crate::model::Config;
+    use crate::model::family::Position;
     use crate::model::open::{OpenOptions, open};
+    use crate::nn::attention::QkNorm;
     use crate::spectral::{Filter, correction, filter, gate};
 
     fn small() -> Config {
@@ -486,6 +540,48 @@ mod tests {
             panic!("one note")
         };
         assert!(note.contains("`pos_embed` of shape [1, 4, 16] was skipped"), "{note}");
+    }
+
+    /// Weights of 2 heads fit a model of 4, those of one filter another, and so on.
+    #[test]
+    fn options_that_no_shape_tells_are_compared() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("net.safetensors");
+        let notes = |from: &Config, to: Config| {
+            Model::new(from.clone(), 3, Device::Cpu).unwrap().save(&path).unwrap();
+            Model::new(to, 4, Device::Cpu).unwrap().load(&path, &LoadOptions::default()).unwrap()
+        };
+        let rope = Config { position: Some(Position::Rope), qk_norm: Some(QkNorm::None), ..small() };
+        assert!(notes(&rope, rope.clone()).is_empty());
+        // What a family has by default is the same when it is given.
+        assert!(notes(&small(), small().resolved()).is_empty());
+        // The size of the images alone changes nothing at the places that both have.
+        assert!(notes(&rope, Config { image_size: 2 * rope.image_size, ..rope.clone() }).is_empty());
+        let one = |from: &Config, to: Config| match &notes(from, to)[..] {
+            [one] => one.clone(),
+            several => panic!("{several:?}"),
+        };
+        let found = one(&rope, Config { num_heads: 4, rope_theta: 500.0, ..rope.clone() });
+        assert!(
+            found.contains("`num_heads` was 2 and is 4 here, `rope_theta` was 10000.0 and is 500.0 here"),
+            "{found}"
+        );
+        let scaled = Config { position_scaling: PositionScaling::Linear, ..rope.clone() };
+        let found = one(&rope, scaled.clone());
+        assert!(found.contains("`position_scaling` was \"none\" and is \"linear\" here"), "{found}");
+        let larger = Config {
+            image_size: 2 * rope.image_size,
+            position_base: Some(rope.image_size),
+            ..scaled.clone()
+        };
+        assert!(notes(&scaled, larger).is_empty());
+        let of = |cutoff| {
+            let filter = filter::ideal(filter::Ideal { cutoff, ..Default::default() }).unwrap();
+            let corrections = vec![correction(filter, gate::time(()).unwrap()).unwrap()];
+            Config { corrections: corrections.into(), ..small() }
+        };
+        let found = one(&of(0.25), of(0.5));
+        assert!(found.contains("`corrections` was") && found.contains("cutoff: 0.25"), "{found}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Functions of tokens that networks of scripts are written with.
 
+use super::embed::THETA;
 use super::{Rope, embed};
 use crate::declare::Options;
 use crate::error::Result;
@@ -15,6 +16,14 @@ pub struct PositionOptions {
     /// Whether the columns come first, as in DiT, SiT and LightningDiT: sin(x), cos(x), sin(y), cos(y).
     #[option(default = false)]
     pub columns_first: bool,
+}
+
+/// Options of `nn::rope`.
+#[derive(Debug, Clone, Options)]
+pub struct RopeOptions {
+    /// Base of the frequencies.
+    #[option(default = THETA, range = 1.0..=1e12)]
+    pub theta: f64,
 }
 
 fn checked_grid((height, width): (i64, i64)) -> Result<[i64; 2]> {
@@ -125,8 +134,10 @@ pub mod tokens {
         /// ```rhai
         /// let q = tensor([[1.0, 0.0, 1.0, 0.0], [1.0, 0.0, 1.0, 0.0]]);
         /// assert_close(nn::rope(q, [1, 2]), [[1.0, 0.0, 1.0, 0.0], [1.0, 0.0, 0.5403023, 0.8414710]], 1e-6);
+        /// let slow = nn::rope(tensor::ones([1, 2, 8]), [1, 2], #{ theta: 100.0 });
+        /// assert_close(slow[0, 1, 6..8], [(0.1).cos() - (0.1).sin(), (0.1).cos() + (0.1).sin()], 1e-6);
         /// ```
-        fn rope(x: Tensor, grid: (i64, i64)) -> Tensor {
+        fn rope(x: Tensor, grid: (i64, i64), options: RopeOptions) -> Tensor {
             let grid = checked_grid(grid)?;
             ensure!(
                 x.rank() >= 2 && x.size(-2)? == grid[0] * grid[1],
@@ -137,7 +148,7 @@ pub mod tokens {
             ensure!(x.dtype().is_float(), "expected floats, found {}", x.dtype().name());
             let head = x.size(-1)?;
             ensure!(head <= LARGEST[1], "expected heads of at most {} numbers, found {head}", LARGEST[1]);
-            Rope::of_grid(head, grid, x.dtype(), x.device())?.forward(&x)
+            Rope::of_grid(head, grid, options.theta, x.dtype(), x.device())?.forward(&x)
         }
     }
 }

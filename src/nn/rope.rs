@@ -1,6 +1,6 @@
 //! Rotary position embedding of a token grid.
 
-use super::embed::{Axis, over_grid};
+use super::embed::{Axis, THETA, over_grid};
 use crate::ensure;
 use crate::error::Result;
 use crate::torch::fused::Rotation;
@@ -21,12 +21,12 @@ pub struct Rope {
 impl Rope {
     /// Computes the tables of a grid of `grid` x `grid` tokens; `head` must be divisible by 4.
     pub fn new(head: i64, grid: i64, dtype: DType, device: Device) -> Result<Self> {
-        Self::of_grid(head, [grid, grid], dtype, device)
+        Self::of_grid(head, [grid, grid], THETA, dtype, device)
     }
 
-    /// Computes the tables of a grid of [height, width] tokens; `head` must be divisible by 4.
-    pub fn of_grid(head: i64, grid: [i64; 2], dtype: DType, device: Device) -> Result<Self> {
-        Self::of_axes(head, grid.map(Axis::new), dtype, device)
+    /// Computes the tables of a grid of [height, width] tokens with frequencies of base `theta`; `head` must be divisible by 4.
+    pub fn of_grid(head: i64, grid: [i64; 2], theta: f64, dtype: DType, device: Device) -> Result<Self> {
+        Self::of_axes(head, grid.map(|count| Axis { theta, ..Axis::new(count) }), dtype, device)
     }
 
     /// Computes the tables of a grid whose rows and columns have these positions; `head` must be divisible by 4.

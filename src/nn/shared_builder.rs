@@ -299,12 +299,13 @@ impl SharedBuilder {
         options: &AttentionLayerOptions,
     ) -> Result<Layer> {
         divides("the number of heads", heads, width)?;
-        let AttentionLayerOptions { qk_norm, qkv_bias, rope } = *options;
+        let AttentionLayerOptions { qk_norm, qkv_bias, rope, rope_theta } = *options;
         let own = AttentionOptions { heads, qkv_bias, qk_norm, eps: None };
         self.layer(name, ("attention", Input::Tokens(width)), |b| {
             let (dtype, device) = (b.dtype(), b.device());
-            let rope =
-                rope.map(|(rows, columns)| Rope::of_grid(width / heads, [rows, columns], dtype, device));
+            let rope = rope.map(|(rows, columns)| {
+                Rope::of_grid(width / heads, [rows, columns], rope_theta, dtype, device)
+            });
             Ok(Kind::Attention(Attention::new(b, name, width, own)?, rope.transpose()?))
         })
     }

@@ -55,6 +55,7 @@ mod sizes;
 pub mod tensor;
 pub mod torchscript;
 pub mod trace;
+pub mod unwritten;
 mod warnings;
 mod wording;
 

@@ -6,6 +6,7 @@ use crate::ensure;
 use crate::error::{Error, Result};
 use crate::flow::answer;
 use crate::torch::Tensor;
+use crate::torch::unwritten::unwritten;
 
 /// Entries of the result that have a meaning. A `noise`, which the map of a pair has too, does not replace that of the path.
 const KNOWN: [&str; 3] = ["noise", "target", "x_t"];
@@ -14,7 +15,9 @@ const KNOWN: [&str; 3] = ["noise", "target", "x_t"];
 pub(super) fn mixed(mix: &Function, x1: &Tensor, t: &Tensor, noise: Tensor, step: &PathStep) -> Result<Pair> {
     let t = t.to_dtype(x1.dtype())?;
     let arguments = [x1, &noise, &t].map(|tensor| tensor.clone().into_value()).to_vec();
-    let answer = mix.call(&answer::with_step(arguments, mix, || step.clone().into_value()))?;
+    let arguments = answer::with_step(arguments, mix, || step.clone().into_value());
+    let shared = [("the images", x1), ("the noise", &noise), ("the times", &t)];
+    let answer = unwritten(&shared, || step.unwritten(|| mix.call(&arguments)))?;
     let Value::Map(map) = &answer else {
         return Err(answer.mismatch("a map #{ x_t, target }").context("`mix` of the path"));
     };

@@ -32,6 +32,7 @@ use crate::document::Document;
 use crate::error::{Error, Result};
 use crate::model::{Family, Model};
 use crate::spectral::kind;
+use crate::torch::unwritten::unwritten;
 use crate::torch::{Device, Generator, Tensor};
 use crate::{ensure, scripted};
 use interpolant::Factors;
@@ -172,10 +173,12 @@ impl Path {
     /// Converts standard normal numbers `z` to noise, for the images `x1` if there are any.
     pub fn noise(&self, z: Tensor, x1: Option<&Tensor>, step: &PathStep) -> Result<Tensor> {
         let Some(function) = &self.options.noise else { return Ok(z) };
-        let x1 = x1.map_or(Value::Unit, |x1| x1.clone().into_value());
+        let images = x1.map_or(Value::Unit, |x1| x1.clone().into_value());
         let arguments =
-            answer::with_step(vec![z.clone().into_value(), x1], function, || step.clone().into_value());
-        answer::like(&z, "`noise` of the path", function, &arguments)
+            answer::with_step(vec![z.clone().into_value(), images], function, || step.clone().into_value());
+        let shared: Vec<_> = x1.into_iter().map(|x1| ("the images", x1)).collect();
+        let call = || answer::like(&z, "`noise` of the path", function, &arguments);
+        unwritten(&shared, || step.unwritten(call))
     }
 
     /// Returns a point on the path for each image of `x1` at its time, and the velocity there. Functions that take the `step`

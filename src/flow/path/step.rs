@@ -8,7 +8,7 @@ use crate::error::{Error, Result, list};
 use crate::torch::fields::GivenFields;
 use crate::torch::rng::mix;
 use crate::torch::{Fields, Tensor};
-use crate::{functions, scripted};
+use crate::{ensure, functions, scripted};
 
 /// Separates the seeds of paths from those of everything else that is drawn for a step.
 const PATHS: u64 = u64::MAX - 4;
@@ -34,6 +34,20 @@ impl Facts {
         // A seed is not negative.
         (mix(mix(run, PATHS), step) >> 1) as i64
     }
+
+    /// Returns an error unless labels, fields and indices have one row per image.
+    pub fn check_rows(&self, count: i64) -> Result<()> {
+        for (name, given) in [("labels", &self.labels), ("indices", &self.indices)] {
+            if let Some(tensor) = given {
+                ensure!(
+                    tensor.shape() == [count],
+                    "expected `{name}` of shape [{count}], one per image, found {}",
+                    tensor.signature()
+                );
+            }
+        }
+        self.fields.check_rows(count)
+    }
 }
 
 /// Last argument of the functions of a path: the images that they are called for, and their step. Clones share it.
@@ -58,6 +72,13 @@ scripted!(
     |s| Display::text(format!("{s:?}")),
     describe = |_| ("the step", "of a path".to_string()),
 );
+
+impl PathStep {
+    /// Runs `body`, which calls a function of the path; an error if it changed a field in place.
+    pub(super) fn unwritten<T>(&self, body: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.0.fields.unwritten(body)
+    }
+}
 
 /// Properties and methods, as in scripts.
 impl PathStep {
@@ -209,6 +230,18 @@ mod tests {
         let own = step.labels().unwrap();
         own.add_(&labels).unwrap();
         assert!(step.labels().unwrap().equal(&labels).unwrap() && !own.equal(&labels).unwrap());
+    }
+
+    #[test]
+    fn facts_have_one_row_per_image() {
+        let two = Some(Tensor::from_i64(&[1, 2], &[2]).unwrap());
+        let facts = Facts { labels: two.clone(), indices: two.clone(), ..Facts::default() };
+        facts.check_rows(2).unwrap();
+        let error = facts.check_rows(3).unwrap_err();
+        assert_eq!(error.message(), "expected `labels` of shape [3], one per image, found tensor [2] int64");
+        let column = two.map(|t| t.unsqueeze(1).unwrap());
+        let error = Facts { indices: column, ..Facts::default() }.check_rows(2).unwrap_err();
+        assert!(error.message().starts_with("expected `indices` of shape [2]"), "{error}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::flow::guidance::{both, guided};
 use crate::flow::ode::Scheme;
 use crate::flow::ode::adaptive::column;
 use crate::model::{Model, Pass};
+use crate::torch::unwritten::unwritten;
 use crate::torch::{DType, Fields, Tensor};
 
 /// Makes what functions know of an evaluation, with its fields.
@@ -35,7 +36,8 @@ pub(super) fn velocity(
         None => Ok(guided),
         Some(change) => {
             let arguments = answer::with_times(&[&guided], x, times)?;
-            answer::like(&guided, "`velocity`", change, &answer::with_more(arguments, change, y, told))
+            let arguments = answer::with_more(arguments, change, y, told);
+            unwritten(&[("the states", x)], || answer::like(&guided, "`velocity`", change, &arguments))
         }
     }
 }
@@ -72,7 +74,7 @@ fn conditions(
     let Conditions::Function(function) = &options.fields else { return Ok(fields.clone()) };
     let mut arguments = answer::with_times(&[], x, times)?;
     arguments.push(told(fields).into_value());
-    let made = function.call_as("`fields`", &arguments)?;
+    let made = unwritten(&[("the states", x)], || function.call_as("`fields`", &arguments))?;
     let made = Fields::from_value(&made).map_err(|e| e.context("`fields`"))?;
     made.check_rows(x.size(0)?).map_err(|e| e.context("`fields`"))?;
     made.to_device(x.device())
@@ -102,7 +104,8 @@ fn combined(
             let [own, null] = [&conditional, &null].map(|output| output.narrow(1, 0, channels));
             let own = own?;
             let arguments = answer::with_times(&[&own, &null?], x, times)?;
-            let made = answer::like(&own, "`guide`", guide, &answer::with_more(arguments, guide, y, told))?;
+            let arguments = answer::with_more(arguments, guide, y, told);
+            let made = unwritten(&[("the states", x)], || answer::like(&own, "`guide`", guide, &arguments))?;
             replaced(&conditional, within(options, t, &made, &own)?)
         }
         (_, Some(weak)) if scales.iter().any(|scale| *scale != 1.0) => {

@@ -11,10 +11,12 @@ use crate::model::parts::built::Passing;
 use crate::model::parts::call::Seen;
 use crate::model::parts::{self, Call, Part, Place};
 use crate::model::{Config, Family};
+use crate::nn::embed::THETA;
 use crate::nn::{Builder, MlpKind, QkNorm, Rope, SharedBuilder, TokenNorm};
 use crate::spectral::Correction;
 use crate::torch::Tensor;
 use crate::torch::autograd::{is_autocasting, is_recording};
+use crate::torch::ops::vision::Pair;
 use crate::{ensure, functions, scripted};
 
 /// Largest width of a token, as in `model::dit`.
@@ -47,9 +49,13 @@ pub struct DitBlockOptions {
     /// Grid [height, width] of the tokens for rotary positions, as in `b.attention`; by default there are none.
     #[option(range = 1..=4096)]
     pub rope: Option<(i64, i64)>,
-    /// Number of tokens along one side of a square grid, which corrections filter and parts read as `c.grid`.
-    #[option(range = 1..=4096)]
-    pub grid: Option<i64>,
+    /// Base of the frequencies of rotary positions.
+    #[option(default = THETA, range = 1.0..=1e12)]
+    pub rope_theta: f64,
+    /// Height and width of the grid of tokens, or one integer for both, which corrections filter and parts read as
+    /// `c.grid_size`.
+    #[option(range = 1.0..=4096.0)]
+    pub grid: Option<Pair>,
     /// Corrections of the MLP residual, in order.
     #[option(default = OneOrMany::default())]
     pub corrections: OneOrMany<Correction>,
@@ -85,7 +91,7 @@ impl DitBlockOptions {
             corrections: self.corrections.clone(),
             parts: self.parts.clone(),
             // A token is a patch of one pixel, so that the grid is that of the tokens.
-            image_size: self.grid.or_else(|| fact("grid")).unwrap_or(1),
+            image_size: self.grid.as_ref().map(|grid| grid.0[0]).or_else(|| fact("grid")).unwrap_or(1),
             patch_size: 1,
             in_channels: fact("channels").unwrap_or(1),
             num_classes: fact("classes").unwrap_or(1),
@@ -122,7 +128,7 @@ impl DitBlockOptions {
             !self.corrections.is_empty() || self.parts.iter().any(|part| part.correction().is_some());
         if filtered && self.grid.is_none() {
             return Err(Error::argument("corrections filter the grid of the tokens, which is not given")
-                .hint("give the number of tokens along one side: `#{ grid: 14, corrections: .. }`"));
+                .hint("give the height and width of the grid: `#{ grid: [14, 14], corrections: .. }`"));
         }
         Ok(config)
     }
@@ -159,7 +165,7 @@ struct BlockLayer {
     /// The block alone.
     blocks: Arc<Vec<Block>>,
     rope: Option<Rope>,
-    grid: Option<i64>,
+    grid: Option<[i64; 2]>,
     /// Whether it has corrections or parts, which read more than the sum of the embeddings.
     reads_call: bool,
     /// Whether it has parts, which see the tensors of the forward pass.
@@ -229,11 +235,13 @@ impl SharedBuilder {
         let config = options.config(width, heads, |name| self.fact(name).ok())?;
         self.dit_layer(name, ("dit_block", width), |b| {
             let (dtype, device) = (b.dtype(), b.device());
-            let rope = |(rows, columns)| Rope::of_grid(width / heads, [rows, columns], dtype, device);
+            let rope = |(rows, columns)| {
+                Rope::of_grid(width / heads, [rows, columns], options.rope_theta, dtype, device)
+            };
             Ok(Kind::Block(BlockLayer {
                 rope: options.rope.map(rope).transpose()?,
                 blocks: Arc::new(vec![Block::new(b, &config, options.index)?]),
-                grid: options.grid,
+                grid: options.grid.as_ref().map(|grid| grid.0),
                 reads_call: !config.corrections.is_empty() || !config.parts.is_empty(),
                 look: !config.parts.is_empty(),
                 calls_code: config.calls_code(),
@@ -340,16 +348,19 @@ impl BlockLayer {
     fn state(&self, x: &Tensor, c: &Conditioning, both: Tensor, modulation: Tensor) -> Result<Forward> {
         let tokens = x.size(1)?;
         self.rope.as_ref().map_or(Ok(()), |rope| rope.fits(tokens))?;
-        if let (Some(grid), true) = (self.grid, self.blocks.iter().any(Block::needs_grid)) {
-            let all = grid * grid;
-            ensure!(tokens == all, "expected the {all} tokens of its {grid} x {grid} grid, found {tokens}");
+        if let (Some([height, width]), true) = (self.grid, self.blocks.iter().any(Block::needs_grid)) {
+            let all = height * width;
+            ensure!(
+                tokens == all,
+                "expected the {all} tokens of its {height} x {width} grid, found {tokens}"
+            );
         }
         let mut run = Forward {
             modulation,
             t: both.clone(),
             time: both.clone(),
             time_label: both,
-            grid: self.grid.map_or([1, tokens], |grid| [grid; 2]),
+            grid: self.grid.unwrap_or([1, tokens]),
             rope: self.rope.clone(),
             parts: None,
             trace: None,
@@ -374,9 +385,7 @@ impl BlockLayer {
         run.trace.clone_from(&seen.own.trace);
         run.parts = self.look.then(|| Passing {
             seen: match self.grid {
-                Some(grid) if [grid; 2] != seen.grid => {
-                    Arc::new(Seen { grid: [grid; 2], ..(**seen).clone() })
-                }
+                Some(grid) if grid != seen.grid => Arc::new(Seen { grid, ..(**seen).clone() }),
                 _ => Arc::clone(seen),
             },
             pass: pass.clone(),

@@ -13,6 +13,7 @@ use crate::model::dit::Forward;
 use crate::nn::{Builder, ModulatedNorm};
 use crate::spectral::correction::add_gated;
 use crate::torch::Tensor;
+use crate::torch::unwritten::unwritten;
 
 /// A module of a block, or the part that replaces it.
 pub(in crate::model) enum Module<M> {
@@ -71,21 +72,8 @@ impl Module<ModulatedNorm> {
             Some((m, gate)) => add_gated(x, m, gate, &[], &run.condition())?,
         };
         let at = At { stream: Some(stream.clone()), ..At::default() };
-        let normal = unwritten(&stream, "the tokens", || part.run(&stream, run.passing()?, at))?;
+        let normal = unwritten(&[("the tokens", &stream)], || part.run(&stream, run.passing()?, at))?;
         Ok((stream, normal.mul(&scale.add_scalar(1.0)?)?.add(shift)?))
-    }
-}
-
-/// Runs a part that takes a tensor which the model reads afterwards; an error if it was changed in place.
-fn unwritten<T>(shared: &Tensor, what: &str, body: impl FnOnce() -> Result<T>) -> Result<T> {
-    let before = shared.version();
-    let made = body()?;
-    match shared.version() == before {
-        true => Ok(made),
-        false => Err(Error::argument(format!(
-            "a part that replaces a module changed {what} in place, which others read"
-        ))
-        .hint("return a new tensor, as `x * 0.5` does, or change a copy, `x.clone()`")),
     }
 }
 
@@ -109,8 +97,10 @@ impl<M> Modulation<M> {
                 let embedding = run.embedding();
                 let like = embedding.unsqueeze(1)?;
                 let value = embedding.clone().into_value();
-                unwritten(embedding, "the embedding", || part.run_coefficients(value, &like, run.passing()?))?
-                    .0
+                unwritten(&[("the embeddings", embedding)], || {
+                    part.run_coefficients(value, &like, run.passing()?)
+                })?
+                .0
             }
         };
         match self.steps.is_empty() {

@@ -59,8 +59,19 @@ impl Around {
         for part in self.parts.iter().filter(|part| part.changes_weights()) {
             let names = weights.iter().map(|(name, _)| name.as_str());
             let within: Vec<&str> = names.filter(|name| self.in_blocks_of(part, name)).collect();
-            glob::pick_of(WHAT, part.names(), within.iter().copied())
-                .map_err(|e| e.context(format!("the {part}")))?;
+            glob::pick_of(WHAT, part.names(), within.iter().copied()).map_err(|e| {
+                let other = builder.made().iter().map(|(name, _)| name).find(|name| {
+                    name.ends_with(".weight") && glob::matches_any(part.names(), name) && self.in_blocks_of(part, name)
+                });
+                let e = e.context(format!("the {part}"));
+                match other {
+                    None => e,
+                    Some(name) => e.hint(format!(
+                        "`{name}` is not of a linear map that this model makes: a model in `b.model(name, model)` takes the \
+                         part itself, `model.attach(part)`"
+                    )),
+                }
+            })?;
         }
         Ok((built, weights.into_iter().filter(|(_, weight)| weight.is_changed()).collect()))
     }

@@ -1,6 +1,7 @@
 //! Options of the builder's methods.
 
 use crate::declare::Options;
+use crate::nn::embed::THETA;
 use crate::nn::init::Distribution;
 use crate::nn::{MlpKind, QkNorm};
 use crate::torch::{DType, Device};
@@ -92,6 +93,9 @@ pub struct AttentionLayerOptions {
     /// Grid [height, width] of the tokens for rotary positions, as in `nn::rope`; by default there are none.
     #[option(range = 1..=4096)]
     pub rope: Option<(i64, i64)>,
+    /// Base of the frequencies of rotary positions.
+    #[option(default = THETA, range = 1.0..=1e12)]
+    pub rope_theta: f64,
 }
 
 /// Options of attention to other tokens.

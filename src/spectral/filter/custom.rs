@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::declare::{Code, Field, FromValue, Function, IntoValue, Map, Options, Value, function};
 use crate::error::Result;
 use crate::functions;
+use crate::torch::unwritten::unwritten;
 use crate::torch::{DType, Device, Tensor};
 
 functions! { in "filter";
@@ -54,7 +55,8 @@ impl LowPass for Custom {
     fn operator(&self, grid: [usize; 2]) -> Result<Operator> {
         let closure = self.code.function()?.clone();
         let code = move |grid: &Tensor| {
-            let low = closure.call(&[grid.clone().into_value()])?;
+            let call = || closure.call(&[grid.clone().into_value()]);
+            let low = unwritten(&[("the images of filter::custom", grid)], call)?;
             Tensor::from_value(&low).map_err(|e| e.context("the closure of filter::custom"))
         };
         Ok(Operator::Custom { code: Arc::new(code), grid })

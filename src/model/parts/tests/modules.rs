@@ -52,7 +52,8 @@ fn replacements(config: &Config) -> Vec<(Place, &'static str, Part)> {
     let (qk_norm, kind) = (config.qk_norm(), config.mlp());
     let rope = (config.position() == Position::Rope).then_some((4, 4));
     let outputs = if config.shift { 6 } else { 4 };
-    let options = AttentionLayerOptions { qk_norm, qkv_bias: config.qkv_bias, rope };
+    let options =
+        AttentionLayerOptions { qk_norm, qkv_bias: config.qkv_bias, rope, rope_theta: config.rope_theta };
     let attention = instead(Place::Attention, move |b: SharedBuilder| {
         let own = b.attention("own", 16, 2, &options)?;
         Ok(function(move |x: Tensor| own.forward(&x)))
