@@ -417,7 +417,7 @@ fn replacements_leave_what_others_read_as_it_is() {
             let net = model::dit(#{ depth: 1, hidden_size: 16, num_heads: 2, parts: halves });
             let told = \"\";
             try { net.forward(x, tensor([0.5, 0.5]), tensor([0, 1])); } catch (e) { told = `${e}`; }
-            assert(told.contains(\"the tokens must stay as they are\"), told);
+            assert(told.contains(\"expected the tokens to stay as given\"), told);
         }";
     good(folder.path(), "place.rhai", text);
 }

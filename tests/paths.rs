@@ -380,7 +380,7 @@ fn what_others_read_must_not_be_changed_in_place() {
         let told = |what, f| {
             let text = "";
             try { f.call(); } catch (e) { text = `${e}`; }
-            assert(text.contains(`${what} must stay as they are, found that a function changed them in place`), text);
+            assert(text.contains(`expected ${what} to stay as given, found a change in place`), text);
         };
         let paths = [
             #{ mix: |x1, x0, t| { x1 *= 0.5; #{ x_t: x1, target: x1 } } },
@@ -405,6 +405,6 @@ fn what_others_read_must_not_be_changed_in_place() {
         let halves = |f| made(#{ corrections: correction(filter::custom(f), gate::constant(#{ values: [0.5, -0.3] })) }).forward(x, t, y);
         try {
             assert(halves.call(|grid| { grid *= 0.5; grid }).equal(halves.call(|grid| grid * 0.5)));
-        } catch (e) { assert(`${e}`.contains("filter::custom must stay as they are"), `${e}`); }
+        } catch (e) { assert(`${e}`.contains("filter::custom to stay as given"), `${e}`); }
     "#);
 }

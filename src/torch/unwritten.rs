@@ -10,10 +10,10 @@ pub fn unwritten<T>(shared: &[(&str, &Tensor)], body: impl FnOnce() -> Result<T>
     let made = body()?;
     match shared.iter().zip(before).find(|((_, tensor), before)| tensor.version() != *before) {
         None => Ok(made),
-        Some(((name, _), _)) => Err(Error::argument(format!(
-            "{name} must stay as they are, found that a function changed them in place"
-        ))
-        .hint("return a new tensor, as `x * 0.5` does, or change a copy, `x.clone()`")),
+        Some(((name, _), _)) => {
+            Err(Error::argument(format!("expected {name} to stay as given, found a change in place"))
+                .hint("return a new tensor, as `x * 0.5` does, or change a copy, `x.clone()`"))
+        }
     }
 }
 
@@ -30,10 +30,7 @@ mod tests {
         unwritten(&[("the images", &x)], || t.add_(&t)).unwrap();
         let part = x.narrow(0, 1, 2).unwrap();
         let error = unwritten(&[("the times", &t), ("the images", &x)], || part.add_(&part)).unwrap_err();
-        assert_eq!(
-            error.message(),
-            "the images must stay as they are, found that a function changed them in place"
-        );
+        assert_eq!(error.message(), "expected the images to stay as given, found a change in place");
         assert!(unwritten(&[("the images", &part)], || x.add_(&x)).is_err());
     }
 }

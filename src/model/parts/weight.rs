@@ -60,8 +60,12 @@ impl Around {
             let names = weights.iter().map(|(name, _)| name.as_str());
             let within: Vec<&str> = names.filter(|name| self.in_blocks_of(part, name)).collect();
             glob::pick_of(WHAT, part.names(), within.iter().copied()).map_err(|e| {
+                let own = |name: &str| weights.iter().any(|(own, _)| own == name);
                 let other = builder.made().iter().map(|(name, _)| name).find(|name| {
-                    name.ends_with(".weight") && glob::matches_any(part.names(), name) && self.in_blocks_of(part, name)
+                    name.ends_with(".weight")
+                        && glob::matches_any(part.names(), name)
+                        && self.in_blocks_of(part, name)
+                        && !own(name)
                 });
                 let e = e.context(format!("the {part}"));
                 match other {
