@@ -576,7 +576,7 @@ mod tests {
         };
         assert!(notes(&scaled, larger).is_empty());
         let of = |cutoff| {
-            let filter = filter::ideal(filter::Ideal { cutoff, ..Default::default() }).unwrap();
+            let filter = filter::ideal(filter::Ideal { cutoff }).unwrap();
             let corrections = vec![correction(filter, gate::time(()).unwrap()).unwrap()];
             Config { corrections: corrections.into(), ..small() }
         };
