@@ -20,12 +20,9 @@ use crate::torch::{DType, Device, Tensor, uninterrupted};
 pub const CONFIG: &str = "config";
 
 /// Options that change what a model computes and no shape of its weights.
-const UNSEEN: [&str; 11] = [
+const UNSEEN: [&str; 8] = [
     "corrections",
     "num_heads",
-    "qk_norm",
-    "norm",
-    "mlp",
     "position",
     "rope_theta",
     "position_scaling",
