@@ -6,66 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// The ideas as a script uses them: the options that each adds to the model, to training and to sampling.
-const IDEAS: &str = r#"
-fn every(images) {
-    let align = ideas::repa(eval::features(), #{ hidden: 8 });
-    let worse = model::dit(#{ depth: 1, hidden_size: 16, num_heads: 2, seed: 5 });
-    let mean = ideas::mean_flow();
-    let moe = ideas::mixture_of_experts(#{ experts: 4, shared_experts: 1, ratio: 0.25 });
-    let path = |p| #{ fit: #{ path: p }, sample: #{ path: p } };
-    let bridge = ideas::bridge("source", #{ noise: 0.5 });
-    #{
-        spectral_forcing: #{ parts: [ideas::spectral_forcing()] },
-        frequency_guidance: #{ sample: #{ guide: ideas::frequency_guidance() } },
-        jpeg_loss: #{ fit: #{ loss: ideas::jpeg_loss() } },
-        wavelet_loss: #{ fit: #{ loss: ideas::wavelet_loss() } },
-        equal_snr: path.call(ideas::equal_snr(images.images())),
-        low_pass_path: path.call(ideas::low_pass_path()),
-        low_pass_source: #{
-            fit: #{ path: ideas::low_pass_source() },
-            sample: #{ path: ideas::low_pass_source(), start: ideas::blurred(images.images()[0..2], 4) },
-        },
-        bridge: #{ fit: #{ path: bridge.path }, sample: bridge + #{ fields: images.take(2).fields } },
-        mv_split: #{ parts: ideas::mv_split() },
-        repa: #{ parts: align.parts, fit: #{ also: align.also, loss: align.loss } },
-        token_routing: #{ parts: [ideas::token_routing(#{ blocks: 1..3 })] },
-        long_skips: #{ parts: ideas::long_skips(4, #{ backbone: 1.0, skip: 1.0 }) },
-        autoguidance: #{ sample: ideas::autoguidance(worse, 2.0) },
-        lora: #{ parts: [ideas::lora(#{ names: "*" })] },
-        dora: #{ parts: [ideas::dora()] },
-        weight_normalization: #{ parts: [ideas::weight_normalization(#{ learned: true })] },
-        gated_attention: #{ parts: [ideas::gated_attention()] },
-        value_residual: #{ parts: [ideas::value_residual(#{ start: 0.0 })] },
-        linear_attention: #{ parts: [ideas::linear_attention()] },
-        neighborhood_attention: #{ parts: [ideas::neighborhood_attention()] },
-        adaln_single: #{ parts: ideas::adaln_single() },
-        dynamic_tanh: #{ parts: ideas::dynamic_tanh() },
-        mixture_of_experts: #{ parts: moe.parts, fit: #{ loss: moe.loss } },
-        condition_on: #{ parts: [ideas::condition_on("text", 6)], sample: #{ fields: images.take(2).fields, guidance: 2.0 } },
-        mean_flow: #{ parts: mean.parts, fit: #{ loss: mean.loss }, sample: #{ fields: mean.fields, steps: 1 } },
-    }
-}
-fn made(idea) {
-    let parts = if "parts" in idea { idea.parts } else { [] };
-    model::dit(#{ depth: 4, hidden_size: 16, num_heads: 2, parts: parts })
-}
-fn settings(idea, more) {
-    let s = #{ batch: 4, lr: 1e-2, log_every: 1 };
-    if "fit" in idea { s.mixin(idea.fit); }
-    s.mixin(more);
-    s
-}
-fn bits(model) { model.parameters().values() }
-fn same(a, b) {
-    let other = b.values();
-    a.values().all(|p, i| p.equal(other[i]))
-}
-let images = data::fashion_mnist().take(32).with_fields(#{
-    text: tensor::randn([32, 6], #{ seed: 7 }), source: tensor::randn([32, 1, 28, 28], #{ seed: 8 }),
-});
-let ideas_of = every(images);
-assert_eq(ideas_of.len(), 25);
-"#;
+const IDEAS: &str = include_str!("shared/ideas.rhai");
 
 fn run(folder: &Path, name: &str, body: &str) -> String {
     std::fs::write(folder.join(name), format!("{IDEAS}{body}")).expect("a script");

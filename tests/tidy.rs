@@ -48,10 +48,15 @@ const MACROS: &[(&str, &str)] = &[
 /// Maximum number of lines of a file. Longer files have more than one purpose.
 const LINES: usize = 700;
 
-/// Files that may hold state outside of values: for the panic hook, for signals, for the end of a thread's stack, and for
-/// what a call's options were named until the call returns.
-const PROCESS_WIDE: &[&str] =
-    &["src/script/bridge.rs", "src/script/stack.rs", "src/front/ending.rs", "src/declare/renamed.rs"];
+/// Files that may hold state outside of values: for the panic hook, for signals, for the end of a thread's stack, for what
+/// a call's options were named until the call returns, and for the default device.
+const PROCESS_WIDE: &[&str] = &[
+    "src/script/bridge.rs",
+    "src/script/stack.rs",
+    "src/front/ending.rs",
+    "src/declare/renamed.rs",
+    "src/torch/placement.rs",
+];
 
 /// Source file without comments and tests.
 struct Source {

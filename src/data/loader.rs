@@ -45,7 +45,7 @@ pub struct LoaderOptions {
     #[option(receives = augment::RECEIVED, takes = ["s"])]
     pub augment: Option<Function>,
     /// Device of the batches; stored images are moved there once.
-    #[option(default = Device::Cpu)]
+    #[option(default = Device::of_new())]
     pub device: Device,
 }
 

@@ -80,7 +80,7 @@ pub struct IntegrateOptions {
 #[derive(Debug, Clone, Options)]
 pub struct DrawOptions {
     /// Device of the result.
-    #[option(default = Device::Cpu)]
+    #[option(default = Device::of_new())]
     pub device: Device,
     /// Seed of a new generator; by default the device's default generator draws.
     pub seed: Option<u64>,

@@ -406,7 +406,7 @@ pub mod properties {
         /// The device of the parameters.
         ///
         /// ```rhai
-        /// assert_eq(model::dit(#{ depth: 1 }).device, "cpu");
+        /// assert_eq(model::dit(#{ depth: 1, device: "cpu" }).device, "cpu");
         /// ```
         fn device(model: Model) -> Device { Ok(model.device()) }
     }

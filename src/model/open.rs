@@ -32,7 +32,7 @@ pub struct OpenOptions {
     /// Name of the average to load from a checkpoint that has several; by default the first one.
     pub average: String,
     /// Device of the model: "auto", "cpu", "cuda" or "cuda:N".
-    #[option(default = Device::Cpu)]
+    #[option(default = Device::of_new())]
     pub device: Device,
     /// Family of a public model: `dit`, `sit` or `lightningdit`. Needed for a DiT or SiT unless the file has the
     /// arguments of its training, since the two have the same parameters.

@@ -16,7 +16,7 @@ pub struct DitOptions {
     #[option(default = 0)]
     pub seed: i64,
     /// Device of the model: "auto", "cpu", "cuda" or "cuda:N".
-    #[option(default = Device::Cpu)]
+    #[option(default = Device::of_new())]
     pub device: Device,
 }
 

@@ -4,7 +4,7 @@ use super::embed::THETA;
 use super::{Rope, embed};
 use crate::declare::Options;
 use crate::error::Result;
-use crate::torch::Tensor;
+use crate::torch::{Device, Tensor};
 use crate::{ensure, functions};
 
 /// Largest side of a grid and largest width of a token for which tables are made.
@@ -123,7 +123,7 @@ pub mod tokens {
                 (4..=most).contains(&width) && width % 4 == 0,
                 "expected a width divisible by 4, of at most {most}, found {width}"
             );
-            embed::sincos(width, checked_grid(grid)?, options.columns_first)
+            embed::sincos(width, checked_grid(grid)?, options.columns_first)?.to_device(Device::of_new())
         }
 
         /// Rotates queries or keys [.., N, head] by their places on a grid [height, width] of N tokens.

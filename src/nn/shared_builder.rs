@@ -60,8 +60,9 @@ impl SharedBuilder {
 
     /// Lends a builder to `body`; handles that a script keeps afterwards can no longer create parameters.
     pub fn lend<T>(builder: &mut Builder, facts: Facts, body: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        let device = builder.device();
         let lent = Self(Arc::new(Mutex::new(State { builder: Some(builder.take()), facts })));
-        let result = body(&lent);
+        let result = device.within(|| body(&lent));
         if let Some(back) = lent.state().builder.take() {
             *builder = back;
         }

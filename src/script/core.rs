@@ -26,8 +26,8 @@ functions! { script global;
 
     /// Fails unless both values are equal.
     ///
-    /// The integer 1 and the float 1.0 differ. Tensors must agree in shape, dtype, device and every
-    /// element; NaN equals NaN.
+    /// The integer 1 and the float 1.0 differ. Tensors must agree in shape, dtype and every element, and
+    /// may be on different devices; NaN equals NaN.
     ///
     /// ```rhai
     /// assert_eq([1, 2].len(), 2);

@@ -17,6 +17,7 @@ use super::{bridge, code, failure};
 use crate::declare::{Function, IntoValue, Map, Object, Scripted, Value};
 use crate::error::Result;
 use crate::torch::interrupt::check;
+use crate::torch::{Device, placement};
 
 /// Conversions of one native type that scripts can hold.
 struct Handle {
@@ -246,13 +247,14 @@ impl Types {
                 ))
                 .hint("a recursive function needs a base case; deeper recursion is written as a loop"));
             }
+            let device = placement::of_arguments(arguments).unwrap_or_else(Device::of_new);
             let arguments = arguments.iter().map(|v| types.lower(v.clone())).collect::<Result<Array>>()?;
             // A closure of rhai 1.25 carries its own definition and surroundings.
             types.depth.fetch_add(1, Ordering::Relaxed);
-            let result = match &surroundings {
+            let result = device.within(|| match &surroundings {
                 None => pointer.call(&engine, &AST::empty(), arguments),
                 Some(global) => call_in(&engine, global, &pointer, arguments),
-            };
+            });
             types.depth.fetch_sub(1, Ordering::Relaxed);
             types.lift(&result.map_err(failure::native)?)
         });

@@ -9,13 +9,13 @@ use super::ops::{
     activation, arithmetic, compare, fft, index, inplace, join, linalg, loss, maths, nn, reduce, shape, sort,
     vision,
 };
-use super::{assignment, aten, autograd, convert, create, fields, io, random, resize};
+use super::{assignment, aten, autograd, convert, create, fields, io, placement, random, resize};
 
 crate::api! {
     types: [Tensor, Generator, super::index::Several, fields::GivenFields],
     functions: [
         create, random, convert, arithmetic, inplace, compare, maths, reduce, shape, index, join, sort, linalg, fft,
-        activation, nn, vision, resize, loss, autograd::api, io::api, aten, fields::methods, assignment,
+        activation, nn, vision, resize, loss, autograd::api, io::api, aten, fields::methods, assignment, placement,
     ],
 }
 
@@ -30,6 +30,7 @@ pub mod constructors {
     pub use crate::torch::ops::fft::making::*;
     pub use crate::torch::ops::join::joining::*;
     pub use crate::torch::ops::linalg::sums::*;
+    pub use crate::torch::placement::space::*;
     pub use crate::torch::random::{PlaceOptions, sources::*, tensors::*};
 }
 
@@ -189,7 +190,7 @@ impl Argument for SourceOptions {
 pub struct MakeOptions {
     /// Element type, such as "float32"; float32 by default, unless stated otherwise above.
     pub dtype: Option<DType>,
-    /// Device of the tensor: "cpu", "cuda", "cuda:1" or "auto"; the CPU when left out.
+    /// Device of the tensor: "cpu", "cuda", "cuda:1" or "auto"; by default that of the generator, else the default device.
     pub device: Option<Device>,
     /// Whether to record gradients for the tensor.
     #[option(default = false)]
@@ -252,7 +253,7 @@ impl MakeOptions {
         self.dtype.unwrap_or(DType::Float32)
     }
     pub(super) fn device(&self) -> Device {
-        self.device.unwrap_or(Device::Cpu)
+        self.device.unwrap_or_else(Device::of_new)
     }
     /// Turns on gradients for the finished tensor if requested.
     pub(super) fn finish(&self, tensor: Tensor) -> Result<Tensor> {
@@ -268,6 +269,14 @@ impl LikeOptions {
             device: self.device.or(Some(x.device())),
             requires_grad: self.requires_grad,
         }
+    }
+}
+
+impl DrawOptions {
+    /// Returns the device of the tensor: the one that is named, or that of the generator.
+    pub(super) fn device(&self) -> Device {
+        let own = || self.source.generator.as_ref().map(Generator::device);
+        self.make.device.or_else(own).unwrap_or_else(Device::of_new)
     }
 }
 

@@ -60,7 +60,7 @@ mod properties {
         /// Device of the tensor: "cpu" or "cuda:0".
         ///
         /// ```rhai
-        /// assert_eq(tensor([0.5]).device, "cpu");
+        /// assert_eq(tensor([0.5], #{ device: "cpu" }).device, "cpu");
         /// ```
         fn device(x: Tensor) -> Device { Ok(x.device()) }
 
@@ -88,7 +88,7 @@ mod properties {
         /// Whether the tensor is on a CUDA device.
         ///
         /// ```rhai
-        /// assert(!tensor([1]).is_cuda);
+        /// assert(!tensor([1]).cpu().is_cuda);
         /// ```
         fn is_cuda(x: Tensor) -> bool { Ok(x.device().is_cuda()) }
 

@@ -193,7 +193,7 @@ pub(crate) mod grids {
         /// assert_eq(tensor::tril_indices(2, 2), tensor([[0, 1, 1], [0, 0, 1]]));
         /// ```
         fn tril_indices(rows: i64, columns: i64, offset: Option<i64>) -> Tensor {
-            Tensor::tril_indices(rows, columns, offset.unwrap_or(0), Device::Cpu)
+            Tensor::tril_indices(rows, columns, offset.unwrap_or(0), Device::of_new())
         }
 
         /// Returns the coordinates of the upper triangle of a matrix, as int64 rows and columns.
@@ -202,7 +202,7 @@ pub(crate) mod grids {
         /// assert_eq(tensor::triu_indices(2, 2, 1), tensor([[0], [1]]));
         /// ```
         fn triu_indices(rows: i64, columns: i64, offset: Option<i64>) -> Tensor {
-            Tensor::triu_indices(rows, columns, offset.unwrap_or(0), Device::Cpu)
+            Tensor::triu_indices(rows, columns, offset.unwrap_or(0), Device::of_new())
         }
 
         /// Returns coordinate grids of vectors; the first vector varies along dimension 0.

@@ -220,7 +220,10 @@ impl FromValue for Fields {
         }
         let Value::Map(map) = value else { return Err(value.mismatch("a map of tensors")) };
         let tensor = |(name, value): (&String, &Value)| {
-            let tensor = Tensor::from_nested(value, None, Device::Cpu);
+            let tensor = match value.downcast::<Tensor>() {
+                Some(tensor) => Ok(tensor),
+                None => Tensor::from_nested(value, None, Device::of_new()),
+            };
             Ok((name.clone(), tensor.map_err(|e| e.context(format!("the field `{name}`")))?))
         };
         map.iter().map(tensor).collect::<Result<_>>().map(Self::new)

@@ -45,6 +45,7 @@ pub mod nested;
 pub mod operand;
 pub mod ops;
 pub mod optim;
+pub mod placement;
 pub mod print;
 pub mod random;
 pub mod recompute;
@@ -86,7 +87,7 @@ pub fn start() {
         device::load_cuda();
     }
     ffi::start();
-    kernels::install();
+    kernels::install(kernels::Cuda::new());
 }
 
 /// Sets the number of threads an operator may use on the CPU.

@@ -13,7 +13,7 @@ use crate::functions;
 #[derive(Debug, Clone, Options)]
 pub struct PlaceOptions {
     /// Device of the tensors that the generator fills.
-    #[option(default = Device::Cpu)]
+    #[option(default = Device::of_new())]
     pub device: Device,
 }
 
@@ -77,7 +77,7 @@ pub(crate) mod tensors {
         /// assert_eq(x, tensor::rand([2, 100], #{ seed: 1 }));
         /// ```
         fn rand(shape: Shape, options: DrawOptions) -> Tensor {
-            let device = options.make.device();
+            let device = options.device();
             let source = options.source.of(device)?;
             options.make.finish(Tensor::rand(&shape.0, options.make.dtype(), device, source.as_ref())?)
         }
@@ -90,7 +90,7 @@ pub(crate) mod tensors {
         /// assert_close(x.std().item(), 1.0, 0.05);
         /// ```
         fn randn(shape: Shape, options: DrawOptions) -> Tensor {
-            let device = options.make.device();
+            let device = options.device();
             let source = options.source.of(device)?;
             options.make.finish(Tensor::randn(&shape.0, options.make.dtype(), device, source.as_ref())?)
         }
@@ -102,7 +102,7 @@ pub(crate) mod tensors {
         /// assert_eq(x.unique().values, tensor([3, 4, 5]));
         /// ```
         fn randint(low: i64, high: i64, shape: Shape, options: DrawOptions) -> Tensor {
-            let device = options.make.device();
+            let device = options.device();
             let source = options.source.of(device)?;
             let dtype = options.make.dtype.unwrap_or(DType::Int64);
             if !dtype.is_float() {
@@ -120,7 +120,7 @@ pub(crate) mod tensors {
         /// assert_eq(order.sort().values, tensor::arange(5));
         /// ```
         fn randperm(count: i64, options: DrawOptions) -> Tensor {
-            let device = options.make.device();
+            let device = options.device();
             let dtype = options.make.dtype.unwrap_or(DType::Int64);
             holds(dtype, count.saturating_sub(1).max(0))?;
             let drawn = Tensor::randperm(count, device, options.source.of(device)?.as_ref())?;
@@ -137,7 +137,7 @@ pub(crate) mod tensors {
             if std < 0.0 {
                 return Err(Error::argument(format!("expected a standard deviation of at least 0, found {std}")));
             }
-            let device = options.make.device();
+            let device = options.device();
             let source = options.source.of(device)?;
             let drawn = Tensor::randn(&shape.0, options.make.dtype(), device, source.as_ref())?;
             options.make.finish(drawn.mul_scalar(std)?.add_scalar(mean)?)
@@ -153,7 +153,7 @@ pub(crate) mod tensors {
             if !(0.0..=1.0).contains(&probability) {
                 return Err(Error::argument(format!("expected a probability from 0 to 1, found {probability}")));
             }
-            let device = options.make.device();
+            let device = options.device();
             let source = options.source.of(device)?;
             let chance = Tensor::full(&shape.0, probability, options.make.dtype(), device)?;
             options.make.finish(chance.bernoulli(source.as_ref())?)
@@ -228,7 +228,7 @@ mod generator_properties {
         /// Device of the tensors that the generator fills.
         ///
         /// ```rhai
-        /// assert_eq(tensor::generator(7).device, "cpu");
+        /// assert_eq(tensor::generator(7, #{ device: "cpu" }).device, "cpu");
         /// ```
         fn device(generator: Generator) -> Device { Ok(generator.device()) }
     }

@@ -25,7 +25,7 @@ pub struct StepGeneratorOptions {
     #[option(default = 0)]
     pub seed: i64,
     /// Device on which the numbers are drawn: "auto", "cpu", "cuda" or "cuda:N".
-    #[option(default = Device::Cpu)]
+    #[option(default = Device::of_new())]
     pub device: Device,
 }
 

@@ -29,7 +29,7 @@ pub struct PosthocAverageOptions {
     /// Step of the average, one that has snapshots; by default the last one.
     pub step: Option<usize>,
     /// Device of the model: "auto", "cpu", "cuda" or "cuda:N".
-    #[option(default = Device::Cpu)]
+    #[option(default = Device::of_new())]
     pub device: Device,
 }
 

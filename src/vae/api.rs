@@ -196,7 +196,7 @@ pub mod properties {
         /// The device of the parameters.
         ///
         /// ```rhai
-        /// assert_eq(vae::random(#{ block_out_channels: [8], norm_num_groups: 4 }).device, "cpu");
+        /// assert_eq(vae::random(#{ block_out_channels: [8], norm_num_groups: 4, device: "cpu" }).device, "cpu");
         /// ```
         fn device(vae: Vae) -> Device { Ok(vae.options().device) }
     }

@@ -43,7 +43,7 @@ pub struct VaeOptions {
     #[option(default = 0)]
     pub seed: i64,
     /// Device of the weights: "auto", "cpu", "cuda" or "cuda:N".
-    #[option(default = Device::Cpu)]
+    #[option(default = Device::of_new())]
     pub device: Device,
     /// Dtype of the weights and of all computations.
     #[option(default = DType::Float32)]

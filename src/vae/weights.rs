@@ -41,7 +41,7 @@ pub struct LoadOptions {
     /// become `(x - mean) / std * scaling_factor`.
     pub stats: Option<String>,
     /// Device of the weights: "auto", "cpu", "cuda" or "cuda:N".
-    #[option(default = Device::Cpu)]
+    #[option(default = Device::of_new())]
     pub device: Device,
     /// Dtype of the weights and of all computations; the weights in the file are converted.
     #[option(default = DType::Float32)]

@@ -6,8 +6,8 @@ use std::ffi::c_void;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{LazyLock, Mutex, Once};
 
 use libloading::Library;
 use spectral::error::{Error, Result};
@@ -156,8 +156,18 @@ impl Launcher for Emulator {
     }
 }
 
+/// Launcher of the second device.
+static EMULATOR: LazyLock<Emulator> = LazyLock::new(Emulator::default);
+
+/// Variable of a process whose CUDA device is the one of `second.rs`.
+pub const SECOND: &str = "SPECTRAL_TEST_SECOND";
+
 /// Returns the device that the kernels run on.
 pub fn device() -> Device {
+    if std::env::var_os(SECOND).is_some() {
+        static INSTALLED: Once = Once::new();
+        INSTALLED.call_once(|| kernels::install(&*EMULATOR));
+    }
     spectral::torch::start();
     recording::load();
     match std::env::var("SPECTRAL_TEST_DEVICE") {
@@ -169,10 +179,12 @@ pub fn device() -> Device {
 /// Runs `body` with the CUDA kernels. Returns its value and, if the kernels are emulated, which ones ran.
 pub fn with_kernels<T>(body: impl FnOnce() -> T) -> (T, Option<Ran>) {
     if device().is_cuda() {
+        let second = std::env::var_os(SECOND).map(|_| &*EMULATOR);
         let before = kernels::started();
+        second.map(Emulator::ran);
         let value = body();
         assert!(kernels::started() > before, "no kernel was started");
-        return (value, None);
+        return (value, second.map(Emulator::ran));
     }
     let emulator = Emulator::default();
     let value = kernels::emulated(&emulator, body);

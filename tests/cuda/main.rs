@@ -6,9 +6,14 @@
 mod compiles;
 mod emulation;
 mod graph;
+#[cfg(target_os = "linux")]
+#[path = "../shared/second.rs"]
+mod library;
 mod model;
 mod operators;
 mod recording;
+#[cfg(target_os = "linux")]
+mod second;
 #[path = "../shared/fused.rs"]
 mod shared;
 mod symbols;

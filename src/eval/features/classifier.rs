@@ -38,7 +38,7 @@ pub struct ClassifierOptions {
     #[option(default = 0)]
     pub seed: i64,
     /// Device of the weights.
-    #[option(default = Device::Cpu)]
+    #[option(default = Device::of_new())]
     pub device: Device,
 }
 

@@ -28,7 +28,7 @@ pub struct FunctionOptions {
     #[option(default = 250, range = 1..=1e6)]
     pub batch: i64,
     /// Device of the images that the function receives.
-    #[option(default = Device::Cpu)]
+    #[option(default = Device::of_new())]
     pub device: Device,
 }
 

@@ -32,7 +32,7 @@ pub struct InceptionOptions {
     #[option(range = 1..=1e6)]
     pub batch: Option<i64>,
     /// Device of the network.
-    #[option(default = Device::Cpu)]
+    #[option(default = Device::of_new())]
     pub device: Device,
 }
 

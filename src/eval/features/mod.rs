@@ -79,7 +79,7 @@ pub struct FeaturesOptions {
     /// Name of the features in results; by default the name in the file.
     pub name: Option<String>,
     /// Device of the network.
-    #[option(default = Device::Cpu)]
+    #[option(default = Device::of_new())]
     pub device: Device,
 }
 

@@ -31,7 +31,7 @@ pub struct TorchScriptOptions {
     #[option(default = 64, range = 1..=1e6)]
     pub batch: i64,
     /// Device of the network.
-    #[option(default = Device::Cpu)]
+    #[option(default = Device::of_new())]
     pub device: Device,
 }
 

@@ -82,7 +82,10 @@ impl Loss {
             Loss::Spectral(basis, weight) => {
                 spectral_error(basis, weight, &wide(&v()?)?.sub(&wide(target)?)?)
             }
-            Loss::Function(function) => scalar(&function.call_as("`loss`", &[seen()?])?),
+            Loss::Function(function) => {
+                let seen = [seen()?];
+                scalar(&target.device().within(|| function.call_as("`loss`", &seen))?)
+            }
         }
     }
 

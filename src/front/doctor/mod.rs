@@ -156,6 +156,8 @@ fn summary(failures: usize, warnings: usize) -> String {
 
 fn examine(options: &Options, findings: &mut Findings) {
     torch::start();
+    // libtorch would print its warnings between the lines, with places in its sources.
+    let _kept = torch::keep_warnings();
     for finding in [machine::program(), machine::libtorch(), machine::processor(), machine::threads()] {
         findings.add(finding);
     }
@@ -177,6 +179,10 @@ fn examine(options: &Options, findings: &mut Findings) {
             }
             findings.add(training::check(device));
         }
+    }
+    // A finding on the compiler says more than the warning that kernels are not used.
+    for text in torch::take_warnings().into_iter().filter(|text| !text.starts_with("fused CUDA kernels")) {
+        findings.add(Finding::warning("note", text, "libtorch says so of what was tried"));
     }
     notebooks::look().into_iter().for_each(|finding| findings.add(finding));
     findings.add(notebooks::pictures());

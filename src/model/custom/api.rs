@@ -22,7 +22,7 @@ pub struct NetworkOptions {
     #[option(default = 0)]
     pub seed: i64,
     /// Device of the model: "auto", "cpu", "cuda" or "cuda:N".
-    #[option(default = Device::Cpu)]
+    #[option(default = Device::of_new())]
     pub device: Device,
 }
 

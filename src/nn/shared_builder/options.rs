@@ -130,7 +130,7 @@ pub struct BuilderOptions {
     #[option(default = 0)]
     pub seed: i64,
     /// Device of the parameters: "auto", "cpu", "cuda" or "cuda:N".
-    #[option(default = Device::Cpu)]
+    #[option(default = Device::of_new())]
     pub device: Device,
     /// Element type of the parameters.
     #[option(default = DType::Float32)]

@@ -3,7 +3,7 @@
 use crate::declare::{FromValue, Value};
 use crate::error::{Error, Result, Subject};
 use crate::plot::Images;
-use crate::torch::{DType, Tensor};
+use crate::torch::{DType, Device, Tensor};
 
 /// Largest number of images in a grid.
 const MOST: i64 = 10_000;
@@ -50,7 +50,10 @@ impl TryFrom<&[Tensor]> for Pictures {
 
     fn try_from(parts: &[Tensor]) -> Result<Self> {
         let rows = parts.iter().any(|part| part.rank() == 4);
-        let one = |(i, t): (usize, &Tensor)| batch(t).map_err(|e| e.context(format!("entry {i}")));
+        // Samples may be on a GPU, and images of data sets are in main memory, where all are drawn.
+        let one = |(i, t): (usize, &Tensor)| {
+            batch(t).and_then(|t| t.to_device(Device::Cpu)).map_err(|e| e.context(format!("entry {i}")))
+        };
         let parts: Vec<Tensor> = parts.iter().enumerate().map(one).collect::<Result<_>>()?;
         let Some(first) = parts.first() else {
             return Err(Error::argument("expected at least one image, found an empty array"));

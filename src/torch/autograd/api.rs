@@ -192,7 +192,7 @@ pub(crate) mod closures {
         /// Sums, norms and losses stay in float32; parameters keep their dtype.
         ///
         /// ```rhai
-        /// let a = tensor::ones([2, 2]);
+        /// let a = tensor::ones([2, 2], #{ device: "cpu" });
         /// assert_eq(autocast(|| a @ a, #{ device: "cpu" }).dtype, "bfloat16");
         /// assert_eq((a @ a).dtype, "float32");
         /// ```

@@ -78,6 +78,16 @@ pub trait Launcher: Send + Sync {
     fn launch(&self, kernels: i64, launch: &Launch) -> Result<()>;
 }
 
+impl<L: Launcher> Launcher for &L {
+    fn load(&self, device: i32, file: &str, defines: &str) -> Result<Option<i64>> {
+        (**self).load(device, file, defines)
+    }
+
+    fn launch(&self, kernels: i64, launch: &Launch) -> Result<()> {
+        (**self).launch(kernels, launch)
+    }
+}
+
 /// Launcher in the layout of the shim.
 #[repr(C)]
 pub(super) struct Raw {
@@ -173,14 +183,15 @@ pub(super) fn are_installed() -> bool {
     unsafe { ffi::sp_has_launcher() != 0 }
 }
 
-/// Makes CUDA tensors use our kernels from now on; repeated calls are harmless.
-pub(super) fn install() {
+/// Makes CUDA tensors use the kernels of `launcher` from now on. The first call of a process decides: a test that has another
+/// device under that name comes before [`start`](super::start), which installs [`Cuda`].
+pub fn install(launcher: impl Launcher + 'static) {
     if are_installed() {
         return;
     }
     // SAFETY: the launcher is leaked, because the shim keeps a pointer to it for the life of the process.
     unsafe {
-        let launcher: &'static dyn Launcher = Box::leak(Box::new(Cuda::new()));
+        let launcher: &'static dyn Launcher = Box::leak(Box::new(launcher));
         let state: &'static &'static dyn Launcher = Box::leak(Box::new(launcher));
         ffi::sp_install_launcher(&raw const *Box::leak(Box::new(Raw::of(state))));
     }

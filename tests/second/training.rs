@@ -1,0 +1,116 @@
+//! Training and sampling on the second device give the numbers of the CPU, and user code finds its tensors there.
+
+use crate::run_text;
+
+#[test]
+fn training_sampling_and_densities_are_those_of_the_cpu() {
+    run_text(
+        r#"
+let images = data::fashion_mnist().take(64);
+let options = |more| {
+    let o = #{ steps: 4, batch: 16, lr: 1e-3, seed: 3, flip: true, accumulate: 2, clip: 1.0 };
+    o.mixin(more);
+    o
+};
+let on = |device, more| {
+    let net = model::dit(#{ depth: 2, hidden_size: 16, num_heads: 2, position: "rope", device: device,
+                            corrections: correction(filter::binomial(), gate::time()) });
+    let run = train::fit(net, images, options.call(more));
+    assert_eq(run.model.device, device);
+    let seen = #{ labels: [3, 7], steps: 3, seed: 1, guidance: 2.0 };
+    #{
+        losses: run.losses,
+        samples: flow::sample(run.ema, seen).cpu(),
+        density: flow::log_likelihood(run.ema, images.take(2).images(), #{ labels: [1, 2] }).bits_per_dim.cpu(),
+    }
+};
+for more in [
+    #{}, #{ loss: loss::spectral(basis::dct(), |r| 1.0 + r) }, #{ optimizer: "muon" },
+    #{ path: flow::path(#{ times: |n, g| tensor::rand([n], #{ generator: g }) ** 2, noise: |z, x1| 0.5 * z }) },
+] {
+    let here = on.call("cuda:0", more);
+    let there = on.call("cpu", more);
+    assert_close(here.samples, there.samples, 2e-3);
+    assert_close(here.density, there.density, 2e-3);
+}"#,
+    );
+}
+
+#[test]
+fn functions_of_a_run_create_tensors_where_the_model_is() {
+    run_text(
+        r#"
+tensor::set_default_device("cpu");
+let here = |what| {
+    assert([tensor::zeros([1]).device, tensor::default_device()] == ["cuda:0", "cuda:0"], what);
+};
+let part = nn::part(|b| {
+    here.call("builder");
+    let scale = tensor::ones([16]);
+    |x, c| { here.call("part"); x * scale }
+}, #{ name: "scale" });
+let net = model::dit(#{ depth: 1, hidden_size: 16, num_heads: 2, parts: part.at("tokens"), device: "cuda",
+                        corrections: correction(filter::binomial(), gate::custom(|b|
+                            |s| { here.call("gate"); s.t.unsqueeze(1) * tensor::ones([2]) })) });
+let augment = |s| { assert_eq(tensor::zeros([1]).device, s.images.device); s.images + tensor::zeros([1]) };
+let run = train::fit(net, data::fashion_mnist().take(8), #{
+    steps: 2, batch: 4, augment: augment,
+    path: flow::path(#{
+        times: |n, g| { here.call("times"); tensor::rand([n], #{ generator: g }) },
+        noise: |z, x1| { here.call("noise"); z + tensor::zeros([1]) },
+    }),
+    loss: |s| { here.call("loss"); ((s.v - s.target) * tensor::ones([1])).square().mean() },
+    on_step: |s| { here.call("on_step"); },
+});
+let guide = |c, u, x, t, y| { here.call("guide"); c + tensor::zeros([1]) };
+let images = flow::sample(run.ema, #{ labels: [1, 2], steps: 1, guide: guide });
+assert_eq(images.device, "cuda:0");
+let found = jvp(|x| { here.call("jvp"); x * tensor::ones([1]) }, [images], [tensor::ones_like(images)]);
+assert_eq(tensor::zeros([1]).device, "cpu");"#,
+    );
+}
+
+#[test]
+fn draws_of_a_loss_resume_with_the_same_bits() {
+    run_text(
+        r#"
+let images = data::fashion_mnist().take(16);
+let made = || model::dit(#{ depth: 1, hidden_size: 16, num_heads: 2, seed: 2 });
+let options = |steps, out| #{
+    steps: steps, batch: 4, out: out, checkpoint_every: 2, seed: 1,
+    loss: |s| ((s.v - s.target) * tensor::rand(s.v.shape)).square().mean() * (1.0 + tensor::rand([1], #{ device: "cpu" }).item()),
+};
+tensor::seed(5);
+let straight = made.call();
+train::fit(straight, images, options.call(6, "straight"));
+tensor::seed(5);
+train::fit(made.call(), images, options.call(2, "parts"));
+tensor::seed(99);
+let resumed = made.call();
+train::fit(resumed, images, options.call(6, "parts"));
+let a = straight.parameters().values();
+let b = resumed.parameters().values();
+assert(a.all(|p, i| p.equal(b[i])));"#,
+    );
+}
+
+#[test]
+fn fields_autoencoders_and_features_keep_to_the_device() {
+    run_text(
+        r#"
+let set = data::fashion_mnist().take(16).with_fields(#{ text: tensor::randn([16, 6]) });
+assert_eq(set.fields.text.device, "cpu");
+let net = model::dit(#{ depth: 1, hidden_size: 16, num_heads: 2, parts: ideas::condition_on("text", 6) });
+let run = train::fit(net, set, #{ steps: 1, batch: 8 });
+let two = flow::sample(run.ema, #{ labels: [1, 2], steps: 1, fields: set.take(2).fields });
+assert_eq(two.device, "cuda:0");
+let v = net.forward(two, tensor::rand([2]), tensor([1, 2]), #{ fields: #{ text: tensor::randn([2, 6]) } });
+let vae = vae::random(#{ block_out_channels: [8, 16], norm_num_groups: 4, layers_per_block: 1, in_channels: 1 });
+assert_eq(vae.decode(vae.encode(two)).device, "cuda:0");
+let features = eval::features();
+print(eval::fid(two, set, #{ features: features }));
+let loader = set.loader(#{ batch: 4 });
+let b = loader.next();
+assert_eq([b.images.device, b.labels.device, b.fields.text.device], ["cuda:0", "cuda:0", "cuda:0"]);"#,
+    );
+}
