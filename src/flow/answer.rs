@@ -5,7 +5,8 @@ use crate::ensure;
 use crate::error::Result;
 use crate::torch::Tensor;
 
-/// Calls a function that must return a tensor of the shape and dtype of `like`; `what` names it in messages.
+/// Calls a function that must return a tensor of the shape and dtype of `like`, which is moved to its device; `what` names it in
+/// messages.
 pub(super) fn like(like: &Tensor, what: &str, function: &Function, arguments: &[Value]) -> Result<Tensor> {
     let answer = function.call_as(what, arguments)?;
     let tensor = tensor(&answer, what, &like.signature())?;
@@ -15,7 +16,7 @@ pub(super) fn like(like: &Tensor, what: &str, function: &Function, arguments: &[
         like.signature(),
         tensor.signature()
     );
-    Ok(tensor)
+    tensor.to_device(like.device())
 }
 
 /// Returns the tensor in a function's result; `expected` is its signature in messages.

@@ -347,6 +347,8 @@ pub mod methods {
         /// Returns a copy of the model on a device, "auto", "cpu", "cuda" or "cuda:N", or in a dtype, or on the device and in
         /// the dtype of a tensor.
         ///
+        /// Tensors that functions of a part or a network captured stay where they are: `x * k.to(x)` moves one in a function.
+        ///
         /// ```rhai
         /// let net = model::dit(#{ depth: 1 });
         /// assert_eq(net.to("cpu").device, "cpu");

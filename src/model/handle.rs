@@ -43,8 +43,6 @@ struct Inner {
     flops: OnceLock<f64>,
     /// Fields of one image that a forward pass had, without their values, with which operations are counted.
     fields: Mutex<Fields>,
-    /// Labels on CUDA that were last found to be in range, with the number of writes into them.
-    known: Mutex<Option<(Tensor, i64)>>,
     /// Whether the parameters have shapes, but no values.
     outline: bool,
     /// Whether another network was built with this one inside.
@@ -145,7 +143,6 @@ impl Model {
             called,
             flops: OnceLock::new(),
             fields: Mutex::default(),
-            known: Mutex::default(),
             outline,
             inside: AtomicBool::new(false),
         };
@@ -278,8 +275,7 @@ impl Model {
     /// `position_scaling` says. Times of pixels, [B, 1, H, W] or another shape that broadcasts to the images, condition each
     /// token by the mean over its patch. Custom networks receive them as they are.
     ///
-    /// Shapes and values are checked first. On CUDA, checking values waits for the device, so labels that were those of
-    /// the last call are not checked again, nor are the times beside them.
+    /// Shapes and values are checked first, which waits for the device on CUDA.
     pub fn forward(&self, x: &Tensor, t: &Tensor, y: &Tensor) -> Result<Tensor> {
         self.forward_with(x, t, y, &Fields::default())
     }
@@ -381,11 +377,12 @@ impl Model {
         crate::ensure!(y.dtype() == DType::Int64, "expected int64 labels, found {}", y.signature());
         for tensor in [x, t, y] {
             if tensor.device() != self.0.device {
+                // The signature names a GPU.
+                let place = if tensor.device().is_cuda() { "" } else { " on cpu" };
                 return Err(Error::argument(format!(
-                    "the model is on {}, but found a {} on {}",
+                    "the model is on {}, but found a {}{place}",
                     self.0.device,
-                    tensor.signature(),
-                    tensor.device()
+                    tensor.signature()
                 ))
                 .hint("move one of them, with `.to(device)`"));
             }
@@ -431,12 +428,6 @@ impl Model {
             return Ok(());
         }
         let (t, y) = (t.detach()?, y.detach()?);
-        let cuda = self.0.device.is_cuda();
-        let mut known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if cuda && known.as_ref().is_some_and(|(old, writes)| old.shares_memory(&y) && *writes == y.version())
-        {
-            return Ok(());
-        }
         let ends = |x: &Tensor| -> Result<Tensor> {
             Tensor::stack(&[x.amin(&[], false)?, x.amax(&[], false)?], 0)?.to_dtype(DType::Float64)
         };
@@ -465,8 +456,6 @@ impl Model {
                 }));
             }
         }
-        // The tensor is kept, so that no other one takes its place in memory.
-        *known = cuda.then(|| (y.clone(), y.version()));
         Ok(())
     }
 

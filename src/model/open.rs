@@ -83,7 +83,7 @@ pub fn open(path: impl AsRef<Path>, options: &OpenOptions, context: &Context) ->
         Some(text) => {
             let config = serde_json::from_str(text)
                 .map_err(|e| Error::argument(format!("the stored configuration is not JSON: {e}")))
-                .and_then(|json| Design::from_json(&json)?.compiled(context))
+                .and_then(|json| options.device.within(|| Design::from_json(&json)?.compiled(context)))
                 .map_err(|e| e.context(path.display()))?;
             open_own(&mut file, config, options)
         }

@@ -24,16 +24,21 @@ functions! { script global;
         Err(Error::argument(message.unwrap_or_else(|| "the condition does not hold".to_string())))
     }
 
-    /// Fails unless both values are equal.
+    /// Fails unless both values are equal; the error begins with `message`.
     ///
     /// The integer 1 and the float 1.0 differ. Tensors must agree in shape, dtype and every element, and
     /// may be on different devices; NaN equals NaN.
     ///
     /// ```rhai
     /// assert_eq([1, 2].len(), 2);
-    /// assert_eq(tensor::zeros([2]), tensor::zeros([2]));
+    /// assert_eq(tensor::zeros([2]), tensor::zeros([2]), "zeros");
     /// ```
-    fn assert_eq(found: Value, expected: Value) -> () { assertions::equal(&found, &expected) }
+    fn assert_eq(found: Value, expected: Value, message: Option<String>) -> () {
+        assertions::equal(&found, &expected).map_err(|error| match message {
+            Some(message) => error.context(message),
+            None => error,
+        })
+    }
 
     /// Fails unless two numbers, or arrays or tensors of them, differ by at most `tolerance` everywhere.
     ///

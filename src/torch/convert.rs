@@ -262,12 +262,12 @@ mod dtypes {
         /// ```
         fn bool(x: Tensor) -> Tensor { x.to_dtype(DType::Bool) }
 
-        /// Converts to the dtype of `other`.
+        /// Converts to the dtype of `other`, on its device.
         ///
         /// ```rhai
         /// assert_eq(tensor([1, 2]).type_as(tensor([0.5])).dtype, "float32");
         /// ```
-        fn type_as(x: Tensor, other: Tensor) -> Tensor { x.to_dtype(other.dtype()) }
+        fn type_as(x: Tensor, other: Tensor) -> Tensor { x.to_device(other.device())?.to_dtype(other.dtype()) }
     }
 }
 

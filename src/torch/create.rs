@@ -2,7 +2,7 @@
 
 use super::api::{LikeOptions, MakeOptions, Shape};
 use super::call::call_one;
-use super::{DType, Device, Tensor, checked};
+use super::{DType, Device, Tensor, checked, placement};
 use crate::declare::{IntoValue, Map, Number, Value};
 use crate::error::{Error, Result};
 use crate::functions;
@@ -26,7 +26,10 @@ pub(crate) mod from_values {
         /// assert_eq(tensor([1, 2], #{ dtype: "float64" }).to_array(), [1.0, 2.0]);
         /// ```
         fn tensor(values: Value, options: MakeOptions) -> Tensor {
-            options.finish(Tensor::from_nested(&values, options.dtype, options.device())?)
+            // Tensors keep their device.
+            let own = || placement::of_arguments([&values]).unwrap_or_else(|| options.device());
+            let device = options.device.unwrap_or_else(own);
+            options.finish(Tensor::from_nested(&values, options.dtype, device)?)
         }
     }
 }

@@ -39,7 +39,8 @@ impl Device {
             ))
             .hint("use \"auto\" or \"cpu\"; `spectral info` says what was found")),
             count if number >= count => Err(Error::argument(format!(
-                "device \"{name}\" was requested, but there are {count} CUDA devices"
+                "device \"{name}\" was requested, but CUDA has {count} device{}",
+                if count == 1 { "" } else { "s" }
             ))
             .hint(format!("the last one is \"cuda:{}\"", count - 1))),
             _ => Ok(Device::Cuda(number)),

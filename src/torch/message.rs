@@ -72,7 +72,13 @@ pub(crate) fn torch_error(message: &str) -> Error {
     let end = message.find("\nException raised from").unwrap_or(message.len());
     let mut text = message[..end].trim();
     // An operator's registration record only concerns libtorch.
-    for cut in ["\n\n", "\nException raised", "Set the environment variable", " This could be because"] {
+    for cut in [
+        "\n\n",
+        "\nException raised",
+        "Set the environment variable",
+        " This could be because",
+        " (when checking arg",
+    ] {
         if let Some(i) = text.find(cut) {
             text = &text[..i];
         }

@@ -120,8 +120,9 @@ fn state(pointer: *mut c_void, device: Device) -> Result<Tensor> {
 
 fn restore(pointer: *mut c_void, device: Device, saved: &Tensor) -> Result<()> {
     let name = ffi::c_string(&device.to_string())?;
+    let saved = saved.to_device(Device::Cpu)?;
     // SAFETY: all three outlive the call.
     ffi::check(uninterrupted(|| unsafe {
-        ffi::sp_generator_restore(pointer, name.as_ptr(), ffi::raw(saved))
+        ffi::sp_generator_restore(pointer, name.as_ptr(), ffi::raw(&saved))
     }))
 }

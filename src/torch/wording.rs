@@ -36,7 +36,7 @@ const HINTS: &[(&str, &str)] = &[
         "what is changed in place keeps its shape; `x = x + y` makes a new tensor",
     ),
     ("modified by an inplace operation", "`x = x + y` makes a new tensor where `x += y` changes one"),
-    ("Expected all tensors to be on the same device", "move one of them: `.to(\"cuda\")` or `.to(\"cpu\")`"),
+    ("Expected all tensors to be on the same device", "move one of them: `y.to(x.device)`"),
     ("Dimension out of range", "dimensions count from 0; negative ones count from the end"),
     (NO_GRADIENT, "call `.requires_grad_()` on a tensor before computing with it"),
     ("a leaf Variable that requires grad", IN_NO_GRAD),

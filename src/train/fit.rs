@@ -79,7 +79,7 @@ pub struct FitOptions {
     pub path: Path,
     /// Loss to minimize: a loss such as `loss::spectral(..)`, or a function `|s| scalar` of the step s with `v`,
     /// the velocity that the model predicts, computed only if the loss reads it, its `target`, `x_t`, `x1`, `noise`, `t`, `y` (labels after
-    /// dropping), `pair` (what `mix` of the path returned besides), `indices` (positions of the images in the data set, int64 `[B]` on the CPU), `fields` of the images, `model`,
+    /// dropping), `pair` (what `mix` of the path returned besides), `indices` (positions of the images in the data set, int64 `[B]`), `fields` of the images, `model`,
     /// whose parts run in this step, `ema`, the main average, `path`, `step` (from 0), `seed` of the step, `row`, the place of the
     /// first image in the batch of `batch` images, `kept`, which holds what parts of the model kept in the forward pass of `v`, and `also`. With `accumulate`, the losses of the micro-batches are averaged.
     #[option(receives = received::LOSS, takes = ["s"])]

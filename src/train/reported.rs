@@ -95,7 +95,8 @@ impl Training<'_> {
         let ema = self.averages.first().map(Ema::model);
         about.insert("ema".to_string(), ema.map_or(Value::Unit, IntoValue::into_value));
         about.insert("tensorboard".to_string(), self.log_of_code(again));
-        let given = self.agree(on_step.call_as("`on_step`", &[Value::Map(about)]))?;
+        let about = [Value::Map(about)];
+        let given = self.agree(self.model.device().within(|| on_step.call_as("`on_step`", &about)))?;
         self.ranks.any(matches!(given, Value::Bool(false)))
     }
 

@@ -425,7 +425,8 @@ impl Training<'_> {
             ("averages".to_string(), Value::Map(averages.into_iter().collect())),
             ("tensorboard".to_string(), self.log_of_code(false)),
         ]);
-        let given = score.call_as("`score`", &[Value::Map(about)]);
+        let about = [Value::Map(about)];
+        let given = self.model.device().within(|| score.call_as("`score`", &about));
         let given = given.and_then(|given| f64::from_value(&given).map_err(|e| e.context("`score`")));
         let given = self.agree(given)?;
         let counts = Tensor::from_f64(&[given], &[1])?;

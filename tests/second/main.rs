@@ -15,13 +15,14 @@ mod training;
 use std::path::Path;
 use std::process::Command;
 
-/// Runs a script in a process that has the second device, and there by default; it must succeed. Returns what it printed.
+/// Runs a script in a process that has the second device; it must succeed. Returns what it printed.
 fn run(folder: &Path, script: &str, arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_spectral"))
         .args(["run", script])
         .args(arguments)
         .current_dir(folder)
         .env("LD_PRELOAD", library::library())
+        .env("SPECTRAL_SECOND_COUNTS", folder.join("counts"))
         .env("OMP_NUM_THREADS", "1")
         .env("NO_COLOR", "1")
         .output()
@@ -31,10 +32,23 @@ fn run(folder: &Path, script: &str, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).to_string()
 }
 
-/// As [`run`], for the text of a script.
+/// As [`run`], for the text of a script whose default device is the second one.
 fn run_text(text: &str) -> String {
-    let folder = tempfile::tempdir().unwrap();
+    run_text_in(tempfile::tempdir().unwrap().path(), text)
+}
+
+fn run_text_in(folder: &Path, text: &str) -> String {
     let text = format!("tensor::set_default_device(\"cuda\");\n{text}");
-    std::fs::write(folder.path().join("script.rhai"), text).unwrap();
-    run(folder.path(), "script.rhai", &[])
+    std::fs::write(folder.join("script.rhai"), text).unwrap();
+    run(folder, "script.rhai", &[])
+}
+
+/// Returns how often a script waits for the device, and how often it sends tensors there.
+fn counts(text: &str) -> [i64; 2] {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("counts");
+    std::fs::write(&path, [0; 16]).unwrap();
+    run_text_in(folder.path(), text);
+    let bytes = std::fs::read(path).unwrap();
+    [&bytes[..8], &bytes[8..]].map(|half| i64::from_ne_bytes(half.try_into().unwrap()))
 }

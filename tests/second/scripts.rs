@@ -48,3 +48,32 @@ print(told);"#,
         Some("forward: the model is on cuda:0, but found a tensor [2, 1, 28, 28] float32 on cpu")
     );
 }
+
+#[test]
+fn values_are_checked_and_small_tensors_moved_as_on_the_cpu() {
+    run_text(
+        r#"
+let told = |f| { let told = "nothing"; try { f.call(); } catch (e) { told = e.message; } told };
+let net = model::dit(#{ depth: 1, hidden_size: 16, num_heads: 2 });
+let x = tensor::zeros([2, 1, 28, 28]);
+let y = tensor([[1, 2], [77, 78]]);
+net.forward(x, tensor([0.5, 0.5]), y[0]);
+// The same memory as in the call before, with other strides and other times.
+assert(told.call(|| net.forward(x, tensor([0.5, 0.5]), y[.., 0])).contains("label 77 is out of range"));
+assert(told.call(|| net.forward(x, tensor([7.0, 0.5]), y[0])).contains("time 7 is out of range"));
+
+let a = tensor::ones([2, 2]);
+let b = a.cpu();
+assert_eq(autocast(|| [(a @ a).dtype, (b @ b).dtype]), ["bfloat16", "bfloat16"]);
+assert_eq([(a @ a).dtype, (b @ b).dtype], ["float32", "float32"]);
+
+assert_eq(tensor([b[0, 0], b[0, 1]]).device, "cpu");
+assert_eq(tensor([1.0]).device, "cuda:0");
+assert_eq(b.type_as(tensor([1])).device, "cuda:0");
+
+let path = flow::path(#{ noise: |z, x1| z.cpu() });
+assert_eq(path.pair(x, tensor([0.1, 0.2], #{ device: "cpu" })).x_t.device, "cuda:0");
+train::fit(net, data::fashion_mnist().take(4), #{ steps: 1, batch: 4, path: path });
+let drawn = plot::grid([x, x.cpu()]);"#,
+    );
+}

@@ -1,6 +1,6 @@
 //! Training and sampling on the second device give the numbers of the CPU, and user code finds its tensors there.
 
-use crate::run_text;
+use crate::{counts, run_text};
 
 #[test]
 fn training_sampling_and_densities_are_those_of_the_cpu() {
@@ -112,5 +112,74 @@ print(eval::fid(two, set, #{ features: features }));
 let loader = set.loader(#{ batch: 4 });
 let b = loader.next();
 assert_eq([b.images.device, b.labels.device, b.fields.text.device], ["cuda:0", "cuda:0", "cuda:0"]);"#,
+    );
+}
+
+/// A host that waits for the device in each step leaves it idle.
+#[test]
+fn steps_neither_wait_for_the_device_nor_send_to_it() {
+    assert_eq!(counts("let x = tensor([1.0, 2.0]); x.sum().item(); x.cpu();"), [2, 1]);
+    let own = "loss: |s| (s.v - s.target).square().mean(),";
+    let path = "path: flow::path(#{ noise: |z, x1| 0.5 * z, predict: \"x\" }), loss_bins: 4,";
+    let half = "precision: \"bfloat16\", accumulate: 2, clip: 1.0,";
+    for (model, options) in [
+        ("corrections: correction(filter::binomial(), gate::time()), position: \"rope\"", ""),
+        ("corrections: correction(filter::learned(), gate::time_label())", half),
+        ("parts: ideas::lora(#{ names: \"*\" })", path),
+        ("parts: ideas::condition_on(\"text\", 6)", own),
+        ("parts: ideas::gated_attention()", "optimizer: \"muon\","),
+    ] {
+        let train = |steps: usize| {
+            counts(&format!(
+                r#"let images = data::fashion_mnist().take(64).with_fields(#{{ text: tensor::randn([64, 6]) }});
+let net = model::dit(#{{ depth: 2, hidden_size: 16, num_heads: 2, {model} }});
+train::fit(net, images, #{{ steps: {steps}, batch: 8, log_every: 1000, {options} }});"#
+            ))
+        };
+        // The first steps check what they are given; the update is looked at in the sixteenth.
+        assert_eq!(train(8), train(4), "{model}, {options}");
+    }
+    let sample = |steps: usize| {
+        counts(&format!(
+            r#"let net = model::dit(#{{ depth: 2, hidden_size: 16, num_heads: 2 }});
+flow::sample(net, #{{ labels: [1, 2], steps: {steps}, guidance: 2.0, seed: 1 }});"#
+        ))
+    };
+    assert_eq!(sample(12), sample(4));
+}
+
+#[test]
+fn code_in_files_computes_where_its_model_is_opened() {
+    run_text(
+        r#"
+let small = #{ image_size: 8, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 };
+let k = tensor::full([16], 0.5);
+let part = nn::part(|b| |x| x * k, #{ name: "k" }).at("mlp");
+let net = model::dit(small + #{ parts: part });
+net.save("net.safetensors");
+for device in ["cuda:0", "cpu"] {
+    let opened = model::open("net.safetensors", #{ device: device });
+    let on = |shape| tensor::zeros(shape, #{ device: device });
+    assert_eq(opened.forward(on.call([1, 1, 8, 8]), on.call([1]), on.call([1]).to("int64")).device, device);
+}
+
+let b = nn::builder(#{ device: "cpu" });
+let f = b.part("p", nn::part(|b| { let k = tensor::ones([2]); |x| x * k }));
+assert_eq(f.call(tensor::ones([2], #{ device: "cpu" })).device, "cpu");
+
+let g = tensor::generator(1);
+let state = g.state();
+let first = tensor::rand([3], #{ generator: g });
+g.restore(state.to("cuda"));
+assert(tensor::rand([3], #{ generator: g }).equal(first));
+
+tensor::set_default_device("cpu");
+let images = data::from_tensors(tensor::rand([8, 1, 8, 8]), tensor::arange(8) % 2);
+let run = train::fit(model::dit(small + #{ device: "cuda" }), images, #{ steps: 1, batch: 4, out: "run",
+    score: |s| s.ema.forward(tensor::randn([2, 1, 8, 8]), tensor([0.2, 0.5]), tensor([0, 1])).std().item() });
+let told = "";
+try { flow::sample(run.ema, #{ labels: [0], steps: 1, guidance: 2.0, autoguidance: model::dit(small) }); }
+catch (e) { told = e.message; }
+assert(told.contains("`autoguidance` must be on the device of the model, cuda:0, found cpu"), told);"#,
     );
 }

@@ -200,6 +200,7 @@ impl Path {
             }
             _ => noise.cloned(),
         };
+        let t = &t.to_device(x1.device())?;
         let straight = pair(x1, t, made.as_ref(), generator)?;
         let PathOptions { mix, predict, .. } = &*self.options;
         match mix {

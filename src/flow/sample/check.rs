@@ -92,6 +92,12 @@ pub(super) fn check(options: &SampleOptions, model: &Model) -> Result<()> {
             own.0,
             own.1
         );
+        ensure!(
+            weak.device() == model.device(),
+            "`autoguidance` must be on the device of the model, {}, found {}",
+            model.device(),
+            weak.device()
+        );
         weak.check_size([height, width])
             .map_err(|e| e.within(Subject::Option("autoguidance".to_string())))?;
         options.path.check(weak)?;

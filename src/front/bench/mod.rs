@@ -143,6 +143,8 @@ fn measure(options: &Options) -> Result<()> {
     if options.serve {
         return serve::serve(&setting);
     }
+    // libtorch would print its warnings with places in its sources.
+    let _kept = torch::keep_warnings();
     // A folder that cannot be written is named before the minutes that a benchmark takes.
     if let Some(path) = &options.profile {
         files::write(path, "")?;
@@ -156,6 +158,7 @@ fn measure(options: &Options) -> Result<()> {
             "start" => start::bench(&setting)?,
             _ => whole(&setting, what)?,
         }
+        torch::take_warnings().iter().for_each(|text| terminal::err(&format!("note: {text}")));
     }
     match &options.profile {
         Some(path) => trace::record(path, device, || step::once(&setting)),

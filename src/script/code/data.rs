@@ -109,7 +109,8 @@ fn from_numbers(data: &Value) -> Result<Tensor> {
         true => Tensor::from_f64(&Vec::<f64>::from_value(&entry("values"))?, &shape)?,
         false => Tensor::from_i64(&Vec::<i64>::from_value(&entry("values"))?, &shape)?,
     };
-    tensor.to_dtype(dtype)
+    // Of a model that is opened on another device, the code computes there.
+    tensor.to_dtype(dtype)?.to_device(Device::of_new())
 }
 
 pub fn from_data(types: &Arc<Types>, context: &Context, data: &Value) -> Result<Dynamic> {

@@ -40,7 +40,7 @@ pub struct JvpOptions {
 /// Options of `autocast`.
 #[derive(Debug, Clone, Options)]
 pub struct AutocastOptions {
-    /// Device whose operators are autocast; by default the first CUDA device, or the CPU if there is none.
+    /// Device whose operators are autocast; by default the CPU and the GPUs.
     pub device: Option<Device>,
 }
 
@@ -192,12 +192,18 @@ pub(crate) mod closures {
         /// Sums, norms and losses stay in float32; parameters keep their dtype.
         ///
         /// ```rhai
-        /// let a = tensor::ones([2, 2], #{ device: "cpu" });
-        /// assert_eq(autocast(|| a @ a, #{ device: "cpu" }).dtype, "bfloat16");
+        /// let a = tensor::ones([2, 2]);
+        /// assert_eq(autocast(|| a @ a).dtype, "bfloat16");
         /// assert_eq((a @ a).dtype, "float32");
         /// ```
         fn autocast(body: Function, options: AutocastOptions) -> Value {
-            autograd::autocast(options.device.unwrap_or(Device::auto()), || body.call(&[]))
+            let run = |device| autograd::autocast(device, || body.call(&[]));
+            match (options.device, Device::auto()) {
+                (Some(device), _) => run(device),
+                (None, Device::Cpu) => run(Device::Cpu),
+                // Flags of the two kinds of device are independent.
+                (None, gpu) => autograd::autocast(gpu, || run(Device::Cpu)),
+            }
         }
 
         /// Returns the gradients of the sum of outputs with respect to inputs, without changing any `grad`.
