@@ -178,7 +178,7 @@ pub mod space {
         /// assert_close(pair.target, x1, 1e-7);
         /// ```
         fn pair(x1: Tensor, t: Tensor, options: PairOptions) -> Pair {
-            path::pair(&x1, &t, options.noise.as_ref(), options.generator.as_ref())
+            path::pair(&x1, &t.to_device(x1.device())?, options.noise.as_ref(), options.generator.as_ref())
         }
 
         /// Computes the training loss: the mean squared error of a velocity against the path's target.

@@ -282,7 +282,8 @@ impl Tensor {
             return Err(Error::argument(format!(
                 "the generator is for {}, the tensor for {device}",
                 generator.device()
-            )));
+            ))
+            .hint("a generator fills tensors of its own device: `tensor::generator(seed, #{ device: x.device })`"));
         }
         let mut positional: Vec<Value> = bound.map(Value::Int).into_iter().collect();
         if op != "randperm" {

@@ -77,3 +77,29 @@ train::fit(net, data::fashion_mnist().take(4), #{ steps: 1, batch: 4, path: path
 let drawn = plot::grid([x, x.cpu()]);"#,
     );
 }
+
+#[test]
+fn answers_of_functions_are_moved_and_options_may_follow_what_is_left_out() {
+    run_text(
+        r#"
+let small = #{ image_size: 8, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 };
+let net = model::dit(small);
+let few = #{ labels: [0, 1], steps: 2, seed: 1 };
+for more in [
+    #{ sampler: |v, x, t, n, c| (x + (n - t) * v.call(x, t)).cpu() }, #{ keep: |x, t| x.cpu() },
+    #{ guide: |c, u, x, t, y| c.cpu() }, #{ velocity: |v, x, t, y| v.cpu() },
+] {
+    assert_eq(flow::sample(net, few + more).device, "cuda:0", `${more}`);
+}
+let gain = tensor::full([1], 0.5);
+let path = flow::path(#{ alpha: |t| t * gain / gain, sigma: |t| 1.0 - t, predict: "x" });
+let x = tensor::rand([2, 1, 8, 8]);
+let t = tensor([0.2, 0.4], #{ device: "cpu" });
+assert_eq(path.pair(x, t).x_t.device, "cuda:0");
+assert_eq(path.convert(x, x, t, "v").device, "cuda:0");
+assert_eq(flow::pair(x, t).x_t.device, "cuda:0");
+assert_eq(flow::sample(net, few + #{ path: flow::path(#{ alpha: |t| t * gain / gain, sigma: |t| 1.0 - t }) }).device, "cuda:0");
+assert_eq(tensor::arange(3, #{ device: "cpu" }).device, "cpu");
+assert_eq(tensor::eye(3, #{ device: "cpu", dtype: "float64" }).dtype, "float64");"#,
+    );
+}

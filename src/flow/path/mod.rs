@@ -313,6 +313,7 @@ impl Path {
 
     /// Converts an output of the network at `x` [B, ..] and times `t` `[B]` to a velocity.
     pub fn velocity(&self, output: Tensor, x: &Tensor, t: &Tensor) -> Result<Tensor> {
+        let t = &t.to_device(x.device())?;
         match self.options.predict {
             Predict::Velocity => Ok(output),
             predict if predict != Predict::Score && self.is_linear() => {
@@ -330,6 +331,7 @@ impl Path {
     /// "score".
     pub fn convert(&self, output: &Tensor, x: &Tensor, t: &Tensor, to: Predict) -> Result<Tensor> {
         let PathOptions { predict, mix, .. } = &*self.options;
+        let t = &t.to_device(x.device())?;
         ensure!(
             mix.is_none(),
             "a path with `mix` has points of its own, whose predictions cannot be converted"
@@ -381,7 +383,8 @@ impl Path {
 
     /// Returns the factors of image and noise at a time, and their derivatives.
     pub fn slopes(&self, t: f64) -> Result<[f64; 4]> {
-        let factors = self.factors(&Tensor::from_f64(&[t], &[1])?)?;
+        // Functions may have captured tensors of the default device.
+        let factors = self.factors(&Tensor::from_f64(&[t], &[1])?.to_device(Device::of_new())?)?;
         let [alpha, sigma, d_alpha, d_sigma] =
             [factors.alpha, factors.sigma, factors.d_alpha, factors.d_sigma].map(|x| x.item());
         Ok([alpha?, sigma?, d_alpha?, d_sigma?])
