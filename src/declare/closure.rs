@@ -1,6 +1,7 @@
 //! Rust closures where a script passes a function.
 
-use super::convert::{Arguments, FromValue, IntoValue};
+use super::arguments::Arguments;
+use super::convert::{FromValue, IntoValue};
 use super::value::Function;
 use crate::error::Result;
 

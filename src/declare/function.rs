@@ -299,7 +299,7 @@ macro_rules! functions {
                     returns: <$returns as $crate::declare::IntoValue>::label,
                     body: |context, values| {
                         #[allow(unused_mut, reason = "there may be no parameters")]
-                        let mut arguments = $crate::declare::convert::Arguments::new(values);
+                        let mut arguments = $crate::declare::arguments::Arguments::new(values);
                         $( let $param = arguments.take::<$type>(stringify!($param))?; )*
                         arguments.end()?;
                         Declared::$name(context, $($param),*).map($crate::declare::IntoValue::into_value)

@@ -6,7 +6,7 @@
 //!
 //! - [`value`]: script values on the native side
 //! - [`Code`]: a user function that is called later, live or stored in a file
-//! - [`convert`]: conversion between script values and typed arguments
+//! - [`convert`]: conversion between script values and typed arguments; [`arguments`]: those of one call in order
 //! - [`options`]: option maps as typed structs, with their former names in [`renamed`]; [`choice`]: closed sets of words as
 //!   enums; both derived
 //! - [`function`](mod@function): functions, methods and properties, declared with [`functions!`](crate::functions)
@@ -15,6 +15,7 @@
 //! - [`function()`]: Rust closures where a script passes a function
 
 mod api;
+pub mod arguments;
 pub mod choice;
 mod closure;
 mod code;
