@@ -235,7 +235,6 @@ void same_device(const c10::OperatorHandle& op, const std::vector<Tensor>& tenso
 void compute(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack) {
   const auto& schema = op.schema();
   const size_t arguments = schema.arguments().size(), first = stack->size() - arguments;
-  const Stack given(stack->begin() + int64_t(first), stack->end());
   Call call;
   std::vector<Tensor> tensors;
   for (size_t i = first; i < stack->size(); ++i) {
