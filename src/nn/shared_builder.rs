@@ -14,7 +14,7 @@ use super::{
 };
 use crate::declare::{Display, Function};
 use crate::error::{Error, Result};
-use crate::torch::{Device, Tensor};
+use crate::torch::Tensor;
 use crate::{ensure, scripted};
 
 pub use options::{
@@ -102,13 +102,13 @@ impl SharedBuilder {
     }
 
     /// Runs `body` with names prefixed by `name`.
-    pub fn below<T>(&self, name: &str, body: impl FnOnce(Device) -> Result<T>) -> Result<T> {
+    pub fn below<T>(&self, name: &str, body: impl FnOnce() -> Result<T>) -> Result<T> {
         checked_name(name)?;
         let device = self.with(|b| {
             b.enter(name);
             Ok(b.device())
         })?;
-        let result = body(device);
+        let result = device.within(body);
         self.with(|b| {
             b.leave();
             Ok(())

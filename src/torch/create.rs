@@ -27,8 +27,8 @@ pub(crate) mod from_values {
         /// ```
         fn tensor(values: Value, options: MakeOptions) -> Tensor {
             // Tensors keep their device.
-            let own = || placement::of_arguments([&values]).unwrap_or_else(|| options.device());
-            let device = options.device.unwrap_or_else(own);
+            let own = || placement::of_arguments([&values]);
+            let device = options.device.or_else(own).unwrap_or_else(Device::of_new);
             options.finish(Tensor::from_nested(&values, options.dtype, device)?)
         }
     }

@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{LazyLock, Mutex, Once};
+use std::sync::{LazyLock, Mutex};
 
 use libloading::Library;
 use spectral::error::{Error, Result};
@@ -165,8 +165,7 @@ pub const SECOND: &str = "SPECTRAL_TEST_SECOND";
 /// Returns the device that the kernels run on.
 pub fn device() -> Device {
     if std::env::var_os(SECOND).is_some() {
-        static INSTALLED: Once = Once::new();
-        INSTALLED.call_once(|| kernels::install(&*EMULATOR));
+        kernels::install(&*EMULATOR);
     }
     spectral::torch::start();
     recording::load();

@@ -35,8 +35,7 @@ impl Case<'_> {
         let cast = cast(self.form);
         let form: Form = if self.cast { &cast } else { self.form };
         let run = || value_and_gradients(form, self.inputs);
-        // On a GPU `with_kernels` would reject what needs no kernel.
-        let bare = self.kernels.is_empty() && device().is_cuda();
+        let bare = self.kernels.is_empty() && device().is_cuda(); // which `with_kernels` would reject
         let (ours, ran) = if bare { (run(), None) } else { with_kernels(run) };
         for (name, ran) in self.kernels.iter().flat_map(|name| ran.iter().map(move |ran| (name, ran))) {
             assert!(ran.contains_key(*name), "{}: {name} did not run, but {ran:?}", self.what);

@@ -210,9 +210,7 @@ pub mod nested {
             match part.body() {
                 super::super::Body::Code(code) => {
                     let code = code.function()?.clone();
-                    builder.below(&name, |device| {
-                        device.within(|| super::super::built::make(&code, &builder, &[]))
-                    })
+                    builder.below(&name, || super::super::built::make(&code, &builder, &[]))
                 }
                 super::super::Body::Correction(_) => Err(crate::error::Error::argument(
                     "a correction cannot be part of another part",
