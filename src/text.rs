@@ -33,7 +33,7 @@ pub fn significant(x: f64, digits: usize) -> String {
     let rounded = format!("{x:.*e}", digits - 1);
     let (mantissa, exponent) = rounded.split_once('e').unwrap_or((&rounded, "0"));
     let power: i32 = exponent.parse().unwrap_or(0);
-    if power < -4 || power >= (digits as i32).max(7) {
+    if power < -4 || x.abs() >= 10f64.powi((digits as i32).max(7)) {
         return format!("{}e{power}", trim(mantissa));
     }
     let decimals = (digits as i32 - 1 - power).max(0) as usize;
@@ -81,14 +81,18 @@ pub fn plus_minus(mean: f64, deviation: f64) -> String {
         let unit = 10f64.powi(power - 1);
         return format!("{:.0} ± {:.0}", (mean / unit).round() * unit, (deviation / unit).round() * unit);
     }
-    let decimals = (1 - power).max(0);
-    match decimals {
-        0..=6 => {
-            let decimals = decimals as usize;
-            format!("{mean:.decimals$} ± {deviation:.decimals$}")
-        }
-        _ => format!("{} ± {}", significant(mean, 4), significant(deviation, 2)),
+    let decimals = (1 - power).max(0) as usize;
+    if decimals <= 6 || (1e-3..1e6).contains(&mean.abs()) {
+        // A double has at most 17 significant digits.
+        let decimals = decimals.min(17);
+        return format!("{mean:.decimals$} ± {deviation:.decimals$}");
     }
+    if mean == 0.0 {
+        return format!("0 ± {deviation:.1e}");
+    }
+    // Both end at the same decimal.
+    let digits = (mean.abs().log10().floor() as i32 - power + 1).clamp(0, 16) as usize;
+    format!("{mean:.digits$e} ± {deviation:.1e}")
 }
 
 /// Formats seconds as a duration: `0.4 s`, `41 s`, `3 min 20 s`, `2 h 05 min`.
@@ -169,6 +173,11 @@ mod tests {
         assert_eq!(plus_minus(12.34, 9.96), "12 ± 10");
         assert_eq!(plus_minus(1234.5, 678.9), "1230 ± 680");
         assert_eq!(plus_minus(1234.5, 99.6), "1230 ± 100");
+        assert_eq!(plus_minus(3.1234567, 4e-7), "3.12345670 ± 0.00000040");
+        assert_eq!(plus_minus(1.23456, 1e-9), "1.2345600000 ± 0.0000000010");
+        assert_eq!(plus_minus(3e-9, 2.04e-10), "3.00e-9 ± 2.0e-10");
+        assert_eq!(plus_minus(-3.21e-10, 4e-9), "-3e-10 ± 4.0e-9");
+        assert_eq!(plus_minus(0.0, 4e-9), "0 ± 4.0e-9");
     }
 
     #[test]

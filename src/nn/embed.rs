@@ -60,7 +60,7 @@ pub fn timestep_features(t: &Tensor, features: i64) -> Result<Tensor> {
 }
 
 fn project(t: &Tensor, frequencies: &Tensor, options: &TimeOptions) -> Result<Tensor> {
-    let mut t = t.to_dtype(DType::Float32)?;
+    let mut t = t.to_dtype(t.dtype().at_least_float32())?;
     if options.scale != 1.0 {
         t = t.mul_scalar(options.scale)?;
     }

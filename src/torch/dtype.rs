@@ -84,6 +84,11 @@ impl DType {
         matches!(self, Float32 | Float64 | Float16 | BFloat16)
     }
 
+    /// Returns float64 for float64 and float32 for every other type.
+    pub fn at_least_float32(self) -> Self {
+        if self == Float64 { Float64 } else { Float32 }
+    }
+
     /// Returns whether elements are complex numbers.
     pub fn is_complex(self) -> bool {
         matches!(self, Complex64 | Complex128)

@@ -43,7 +43,8 @@ pub mod space {
         /// Creates the min-SNR loss: the error of the predicted image, weighted by its signal-to-noise ratio up to `gamma`.
         ///
         /// On the straight path the weight of the squared velocity error is `min(t^2, gamma (1 - t)^2)`. Source: Hang et
-        /// al. 2023, section 3.3.
+        /// al. 2023, section 3.3. With another `predict` than "v", the velocity has a minimum divisor, see `least` of `flow::path`;
+        /// where it is in force, the weight decreases further: for "x" by `((1 - t) / 0.05)^2` after t = 0.95.
         ///
         /// ```rhai
         /// let target = tensor::zeros([2, 1, 4, 4]);
@@ -60,6 +61,7 @@ pub mod space {
         ///
         /// On the straight path `sigma = (1 - t) / t`, and the weight of the squared velocity error is
         /// `t^2 + (1 - t)^2 / sigma_data^2`. EDM draws the times with `flow::edm()`. Source: Karras et al. 2022, table 1.
+        /// With another `predict` than "v", the minimum divisor of the velocity decreases the weight as for `loss::min_snr`.
         ///
         /// ```rhai
         /// let target = tensor::zeros([2, 1, 4, 4]);

@@ -5,7 +5,7 @@ use crate::declare::{FromValue, IntoValue, Map, Value};
 use crate::ensure;
 use crate::error::Result;
 use crate::model::check_times;
-use crate::torch::{Generator, Tensor};
+use crate::torch::{DType, Generator, Tensor};
 
 /// A point on the path for each image, and the target of the model there.
 #[derive(Debug, Clone)]
@@ -67,16 +67,19 @@ pub(crate) fn pair(
         }
         None => Tensor::randn(&shape, x1.dtype(), x1.device(), generator)?,
     };
-    let s = column(t, x1)?;
+    // The difference is taken before it is rounded to the images' dtype: in bfloat16 that of 0.999 is 0.
+    let exact = t.to_dtype(t.dtype().at_least_float32())?;
+    let (s, rest) = (column(t, x1)?, column(&exact.rsub_scalar(1.0)?, x1)?);
     let target = x1.sub(&noise)?;
     // Written as in the definition, so that t = 1 returns x1 itself.
-    let x_t = s.rsub_scalar(1.0)?.mul(&noise)?.add(&s.mul(x1)?)?;
+    let x_t = rest.mul(&noise)?.add(&s.mul(x1)?)?;
     Ok(Pair { x_t, target, noise, others: Map::new() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::torch::Device;
 
     #[test]
     fn the_path_starts_at_noise_and_ends_at_the_image() {
@@ -95,6 +98,26 @@ mod tests {
         let at = |t: f64| pair(&x1, &Tensor::from_f64(&[t], &[1]).unwrap(), Some(&noise), None).unwrap();
         let slope = at(0.6).x_t.sub(&at(0.5).x_t).unwrap().mul_scalar(10.0).unwrap();
         assert!(slope.allclose(&at(0.5).target, 1e-12, 1e-12).unwrap());
+    }
+
+    #[test]
+    fn factors_in_half_precision_are_rounded_once() {
+        let ones = Tensor::ones(&[1, 1], DType::Float32, Device::Cpu).unwrap();
+        for dtype in [DType::BFloat16, DType::Float16] {
+            let noise = ones.to_dtype(dtype).unwrap();
+            let zeros = noise.mul_scalar(0.0).unwrap();
+            for t in [0.02, 0.9, 0.97, 0.99, 0.995, 0.998, 0.999] {
+                let time = Tensor::from_f32(&[t], &[1]).unwrap();
+                let factor = |x1: &Tensor, noise: &Tensor| {
+                    let found = pair(x1, &time, Some(noise), None).unwrap().x_t;
+                    found.to_dtype(DType::Float32).unwrap().to_f32().unwrap()[0]
+                };
+                // Eight bits of a bfloat16.
+                let (sigma, alpha) = (factor(&zeros, &noise), factor(&noise, &zeros));
+                assert!((sigma / (1.0 - t) - 1.0).abs() <= 1.0 / 256.0, "{dtype:?} {t}: {sigma}");
+                assert!((alpha / t - 1.0).abs() <= 1.0 / 256.0, "{dtype:?} {t}: {alpha}");
+            }
+        }
     }
 
     #[test]

@@ -98,7 +98,8 @@ pub struct SampleOptions {
     /// Factor of the diffusion coefficient.
     #[option(default = 1.0, range = 0.0..=1000.0)]
     pub diffusion_norm: f64,
-    /// Last step of a stochastic solver, which adds no noise; it is the last of `steps`. "tweedie" ends at time 1.
+    /// Last step of a stochastic solver, which adds no noise; it is the last of `steps`. "tweedie" ends at time 1. Where the
+    /// diffusion coefficient is not small, as at a last time before 1, the images lack the noise of this step; "none" adds it.
     pub last_step: LastStep,
     /// Size of that step.
     #[option(default = 0.04, range = 0.0..=0.5)]
@@ -390,7 +391,7 @@ pub(super) fn given(fields: &Fields, count: i64, model: &Model) -> Result<Fields
 
 /// Returns the dtype of the state: rounding to 16 bits would add up over the steps.
 pub(super) fn state_dtype(model: &Model) -> DType {
-    if model.dtype() == DType::Float64 { DType::Float64 } else { DType::Float32 }
+    model.dtype().at_least_float32()
 }
 
 /// Returns the state from which sampling starts, on the model's device.
