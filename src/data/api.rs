@@ -416,7 +416,7 @@ pub mod loaders {
         /// ```
         fn batches(loader: Loader) -> i64 { Ok(loader.batches()) }
 
-        /// Returns the position and what determines the order, as plain data from which to resume.
+        /// Returns the position and the settings that determine the order, as plain data, to resume from.
         ///
         /// ```rhai
         /// let loader = data::fashion_mnist().loader(#{ batch: 16 });

@@ -142,8 +142,8 @@ pub mod methods {
 
         /// Runs a forward pass and returns the velocity `v` and the tensors that parts kept, `kept`.
         ///
-        /// Like `forward`, for a training loop of your own whose loss uses more than the velocity. Gradients flow
-        /// through both.
+        /// Like `forward`, for a custom training loop whose loss uses more than the velocity. Gradients flow through
+        /// both.
         ///
         /// ```rhai
         /// let look = nn::part(|b| |x, c| { c.keep("h", x); x }).at("block", #{ blocks: 0 });
@@ -179,7 +179,8 @@ pub mod methods {
             model.attach(&parts.0, options.seed)
         }
 
-        /// Returns the model without its parts at `weight`, with their changes in its weights.
+        /// Returns a copy of the model whose weights include the changes of its parts at `weight`, without these
+        /// parts.
         ///
         /// The result computes the same within rounding, faster, and has the names and shapes of the plain model, so other
         /// programs can read its file. It shares nothing with this model; other parts stay, and so does what is

@@ -25,8 +25,9 @@ pub struct PartOptions {
     /// This is a promise that `model.summary` shows and `model.starts_plain` checks.
     #[option(default = false)]
     pub plain: bool,
-    /// Whether the part stands for the module at its place, without whose weights the model is built: the adaLN at
-    /// `modulation`, the norms at `norm_attn` and `norm_mlp`, attention at `attention`, and the MLP at `feed_forward`.
+    /// Whether the part replaces the module at its place, whose weights the model then lacks: the adaLN at
+    /// `modulation`, the norms at `norm_attn` and `norm_mlp`, attention at `attention`, and the MLP at
+    /// `feed_forward`.
     #[option(default = false)]
     pub replaces: bool,
 }
@@ -242,7 +243,7 @@ pub mod properties {
         /// ```
         fn place(part: Part) -> Value { Ok(part.place().map_or(Value::Unit, IntoValue::into_value)) }
 
-        /// Blocks that have the part, as they were given.
+        /// Blocks that have the part, as passed to `at`.
         ///
         /// ```rhai
         /// assert_eq(nn::part(|b| |x, c| x).at("attn", #{ blocks: "odd" }).blocks, "odd");
@@ -265,7 +266,7 @@ pub mod properties {
         /// ```
         fn plain(part: Part) -> bool { Ok(part.plain()) }
 
-        /// Whether the part stands for the module at its place.
+        /// Whether the part replaces the module at its place.
         ///
         /// ```rhai
         /// assert(nn::part(|b| |x| x.tanh(), #{ replaces: true }).at("norm_attn").replaces);

@@ -25,7 +25,7 @@ fn about(saved: &Checkpoint) -> Result<Map> {
 pub mod space {
     use super::*;
     functions! { in "checkpoint";
-        /// Writes the state of a training loop of your own to one file, atomically.
+        /// Writes the state of a custom training loop to one file, atomically.
         ///
         /// Each part is saved with everything needed to resume: weights and configuration, moments and counts, the
         /// position in the data. The state of the default random generators is always included. `values` takes
