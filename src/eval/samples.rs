@@ -47,7 +47,7 @@ pub struct SaveImagesOptions {
     pub rounding: Rounding,
     /// Labels `[N]`; by default those of a data set of several classes.
     pub labels: Option<Tensor>,
-    /// Whether each class has a folder of its own, as `data::image_folder` reads them. Needs labels.
+    /// Whether each class has a separate folder, as `data::image_folder` reads them. Needs labels.
     #[option(default = false)]
     pub by_class: bool,
 }

@@ -390,8 +390,8 @@ pub mod methods {
         /// Mixes images with noise according to the path; returns the map of `flow::pair` and the additional entries
         /// of `mix`.
         ///
-        /// Times [B, 1, H, W] mix each pixel at its own. The other options are what the functions of the path read from their last
-        /// argument.
+        /// Times [B, 1, H, W] mix each pixel at its own time. The functions of the path read the other options from
+        /// their last argument.
         ///
         /// ```rhai
         /// let path = flow::path(#{ noise: |z, x1| 2.0 * z });

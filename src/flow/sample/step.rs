@@ -299,8 +299,8 @@ pub mod properties {
 
         /// Fields of the images of the call, from the option `fields`: `c.fields.text`.
         ///
-        /// If `fields` is a function, `guide` and `velocity` see what it returned for the evaluation, and other functions
-        /// see none.
+        /// If `fields` is a function, `guide` and `velocity` receive its result for the evaluation, and other
+        /// functions receive no fields.
         ///
         /// ```rhai
         /// let toward = |v, x, t, y, c| v + 0.1 * (c.fields.seen - x);

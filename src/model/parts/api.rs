@@ -22,7 +22,7 @@ pub struct PartOptions {
     #[option(range = 0.0..)]
     pub flops: Option<f64>,
     /// Whether the part changes nothing before it is trained, so that a model with it starts as the plain DiT.
-    /// This is a promise that `model.summary` shows and `model.starts_plain` checks.
+    /// `model.summary` shows this property, and `model.starts_plain` checks it.
     #[option(default = false)]
     pub plain: bool,
     /// Whether the part replaces the module at its place, whose weights the model then lacks: the adaLN at
@@ -66,14 +66,14 @@ pub mod space {
         /// the values that it captured, and `model::open` needs no script; a part written in a cell must be created
         /// again.
         ///
-        /// With `replaces`, the function takes what the module at the place takes, and returns what it returns:
+        /// With `replaces`, the function has the input and the output of the module at the place:
         ///
         /// - `attention`, `feed_forward`: the normalized and modulated tokens [B, N, D], to [B, N, D]
         /// - `norm_attn`, `norm_mlp`: the stream [B, N, D], to the tokens [B, N, D] that the block then modulates
         /// - `modulation`: the embedding c [B, D], to `#{ shift_attn, scale_attn, gate_attn, shift_mlp, scale_mlp, gate_mlp }`
         ///   of [B, 1, D] each
         ///
-        /// Other parts at the place surround it, or change what it returns, wherever they are in the list.
+        /// Other parts at the place surround it or change its output, wherever they are in the list.
         ///
         /// ```rhai
         /// let own = nn::part(|b| {
@@ -108,8 +108,7 @@ pub mod space {
 
         /// Lists the places for parts, in the order of the data flow.
         ///
-        /// Each is a map of `name`, `shape`, which is what the part takes and returns there, and `what`, a
-        /// description.
+        /// Each is a map of `name`, `shape`, the shape of the part's input and output, and `what`, a description.
         ///
         /// ```rhai
         /// assert_eq(nn::places().map(|p| p.name)[10], "attn");

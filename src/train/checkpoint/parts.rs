@@ -18,7 +18,7 @@ pub struct PartsOptions {
     pub model: Option<Model>,
     /// Average of the weights.
     pub ema: Option<Ema>,
-    /// Further averages, which are restored in the same order.
+    /// Additional averages, which are restored in the same order.
     pub averages: OneOrMany<Ema>,
     /// Optimizer: moments, counts and learning rate.
     pub optimizer: Option<Optimizer>,
