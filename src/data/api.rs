@@ -101,7 +101,7 @@ pub mod space {
         /// `"train-{000..146}.tar"`, `"train-*.tar"`. They are read in place. Classes come from `dataset.json`
         /// (StyleGAN, EDM, EDM2), from a `.cls` file next to each image (WebDataset), from an entry of its `.json`
         /// file with `label_column`, or from folders. `"set.zip/train"` is a folder in an archive. Arrays
-        /// `0001.text.npy` beside `0001.jpg` become the field `text` with `fields: ["text"]`.
+        /// `0001.text.npy` next to `0001.jpg` become the field `text` with `fields: ["text"]`.
         ///
         /// With `labels`, the classes come from a CSV file instead of folders: a row for every image, with its path
         /// in the folder and its class, a name or a number. The extension of the path may be omitted.

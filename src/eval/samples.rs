@@ -36,7 +36,7 @@ pub struct SaveSamplesOptions {
     pub rounding: Rounding,
     /// Labels `[N]`, stored as `arr_1`; by default those of a data set of several classes.
     pub labels: Option<Tensor>,
-    /// Statistics to store beside the images, for a reference file of ADM's evaluator.
+    /// Statistics to store with the images, for a reference file of ADM's evaluator.
     pub statistics: Option<Statistics>,
 }
 

@@ -36,7 +36,7 @@ pub struct PartOptions {
 #[derive(Debug, Clone, Options)]
 pub struct PartAtOptions {
     /// Blocks that have the part: a range such as `2..4`, an array of numbers, or "all", "even", "odd", "first"
-    /// or "last"; -1 is the last block, so `1..-1` leaves out the first and the last.
+    /// or "last"; -1 is the last block, so `1..-1` omits the first and the last.
     pub blocks: Option<Blocks>,
     /// Another name, for one of several places of the same part.
     pub name: Option<String>,
@@ -49,7 +49,7 @@ pub struct PartAtOptions {
 #[derive(Debug, Clone, Options)]
 pub struct AtOptions {
     /// Blocks that have the part: a range such as `2..4`, an array of numbers, or "all", "even", "odd", "first"
-    /// or "last"; -1 is the last block, so `1..-1` leaves out the first and the last.
+    /// or "last"; -1 is the last block, so `1..-1` omits the first and the last.
     pub blocks: Option<Blocks>,
 }
 
@@ -226,7 +226,7 @@ pub mod properties {
     use super::*;
     use crate::declare::IntoValue;
     functions! { properties;
-        /// Name of the part; `()` if it has none and goes by its index in the model's list.
+        /// Name of the part; `()` if it has none and its index in the model's list is used instead.
         ///
         /// ```rhai
         /// assert_eq(nn::part(|b| |x, c| x, #{ name: "same" }).name, "same");
