@@ -79,12 +79,13 @@ pub mod space {
         /// The central square of each image is resized to `size` with antialiasing (bicubic). Sets of up to 1 GiB
         /// of pixels are kept in memory; larger ones are read and decoded ahead of use on threads.
         ///
-        /// Images of a class may lie in subfolders of its folder. They are loaded as a viewer shows them: rotated upright by
-        /// their EXIF orientation, and blended over `background` where they are transparent. Folders without images, and those that other systems leave
-        /// behind, are not classes. Classes are in alphabetical order; numbered ones (`0`, `1`, .. or `class_1`,
-        /// ..) by number. Stray bytes and a truncated last block are tolerated; a file with more damage is an error
-        /// that names the byte where reading stopped, or is skipped with `on_error: "skip"`. Notes say how many
-        /// files were affected, if all are read when the folder is opened: into memory, or because of "skip".
+        /// Images of a class may lie in subfolders of its folder. They are loaded as a viewer shows them: rotated by
+        /// their EXIF orientation, and composited over `background` where they are transparent. Folders without
+        /// images, and those that other systems leave behind, are not classes. Classes are in alphabetical order, or
+        /// in numerical order if they are numbered (`0`, `1`, .. or `class_1`, ..). Stray bytes and a truncated last
+        /// block are tolerated. A file with more damage is an error that says at which byte reading stopped, or is
+        /// skipped with `on_error: "skip"`. Notes say how many files were affected, if all files are read when the
+        /// folder is opened: into memory, or because of "skip".
         ///
         /// ```rhai
         /// let black = tensor::full([1, 3, 8, 8], -1.0);
@@ -96,13 +97,14 @@ pub mod space {
         /// assert_eq(set.len, 1);
         /// ```
         ///
-        /// `path` may also be a zip or tar file, an array of them, or a name with braces or `*` for several: `"train-{000..146}.tar"`,
-        /// `"train-*.tar"`. They are read in place. Classes are those of `dataset.json` (StyleGAN, EDM, EDM2), of a `.cls` beside each image
-        /// (WebDataset), of an entry of its `.json` with `label_column`, or folders. `"set.zip/train"` is a folder in an archive. Arrays
-        /// `0001.text.npy` beside `0001.jpg` become the field `text` with `fields: ["text"]`.
+        /// `path` may also be a zip or tar file, an array of them, or a name with braces or `*` for several:
+        /// `"train-{000..146}.tar"`, `"train-*.tar"`. They are read in place. Classes come from `dataset.json`
+        /// (StyleGAN, EDM, EDM2), from a `.cls` file next to each image (WebDataset), from an entry of its `.json`
+        /// file with `label_column`, or from folders. `"set.zip/train"` is a folder in an archive. Arrays
+        /// `0001.text.npy` next to `0001.jpg` become the field `text` with `fields: ["text"]`.
         ///
-        /// With `labels`, a CSV file gives the classes instead of folders: a row for every image, with its path in the
-        /// folder and its class, a name or a number. The ending of a name may be left out.
+        /// With `labels`, the classes come from a CSV file instead of folders: a row for every image, with its path
+        /// in the folder and its class, a name or a number. The extension of the path may be omitted.
         ///
         /// ```rhai
         /// eval::save_images("all", tensor::zeros([3, 3, 8, 8]));        // 000000.png, 000001.png, 000002.png
@@ -416,7 +418,7 @@ pub mod loaders {
         /// ```
         fn batches(loader: Loader) -> i64 { Ok(loader.batches()) }
 
-        /// Returns the position and what determines the order, as plain data from which to resume.
+        /// Returns the position and the settings that determine the order, as plain data, to resume from.
         ///
         /// ```rhai
         /// let loader = data::fashion_mnist().loader(#{ batch: 16 });

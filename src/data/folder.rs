@@ -57,7 +57,7 @@ pub struct ImageFolderOptions {
     /// Name of the column of classes in the file `labels`; without `labels`, key of the class in the `.json` of each image
     /// of an archive.
     pub label_column: Option<String>,
-    /// Names of arrays beside the images of an archive, which become fields of the data set: `0001.text.npy` beside
+    /// Names of arrays next to the images of an archive, which become fields of the data set: `0001.text.npy` next to
     /// `0001.jpg` is the field `text`, and `0001.npy` is the field `npy`.
     pub fields: Vec<String>,
     /// What to do with unreadable files: "stop" is an error that names the file, "skip" skips and counts it.

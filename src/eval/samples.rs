@@ -36,7 +36,7 @@ pub struct SaveSamplesOptions {
     pub rounding: Rounding,
     /// Labels `[N]`, stored as `arr_1`; by default those of a data set of several classes.
     pub labels: Option<Tensor>,
-    /// Statistics to store beside the images, for a reference file of ADM's evaluator.
+    /// Statistics to store with the images, for a reference file of ADM's evaluator.
     pub statistics: Option<Statistics>,
 }
 
@@ -47,7 +47,7 @@ pub struct SaveImagesOptions {
     pub rounding: Rounding,
     /// Labels `[N]`; by default those of a data set of several classes.
     pub labels: Option<Tensor>,
-    /// Whether each class has a folder of its own, as `data::image_folder` reads them. Needs labels.
+    /// Whether each class has a separate folder, as `data::image_folder` reads them. Needs labels.
     #[option(default = false)]
     pub by_class: bool,
 }

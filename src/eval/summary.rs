@@ -80,7 +80,7 @@ pub struct SummaryOptions {
     /// Columns that define the setting; rows with equal values there differ only in their seed.
     pub by: OneOrMany<String>,
     /// Columns to summarize; by default all numeric columns except the settings, the seed, and values that a
-    /// comparison records besides its results.
+    /// comparison records in addition to its results.
     pub metrics: OneOrMany<String>,
     /// Seeds and intervals.
     #[option(flatten)]
@@ -97,7 +97,7 @@ pub struct PairedOptions {
     #[option(default = Value::Unit)]
     pub baseline: Value,
     /// Columns to compare; by default all numeric columns except the setting, the seed, and values that a
-    /// comparison records besides its results.
+    /// comparison records in addition to its results.
     pub metrics: OneOrMany<String>,
     /// Seeds and intervals.
     #[option(flatten)]

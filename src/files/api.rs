@@ -194,9 +194,9 @@ pub mod locks {
         /// Claims a path among all processes that share its folder, including those on other machines; returns `()`
         /// if another one has it.
         ///
-        /// The claim ends with the value, or with the process: at once for processes of the same machine, and after
-        /// a minute for others. It is a lock on a file and, beside it, a file `.owner` with machine and process,
-        /// which the owner touches every ten seconds.
+        /// The claim ends with the value, or with the process: at once for processes of the same machine, and after a
+        /// minute for others. It consists of a lock on a file and a file `.owner` next to it, with machine and
+        /// process, which the owner touches every ten seconds.
         ///
         /// ```rhai
         /// let held = files::try_claim("runs/mine/work");

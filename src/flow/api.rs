@@ -194,7 +194,7 @@ pub mod space {
             flow::loss::loss(&velocity, &target)
         }
 
-        /// Computes the training loss of a public DiT, for a training loop of your own.
+        /// Computes the training loss of a public DiT, for a custom training loop.
         ///
         /// `model` is of the family `dit`, `images` is [B, C, H, W] and `labels` are those that the model receives: some may
         /// have been replaced by the null label. Draws a step of the diffusion and noise for each image. Returns a map of
@@ -236,9 +236,9 @@ pub mod space {
 
         /// Generates images from noise by integrating a model's velocity.
         ///
-        /// Returns [B, C, H, W] in [-1, 1], one image per label. They are float32 for a model in bfloat16 or float16
-        /// too, since the state is: only the model's input and output have its dtype. The model is evaluated `steps`
-        /// times for `euler`, twice as often for `heun` and four times as often for `rk4`, on twice the batch where
+        /// Returns [B, C, H, W] in [-1, 1], one image per label. Images and the state are float32 even for a model in
+        /// bfloat16 or float16; only the model's input and output have its dtype. The model is evaluated `steps`
+        /// times for `euler`, twice as often for `heun` and four times as often for `rk4`, on twice the batch when
         /// guidance applies. Equal seeds start from equal noise on every device. No gradients are recorded.
         ///
         /// `dopri5` and `adaptive_heun` choose the steps of each image, and a note says how many evaluations they took.
@@ -246,14 +246,15 @@ pub mod space {
         /// an image's noise depends on its seed and row alone. See the guide on sampling.
         ///
         /// `ddpm` and `ddim` take `steps` of the 1000 steps of the diffusion of a public DiT, with the path
-        /// `predict: "ddpm"` and the variance that the model predicts. With `guidance_channels: 3` and `clamp: false` they
-        /// compute what the public code computes.
+        /// `predict: "ddpm"` and the variance that the model predicts. With `guidance_channels: 3` and `clamp: false`
+        /// they compute the images of the public code.
         ///
-        /// `guide`, `velocity` and `keep` change what is computed in each step; what they return must have the
-        /// shape and dtype of the state. `start` with `from` begins from a state of your own, and `to` before
-        /// `from` integrates back towards noise.
+        /// `guide`, `velocity` and `keep` change the computation of each step; they must return tensors of the shape
+        /// and dtype of the state. `start` with `from` begins from a given state, and `to` before `from` integrates
+        /// back towards noise.
         ///
-        /// On several ranks each computes a part of the groups of `batch` images, and all return all images.
+        /// On several ranks, each rank computes a part of the groups of `batch` images, and all ranks return all
+        /// images.
         ///
         /// ```rhai
         /// let model = model::dit(#{ preset: "fashion_tiny" });
@@ -279,14 +280,14 @@ pub mod space {
 
         /// Computes the log likelihoods of images under a model, by integrating its velocity back to noise.
         ///
-        /// `images` is [B, C, H, W]. Returns a map of `bits_per_dim`, the negative log likelihood in bits per number of an
-        /// image, float64 `[B]`; `nats`, the log likelihood of the whole image, float64 `[B]`; `noise`, to which the image
-        /// leads back, [B, C, H, W]; and `evaluations` of the model, int64 `[B]`. Each image has steps of its own
-        /// (`dopri5`), so that it does not depend on the others. No gradients of the result are recorded.
+        /// `images` is [B, C, H, W]. Returns a map of `bits_per_dim`, the negative log likelihood in bits per number
+        /// of an image, float64 `[B]`; `nats`, the log likelihood of the whole image, float64 `[B]`; `noise`, to
+        /// which the image leads back, [B, C, H, W]; and `evaluations` of the model, int64 `[B]`. Each image has its
+        /// own steps (`dopri5`), so it does not depend on the others. No gradients of the result are recorded.
         ///
-        /// The density is that of the images as they are given. For images of 8 bits in [-1, 1] the bits per dimension of
-        /// the levels from 0 to 255 are 6.99 more, `log2(127.5)`; public figures also add uniform noise of one level to the
-        /// images. For latents the density is that of the latents.
+        /// The density is that of the tensor that is passed, such as latents. For 8-bit images scaled to [-1, 1], the
+        /// bits per dimension of the levels from 0 to 255 are larger by 6.99, `log2(127.5)`; published values also
+        /// add uniform noise of one level to the images.
         ///
         /// `log p(x1) = log p(x0) - int_0^1 div v dt` with the standard normal density of x0 (Chen et al. 2018, theorem 1).
         /// The divergence is the mean of `e^T (dv / dx) e` over `probes` fixed probes e (Hutchinson's estimate; Grathwohl
@@ -304,7 +305,7 @@ pub mod space {
             flow::likelihood::log_likelihood(&model, &images, &options, cx)
         }
 
-        /// Integrates a velocity of your own from noise to data.
+        /// Integrates a custom velocity function from noise to data.
         ///
         /// `velocity` is called with the state [B, ..] and the times [B], and returns the velocity there, of the
         /// state's shape: `steps` calls for `euler`, twice as many for `heun`, four times as many for `rk4`.
@@ -386,10 +387,11 @@ pub mod methods {
             path.convert(&output, &x, &t, to)
         }
 
-        /// Mixes images with noise as the path says; returns the map of `flow::pair`, and what `mix` returned besides.
+        /// Mixes images with noise according to the path; returns the map of `flow::pair` and the additional entries
+        /// of `mix`.
         ///
-        /// Times [B, 1, H, W] mix each pixel at its own. The other options are what the functions of the path read from their last
-        /// argument.
+        /// Times [B, 1, H, W] mix each pixel at its own time. The functions of the path read the other options from
+        /// their last argument.
         ///
         /// ```rhai
         /// let path = flow::path(#{ noise: |z, x1| 2.0 * z });

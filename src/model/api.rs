@@ -72,9 +72,9 @@ pub mod namespace {
         /// plain DiT and a SpectralDiT of the same seed start with equal weights. Training starts with an output of
         /// zero (adaLN-Zero, arXiv 2212.09748).
         ///
-        /// `family` makes a model with the parameters of a public one: `dit` (arXiv 2212.09748), `sit` (arXiv
-        /// 2401.08740) or `lightningdit` (arXiv 2501.01423). Each difference between them is an option of its own,
-        /// which every family takes.
+        /// `family` creates a model with the parameters of a public one: `dit` (arXiv 2212.09748), `sit` (arXiv
+        /// 2401.08740) or `lightningdit` (arXiv 2501.01423). Each difference between the families is a separate
+        /// option, which every family accepts.
         ///
         /// ```rhai
         /// let paper = correction(filter::binomial(), gate::time());
@@ -142,8 +142,8 @@ pub mod methods {
 
         /// Runs a forward pass and returns the velocity `v` and the tensors that parts kept, `kept`.
         ///
-        /// Like `forward`, for a training loop of your own whose loss uses more than the velocity. Gradients flow
-        /// through both.
+        /// Like `forward`, for a custom training loop whose loss uses more than the velocity. Gradients flow through
+        /// both.
         ///
         /// ```rhai
         /// let look = nn::part(|b| |x, c| { c.keep("h", x); x }).at("block", #{ blocks: 0 });
@@ -179,11 +179,12 @@ pub mod methods {
             model.attach(&parts.0, options.seed)
         }
 
-        /// Returns the model without its parts at `weight`, with their changes in its weights.
+        /// Returns a copy of the model whose weights include the changes of its parts at `weight`, without these
+        /// parts.
         ///
-        /// The result computes the same within rounding, faster, and has the names and shapes of the plain model, so other
-        /// programs can read its file. It shares nothing with this model; other parts stay, and so does what is
-        /// frozen. This is `merge_and_unload` of PEFT.
+        /// The result computes the same within rounding, faster, and has the names and shapes of the plain model, so
+        /// other programs can read its file. It shares nothing with this model. Other parts are kept, and frozen
+        /// parameters stay frozen. This is `merge_and_unload` of PEFT.
         ///
         /// ```rhai
         /// let tuned = model::dit(#{ depth: 1 }).attach(ideas::lora());
@@ -230,8 +231,8 @@ pub mod methods {
 
         /// Runs a forward pass and returns the tensors inside each block, as an array of maps.
         ///
-        /// Each map has the tensors `attn_residual`, `mlp_residual`, `corrected` (what was added instead) and
-        /// `output`, all [B, N, D]. With a correction it also has `gates`, the coefficients [B, k] or [B, k, D],
+        /// Each map has the tensors `attn_residual`, `mlp_residual`, `corrected` (the MLP residual after corrections)
+        /// and `output`, all [B, N, D]. With a correction it also has `gates`, the coefficients [B, k] or [B, k, D],
         /// and `bands`, an array of the k bands, lowest first; two bands are also available as `low` and `high`.
         /// `corrections` holds these for every correction at `mlp`, in order.
         ///
@@ -318,10 +319,10 @@ pub mod methods {
         /// between several. Tables that the model computes itself, such as the `pos_embed` of the family
         /// `spectraldit`, are ignored; a note says so if they differ.
         ///
-        /// Tensors that `ignore` names are left out, such as `"y_embedder.*"` of a model with other classes, and with
-        /// `partial` the file may lack parameters. What is not loaded keeps its values, and a note says how many. Another note
-        /// names options that no shape of the weights tells, such as `num_heads` and filters, if the model that saved the file
-        /// had others.
+        /// Tensors that match `ignore` are skipped, such as `"y_embedder.*"` of a model with other classes, and with
+        /// `partial` the file may lack parameters. Parameters that are not loaded keep their values, and a note says
+        /// how many there are. Another note names options that do not change any shape, such as `num_heads` and
+        /// filters, if the model that saved the file had other values.
         ///
         /// ```rhai
         /// let trained = model::dit(#{ depth: 1, seed: 1 });

@@ -108,7 +108,7 @@ fn gather_value(ranks: &Ranks, x: &Value) -> Result<Value> {
 pub(crate) mod space {
     use super::*;
     functions! { in "ranks";
-        /// Returns the number of this process among those that make the run, from 0.
+        /// Returns the rank of this process in the run, from 0.
         ///
         /// `spectral run --ranks 4 script.rhai`, torchrun, srun and mpirun start several processes, which run the
         /// same script. Rank 0 prints; the others are quiet unless they fail. Files that a script writes on its own
@@ -120,7 +120,7 @@ pub(crate) mod space {
         /// ```
         fn rank<cx>() -> usize { Ok(Ranks::of(cx).rank()) }
 
-        /// Returns the number of processes that make the run; 1 for a script that was started alone.
+        /// Returns the number of ranks of the run; 1 for a script that was started alone.
         ///
         /// ```rhai
         /// assert(ranks::size() >= 1);

@@ -51,9 +51,9 @@ pub mod make {
         /// ```
         fn start(title: String, options: StartOptions) -> Report { Ok(Report::new(&title, &options)) }
 
-        /// Returns what results depend on besides their settings: program, libtorch, machine, date, the script and the
-        /// SHA-256 of its text, and the commit of the git repository around the working directory, which may have changes that
-        /// are not committed.
+        /// Returns the origin of results, in addition to their settings: program, libtorch, machine, date, the script
+        /// and the SHA-256 of its text, and the commit of the git repository around the working directory, which may
+        /// have changes that are not committed.
         ///
         /// ```rhai
         /// assert_eq(report::provenance().libtorch.split(".").len(), 3);

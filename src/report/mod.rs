@@ -26,7 +26,7 @@ const LARGE_SVG: usize = 600_000;
 /// Options of a new report.
 #[derive(Debug, Clone, Options)]
 pub struct StartOptions {
-    /// Markdown text below the title: what was done and what came out.
+    /// Markdown text below the title, such as the purpose and the result of the experiment.
     pub summary: String,
 }
 

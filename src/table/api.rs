@@ -218,8 +218,8 @@ pub mod transform {
         /// ```
         fn rename(table: Table, names: Map) -> Table { table.rename(&names) }
 
-        /// Returns a table with the columns of another table added, taken from its row that agrees in the columns
-        /// `on`.
+        /// Returns a table with the columns of another table added, taken from its row with equal values in the
+        /// columns `on`.
         ///
         /// Every row is kept; if the other table has no such row, the new cells hold `()`. Several such rows are an
         /// error.

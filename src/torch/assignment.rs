@@ -10,8 +10,8 @@ crate::api! { functions: [scripts] }
 mod scripts {
     use super::*;
     functions! { methods;
-        /// Returns a different column for each row of a matrix of costs [N, M], so that the sum of their costs is the
-        /// smallest: integers [N].
+        /// Returns a different column for each row of a matrix of costs [N, M] with the smallest sum of costs:
+        /// integers [N].
         ///
         /// Of several solutions, equal costs always give the same one. M may be larger than N. Computed on the CPU in
         /// float64, with at most N² M steps: some milliseconds for 256 rows. Source: Crouse 2016 (doi

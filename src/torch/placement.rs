@@ -12,12 +12,13 @@ crate::api! { functions: [space] }
 pub(crate) mod space {
     use super::*;
     functions! { in "tensor";
-        /// Chooses the default device, on which tensors, models and loaders are created that name none: "auto", "cpu", "cuda" or
-        /// "cuda:N".
+        /// Sets the default device, on which tensors, models and loaders without the option `device` are created:
+        /// "auto", "cpu", "cuda" or "cuda:N".
         ///
-        /// It is the CPU at first, and holds for all options `device` that are left out. In a function that the library calls
-        /// with tensors, such as a loss, a part, the times of a path or `augment`, their device is the default. Data sets and
-        /// what is read from files stay in main memory.
+        /// It is the CPU until a script sets another one, and applies whenever an option `device` is omitted. In a
+        /// function that the library calls with tensors, such as a loss, a part, the times of a path or `augment`,
+        /// the device of these tensors is the default. Data sets and tensors that are read from files stay in main
+        /// memory.
         ///
         /// ```rhai
         /// tensor::set_default_device("auto");           // the first GPU, or the CPU if there is none
@@ -31,7 +32,8 @@ pub(crate) mod space {
             Ok(())
         }
 
-        /// Returns the device on which tensors, models and loaders are created that name none, see `tensor::set_default_device`.
+        /// Returns the device on which tensors, models and loaders without the option `device` are created; see
+        /// `tensor::set_default_device`.
         ///
         /// ```rhai
         /// assert_eq(tensor::default_device(), tensor::zeros([1]).device);

@@ -224,8 +224,9 @@ pub mod properties {
 
         /// The logged steps: maps of `step`, `loss` (mean since the previous one), `lr`, `grad_norm`, `seconds`.
         ///
-        /// The row of a checkpoint has what the option `score` returned, as `score`. With the option `loss_bins` each has an array `loss_bins`, the mean squared error of the velocity for equal
-        /// bins of the times from 0, noise, to 1, data; a bin without samples has NaN.
+        /// The row of a checkpoint also has the result of the option `score`, as `score`. With the option
+        /// `loss_bins`, each row has an array `loss_bins`, the mean squared error of the velocity in equal bins of
+        /// the times from 0 (noise) to 1 (data); a bin without samples has NaN.
         ///
         /// ```rhai
         /// let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });

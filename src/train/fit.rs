@@ -30,7 +30,7 @@ pub struct FitOptions {
     /// `kind: "muon"` and its options, see `optim::muon`; or a map with a function, `#{ update: |u| .. }`, see `optim::custom`
     /// and the namespace `optimizers`. The schedule multiplies all learning rates.
     pub optimizer: Method,
-    /// Learning rate of AdamW, and of a custom optimizer without one of its own.
+    /// Learning rate of AdamW, and of a custom optimizer that sets none.
     #[option(default = 1e-4, range = 0.0..=1000.0)]
     pub lr: f64,
     /// Decay rates of the first and the second moment of AdamW; a custom optimizer receives them.
@@ -39,15 +39,16 @@ pub struct FitOptions {
     /// Decoupled weight decay of AdamW; Muon has its own, `optimizer: #{ kind: "muon", weight_decay }`.
     #[option(default = 0.0, range = 0.0..=1000.0)]
     pub weight_decay: f64,
-    /// Parameter groups with their own constants, as in `optim::adamw`: maps with `match`, a glob such as
+    /// Parameter groups with their own settings, as in `optim::adamw`: maps with `match`, a glob such as
     /// `"*.freq_gate*"` or an array of globs, and any of `lr`, `weight_decay`, `betas` and `eps`. The schedule
     /// applies to all groups.
     pub groups: Groups,
-    /// Updates over which the learning rate rises linearly.
+    /// Number of updates over which the learning rate rises linearly.
     #[option(default = 0)]
     pub warmup: usize,
-    /// Schedule after the warm-up: `constant`; `cosine`, which falls towards `min_lr_ratio` and would reach it one step
-    /// after the last; or a function `|step| factor` that returns the factor of all learning rates for a step, from 0.
+    /// Schedule after the warm-up: `constant`; `cosine`, which falls towards `min_lr_ratio` and would reach it one
+    /// step after the last; or a function `|step| factor` that returns a factor for all learning rates, where the
+    /// step is counted from 0.
     #[option(takes = ["step"])]
     pub schedule: Schedule,
     /// Lowest learning rate of the cosine schedule, as a fraction of `lr`.
@@ -57,8 +58,8 @@ pub struct FitOptions {
     #[option(default = Some(1.0), range = 1e-12..)]
     pub clip: Option<f64>,
     /// Decay of the averaged weights, or a map of options: `decay`, `warmup`, `name`, and `sigma_rel` for a
-    /// power-function average. An array makes several averages; the first one is `run.ema`, and all are in
-    /// `run.averages` by name, which is the decay if none is given.
+    /// power-function average. An array creates several averages; the first one is `run.ema`, and `run.averages` has
+    /// all of them by name, by default their decay.
     #[option(range = 0.0..=1.0)]
     pub ema: Averages,
     /// Whether early updates use a smaller decay: `min(ema, (1 + n) / (10 + n))` at update n. This helps runs
@@ -71,40 +72,44 @@ pub struct FitOptions {
     pub posthoc: Option<PosthocOptions>,
     /// Distribution of the times: `"uniform"` (the default), `"logit_normal"`, `"mode"`, `"cosmap"`, `"edm"`, a
     /// timestep sampler with options, or a function `|n, g| t`, which returns n times in [0, 1] drawn from the
-    /// generator g; or `|n, g, c|` with the step, as `times` of `flow::path`.
+    /// generator g; or `|n, g, c|` with the step, like `times` of `flow::path`.
     #[option(takes = ["n, g", "n, g, c"])]
     pub timesteps: Option<Times>,
-    /// Path from noise to data, to be passed to `flow::sample` as well: its noise, points and times, and what
-    /// the model predicts. See `flow::path`.
+    /// Path from noise to data: its noise, interpolation and times, and what the model predicts. Pass the same path
+    /// to `flow::sample`. See `flow::path`.
     pub path: Path,
-    /// Loss to minimize: a loss such as `loss::spectral(..)`, or a function `|s| scalar` of the step s with `v`,
-    /// the velocity that the model predicts, computed only if the loss reads it, its `target`, `x_t`, `x1`, `noise`, `t`, `y` (labels after
-    /// dropping), `pair` (what `mix` of the path returned besides), `indices` (positions of the images in the data set, int64 `[B]`), `fields` of the images, `model`,
-    /// whose parts run in this step, `ema`, the main average, `path`, `step` (from 0), `seed` of the step, `row`, the place of the
-    /// first image in the batch of `batch` images, `kept`, which holds what parts of the model kept in the forward pass of `v`, and `also`. With `accumulate`, the losses of the micro-batches are averaged.
+    /// Loss to minimize: a loss such as `loss::spectral(..)`, or a function `|s| scalar` of the step s. The step has
+    /// the predicted velocity `v`, computed only if the loss reads it, its `target`, `x_t`, `x1`, `noise`, `t` and
+    /// `y` (labels after dropout); `pair` (additional entries from `mix` of the path), `fields` of the images and
+    /// `indices` (their positions in the data set, int64 `[B]`); `model`, `ema` (the first average), `path` and
+    /// `also`; `kept` (tensors that parts of the model kept in the forward pass of `v`); and `step` (from 0), `seed`
+    /// of the step, and `row`, the position of the first image in the batch of `batch` images. With `accumulate`, the
+    /// losses of the micro-batches are averaged.
     #[option(receives = received::LOSS, takes = ["s"])]
     pub loss: Loss,
-    /// Parts and models that are trained together with the model, for use in a loss: a map `#{ project: part, critic: other }`,
-    /// whose entries it reads as `s.also.project.call(x)` and `s.also.critic.forward(x, t, y)`. A part that has a name,
-    /// `nn::part(make, #{ name: "project" })`, needs no map, and a model without one is called `model`. Models are trained in place.
-    /// All are saved in checkpoints, but are neither averaged nor part of the model.
+    /// Parts and models that are trained together with the model, for use in a loss: a map
+    /// `#{ project: part, critic: other }`, whose entries the loss calls as `s.also.project.call(x)` and
+    /// `s.also.critic.forward(x, t, y)`. A part with a name, `nn::part(make, #{ name: "project" })`, needs no map,
+    /// and a model without a map is called `model`. Models are trained in place. All are saved in checkpoints, but
+    /// they are neither averaged nor saved with the model.
     pub also: Companions,
-    /// Whether to mirror each image horizontally with probability 0.5, and with it its fields that look like images:
-    /// [N, .., C, h, w] with sides in the ratio of the images', and [N, H, W] of the size of the images.
+    /// Whether to mirror each image horizontally with probability 0.5, together with its fields that look like
+    /// images: [N, .., C, h, w] with the aspect ratio of the images, and [N, H, W] of the size of the images.
     #[option(default = false)]
     pub flip: bool,
-    /// How often each image is drawn, relative to others: one number for each image, or one for each class that its images
-    /// have. An epoch of N images then has each image N w / sum(w) times, rounded up or down at random.
+    /// How often each image is drawn, relative to others: one number per image, or one per class. In an epoch of N
+    /// images, an image of weight w is drawn N w / sum(w) times, rounded up or down at random.
     /// `set.counts().map(|n| 1.0 / n)` draws all classes equally often.
     pub image_weights: Option<ImageWeights>,
-    /// Function `|s| images` that changes the images of each batch: of a map s with `images` [B, C, H, W] float32, after
-    /// `flip`, `labels`, `indices` and `fields` of the images, and `seed`, `row` and `batch` for draws that do not depend on ranks: a
-    /// seed of the batch, the place of the first image in it, and its size. It returns images of the model's shape, or a map of
-    /// `images` and further or changed `fields`, which parts read as `c.fields.NAME`.
+    /// Function `|s| images` that augments the images of each batch. The map s has `images` [B, C, H, W] float32,
+    /// after `flip`, their `labels`, `indices` and `fields`, and for random numbers that do not depend on ranks a
+    /// `seed` of the batch, `row`, the position of the first image in the batch, and `batch`, the size of the whole
+    /// batch. The function returns images of the model's shape, or a map of `images` and new or changed `fields`,
+    /// which parts read as `c.fields.NAME`.
     #[option(receives = augment::RECEIVED, takes = ["s"])]
     pub augment: Option<Function>,
-    /// Precision of matrix products: `float32`, or `bfloat16` by autocast with float32 weights. It holds for `s.v` and what a
-    /// loss computes with `s.model` and `s.ema`; for other networks call `autocast`.
+    /// Precision of matrix products: `float32`, or `bfloat16` by autocast with float32 weights. It applies to `s.v`
+    /// and to calls of `s.model` and `s.ema` in a loss; for other networks call `autocast`.
     pub precision: Precision,
     /// Seed of the image order, the times, the noise and the dropped labels.
     #[option(default = 0)]
@@ -112,16 +117,16 @@ pub struct FitOptions {
     /// Steps between rows of the history and the log.
     #[option(default = 10, range = 1.., changeable)]
     pub log_every: usize,
-    /// Number of equal bins of the times for which the history and the log have the mean squared error of the
-    /// velocity, whatever the loss; 0 for none.
+    /// Number of equal bins of the times. The history and the log contain the mean squared error of the velocity for
+    /// each bin, whatever the loss is; 0 for none.
     #[option(default = 0, range = 0..=1000)]
     pub loss_bins: usize,
     /// Folder for checkpoints, `log.csv`, `weights.safetensors` and `ema.safetensors`; empty for none. Calling
     /// `fit` again with the same arguments resumes a run that was stopped.
     #[option(changeable)]
     pub out: String,
-    /// Folder for an event file that TensorBoard shows while the run goes on: the columns of the log, images per second and
-    /// the settings; empty for none. A resumed run goes on in the same curves.
+    /// Folder for an event file that TensorBoard shows during the run: the columns of the log, images per second and
+    /// the settings; empty for none. A resumed run continues the same curves.
     #[option(changeable)]
     pub tensorboard: String,
     /// Steps between checkpoints; one is always written at the end.
@@ -130,55 +135,56 @@ pub struct FitOptions {
     /// Number of latest checkpoints to keep, besides the best one.
     #[option(default = 2, range = 1.., changeable)]
     pub keep: usize,
-    /// Function called with `#{ step, loss, model, ema, averages, tensorboard }` at each checkpoint. It returns a number, and the
-    /// checkpoint with the lowest one is the best; NaN never is. By default the score is `loss`, the mean of the last
-    /// `checkpoint_every` steps. A resumed run with another `score` forgets the best checkpoint so far. The step of a
-    /// checkpoint has a row of the history and the log with its `score`.
+    /// Function called with `#{ step, loss, model, ema, averages, tensorboard }` at each checkpoint. It returns a
+    /// number, and the checkpoint with the lowest number is the best; NaN is ignored. By default the score is `loss`,
+    /// the mean of the last `checkpoint_every` steps. A resumed run with another `score` forgets the best checkpoint
+    /// so far. The step of a checkpoint has a row of the history and the log with its `score`.
     #[option(changeable, receives = received::SCORE, takes = ["s"])]
     pub score: Option<Function>,
-    /// Run to begin from: its folder, for its newest checkpoint, or one of its checkpoints; empty for none. This run takes
-    /// over its weights, its averages and the moments and counts of its optimizer, whatever the model's weights, but none
-    /// of its options, and counts its own `steps` from 0. An average goes on from the one of its name, or else from
-    /// the main one. Give it another `seed`, unless images and noise shall come in the same order again.
+    /// Run to begin from: its folder, for its newest checkpoint, or one of its checkpoints; empty for none. The new
+    /// run takes over the weights, the averages, and the moments and counts of the optimizer, but no options. The
+    /// weights of `model` are replaced, and `steps` are counted from 0. An average continues the one with the same
+    /// name, or else the first one. Set another `seed` to draw images and noise in another order.
     pub from: String,
     /// Whether to resume the run in `out`; `false` removes its checkpoints, snapshots and weights, and starts over.
     #[option(default = true, changeable)]
     pub resume: bool,
-    /// Whether a resumed run goes on with code that differs from that of the checkpoint, or that captured other values:
-    /// for changes that are meant. Later checkpoints list them as `accepted`. Comments and layout of code may always
-    /// change.
+    /// Whether to resume a run whose code differs from that of the checkpoint, or captured other values, because it
+    /// was changed on purpose. Later checkpoints list such changes as `accepted`. Comments and layout of code may
+    /// always change.
     #[option(default = false, changeable)]
     pub accept_code: bool,
-    /// Number of micro-batches into which each batch is split to save memory; divides `batch`. They are computed
-    /// one after the other, or shared by the ranks of a run. Images, times and noise stay the same, and results
-    /// agree up to rounding, unless a loss compares the images of its micro-batch with each other.
+    /// Number of micro-batches into which each batch is split to save memory; divides `batch`. They are computed one
+    /// after the other, or divided among the ranks of a run. Images, times and noise stay the same, and results agree
+    /// up to rounding, unless a loss compares the images of its micro-batch with each other.
     #[option(default = 1, range = 1..)]
     pub accumulate: usize,
     /// Whether the backward pass computes the activations of each block again instead of keeping them. This takes
     /// about a third more time and, in one measurement, half of the memory. It changes no bit of a DiT with at most
-    /// one correction; with several, gradients of their gates differ by rounding. Of a custom network, it computes the
-    /// blocks of `b.dit_block` again that get the call. It is refused for blocks with code, for a DiT with parts other
-    /// than those at `weight`, and with `cuda_graph`.
+    /// one correction; with several, gradients of their gates differ by rounding. In a custom network, it applies to
+    /// the blocks of `b.dit_block` that receive the call. It is refused for blocks with code, for a DiT with parts
+    /// other than those at `weight`, and with `cuda_graph`.
     #[option(default = false)]
     pub checkpoint_activations: bool,
-    /// Whether to record loss and gradients of a batch as a CUDA graph and replay it in the steps that follow.
-    /// This takes less CPU time, which matters for small models and batches; a step of 68.8 ms took 67.8 ms on an
-    /// H100. Random draws, clipping, update and average stay outside the graph, and the weights are the
-    /// same. Parameters then keep no gradients between steps. The first two steps run without a graph. So does
-    /// everything on the CPU, with `filter::custom`, with a `loss` that calls code, or where recording is
-    /// impossible; a warning then says why.
+    /// Whether to record loss and gradients of a batch as a CUDA graph and replay it in the steps that follow. This
+    /// takes less CPU time, which matters for small models and batches; a step of 68.8 ms took 67.8 ms on an H100.
+    /// Random draws, clipping, update and average stay outside the graph, and the weights are the same. Parameters
+    /// then keep no gradients between steps. The first two steps run without a graph. No step uses a graph on the
+    /// CPU, with `filter::custom`, with a `loss` that calls code, or if recording is impossible; a warning then says
+    /// why.
     #[option(default = false, changeable)]
     pub cuda_graph: bool,
-    /// What happens if a loss or gradient is not finite: `stop` ends the run before that update, `skip` leaves
-    /// the batch out and counts it. Ten in a row end the run in any case. With `skip`, the CPU waits for CUDA
-    /// at each step.
+    /// What happens if a loss or gradient is not finite: `stop` ends the run before that update, `skip` skips the
+    /// batch and counts it. Ten in a row end the run in any case. With `skip`, the CPU waits for CUDA at each step.
     #[option(changeable)]
     pub not_finite: NotFinite,
-    /// Function called after each step with `#{ step, loss, lr, grad_norm, seconds, indices, model, ema, tensorboard }`,
-    /// where `indices` are the positions of the images in the data set, and `model` and `ema` have the weights after the
-    /// step, to sample from or to measure. `tensorboard` is the log of the option, for images and numbers of your own:
-    /// `s.tensorboard.image("samples", images, s.step)`. If it returns `false`, the run ends; when the call is made
-    /// again, the function is asked again about the last step, and the run goes on unless it returns `false`.
+    /// Function called after each step with
+    /// `#{ step, loss, lr, grad_norm, seconds, indices, model, ema, tensorboard }`, where `indices` are the positions
+    /// of the images in the data set, and `model` and `ema` have the weights after the step, to sample from or to
+    /// measure. `tensorboard` is the log of the option `tensorboard`, to which the function can add images and
+    /// numbers: `s.tensorboard.image("samples", images, s.step)`. If it returns `false`, the run ends. When the call
+    /// is made again, the function is first called for the last step again, and the run continues unless it returns
+    /// `false`.
     #[option(changeable, receives = received::STEP, takes = ["s"])]
     pub on_step: Option<Function>,
 }

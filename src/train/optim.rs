@@ -50,7 +50,7 @@ scripted!(
 pub(crate) mod space {
     use super::*;
     functions! { in "optim";
-        /// Creates an AdamW optimizer over the parameters of a model or over tensors of your own.
+        /// Creates an AdamW optimizer over the parameters of a model or over given tensors.
         ///
         /// `parameters` is a model, a tensor, an array of tensors, or a map from names to tensors. All must record
         /// gradients, except the frozen parameters of a model, which stay unchanged. `state()` returns the moments

@@ -21,10 +21,10 @@ pub mod space {
         /// The file is safetensors or PyTorch's own format (`.bin`, `.pth`, `.ckpt`), from which no code is executed.
         /// Its tensors are named as in an `AutoencoderKL` of diffusers, with the current or older names of the
         /// attention, or as those of CompVis, also after `first_stage_model.` or `state_dict.`; tensors of the
-        /// training are skipped. Sizes are taken from the tensors; every name, shape and type is checked. Only
-        /// what no tensor determines, the number of groups of the norms and the scale of the latents, are options;
-        /// `save` writes them into the file, and diffusers into a `config.json` beside it, which is read. The weights
-        /// may be float16, bfloat16 or float32. Source: Rombach et al. 2022 (arXiv:2112.10752).
+        /// training are skipped. Sizes are taken from the tensors; every name, shape and type is checked. The
+        /// settings that no tensor determines, the number of groups of the norms and the scale of the latents, are
+        /// options; `save` writes them into the file, and diffusers writes a `config.json` next to the file, which is
+        /// read. The weights may be float16, bfloat16 or float32. Source: Rombach et al. 2022 (arXiv:2112.10752).
         ///
         /// ```rhai
         /// let toy = #{ block_out_channels: [8, 16], norm_num_groups: 4, layers_per_block: 1, seed: 3 };

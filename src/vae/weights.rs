@@ -29,7 +29,7 @@ pub struct LoadOptions {
     #[option(range = 1..=65536)]
     pub norm_num_groups: Option<i64>,
     /// Factor of the latents, so that their variance is near 1; by default that in the file or in the `config.json`
-    /// of diffusers beside it, else 0.18215, or 1 with `stats`. It is 0.13025 for Stable Diffusion XL, 1.5305 for
+    /// of diffusers next to it, else 0.18215, or 1 with `stats`. It is 0.13025 for Stable Diffusion XL, 1.5305 for
     /// Stable Diffusion 3, 0.3611 for FLUX.
     #[option(range = 1e-6..=1e6)]
     pub scaling_factor: Option<f64>,

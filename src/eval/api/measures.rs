@@ -257,7 +257,7 @@ pub mod space {
 
         /// Writes images as PNG files `000000.png`, `000001.png` and so on into a new folder.
         ///
-        /// Tools that compute FID of a folder read them. With `by_class` each class has a folder of its own, as
+        /// Tools that compute FID of a folder read them. With `by_class` each class has a separate folder, as
         /// `data::image_folder` expects. Values in [-1, 1] are rounded as by `eval::save_samples`; gray is repeated
         /// for three channels. `images` is a data set or a tensor; large sets are written in groups.
         ///

@@ -78,8 +78,8 @@ pub mod comparison_methods {
         /// Compares this record with another, as a table with a row for each metric.
         ///
         /// It fails, and names all differences, unless both used the same features, the same real images (by their
-        /// hash) and the same number of generated ones, prepared in the same way and measured with the same
-        /// options. Guidance, steps, sampler and EMA must be the same too, unless `differ` names what is compared;
+        /// hash) and the same number of generated ones, prepared in the same way and measured with the same options.
+        /// Guidance, steps, sampler and EMA must be the same too, unless `differ` names the options that may differ;
         /// seeds may differ.
         ///
         /// ```rhai

@@ -32,9 +32,9 @@ pub mod space {
         /// mean `difference` (setting minus baseline) with its `std` and bootstrap interval, Student's `t` and its
         /// two-sided `p`, and `p_flips`, the fraction of sign choices whose mean is at least as far from 0, which
         /// assumes no normal distribution and cannot be below 2 / 2^n. `p_holm` is `p` corrected for the number of
-        /// settings, metric by metric: of many settings some `p` are small by chance. `note` says what was left out
-        /// and when `n` is too small. Differences that are equal up to rounding have no `t`. Comparisons that were
-        /// not measured in the same way are an error. Sources: Student 1908; Fisher 1935, section 21; Holm 1979.
+        /// settings, metric by metric: of many settings some `p` are small by chance. `note` says which results were
+        /// omitted and when `n` is too small. Differences that are equal up to rounding have no `t`. Comparisons that
+        /// were not measured in the same way are an error. Sources: Student 1908; Fisher 1935, section 21; Holm 1979.
         ///
         /// ```rhai
         /// let rows = [];

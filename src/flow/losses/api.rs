@@ -108,7 +108,7 @@ pub mod space {
 pub mod methods {
     use super::*;
     functions! { methods;
-        /// Returns the loss of a step, so that a loss of your own can build on a built-in one.
+        /// Returns the loss of a step, so that a custom loss can build on a built-in one.
         ///
         /// `s` is what `train::fit` passes to `loss`, or a map; a built-in loss reads `v`, `target` and `t`, and checks
         /// that its weights hold for `path` if it is there. The result is a scalar tensor.

@@ -177,7 +177,7 @@ pub(crate) mod methods {
             Ok(step.with(Map::from([(name, value)])))
         }
 
-        /// Returns a copy of the values with others in place of those of the same names.
+        /// Returns a copy of the values in which the entries of a map replace those with the same names.
         ///
         /// ```rhai
         /// let edges = |z| z.narrow(3, 1, z.size(3) - 1) - z.narrow(3, 0, z.size(3) - 1);

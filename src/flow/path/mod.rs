@@ -41,20 +41,20 @@ use interpolant::Factors;
 #[derive(Debug, Clone, Options)]
 pub struct PathOptions {
     /// Function that returns the noise of a pair: `|z, x1| noise` from standard normal numbers z and the clean
-    /// images, both [B, C, H, W]. In `flow::sample` there are no images, and `x1` is `()`. By default the noise
-    /// is z. A function with one argument more, `|z, x1, c|`, also receives the step c, which has `c.labels`, `c.fields`,
+    /// images, both [B, C, H, W]. In `flow::sample` there are no images, and `x1` is `()`. By default the noise is z.
+    /// A function with three arguments, `|z, x1, c|`, also receives the step c, which has `c.labels`, `c.fields`,
     /// `c.indices`, `c.step` and `c.seed`.
     #[option(takes = ["z, x1", "z, x1, c"])]
     pub noise: Option<Function>,
-    /// Function that returns the point at each time: `|x1, noise, t| #{ x_t, target }` with t `[B]`, where
-    /// `target` is the velocity there; or `|x1, noise, t, c|` with the step. Further entries, numbers or tensors [B, ..], reach
-    /// a loss as `s.pair.NAME`. By default the path is straight: `x_t = (1 - t) noise + t x1` and
+    /// Function that returns the point at each time: `|x1, noise, t| #{ x_t, target }` with t `[B]`, where `target`
+    /// is the velocity there; or `|x1, noise, t, c|` with the step. A loss reads additional entries, numbers or
+    /// tensors [B, ..], as `s.pair.NAME`. By default the path is straight: `x_t = (1 - t) noise + t x1` and
     /// `target = x1 - noise`.
     #[option(takes = ["x1, noise, t", "x1, noise, t, c"])]
     pub mix: Option<Function>,
-    /// Distribution of the training times: a timestep sampler, its name, or `|n, g| t`, which returns n times
-    /// in [0, 1] drawn from the generator g; or `|n, g, c|` with the step. By default the option `timesteps` of `train::fit`
-    /// decides.
+    /// Distribution of the training times: a timestep sampler, its name, or `|n, g| t`, which returns n times in
+    /// [0, 1] drawn from the generator g; or `|n, g, c|` with the step. By default that of the option `timesteps` of
+    /// `train::fit`.
     #[option(takes = ["n, g", "n, g, c"])]
     pub times: Option<Times>,
     /// Meaning of the network's output: "v" is the velocity, "x" the clean image, "noise" the noise, "score" the
@@ -64,9 +64,9 @@ pub struct PathOptions {
     /// Factors of image and noise over time, as in SiT: "linear" is the straight path, "gvp" has sine and cosine, and
     /// "vp" is the variance-preserving diffusion.
     pub interpolant: Interpolant,
-    /// Function that returns the factor of the image at times t, float64 `[B]`: `|t| alpha`. With `sigma` it replaces `interpolant`:
-    /// `x_t = alpha(t) x1 + sigma(t) noise`. Derivatives are computed by automatic differentiation, where they are infinite at
-    /// an end 1e-5 before it. Gradients to what a function captured are not recorded.
+    /// Function that returns the factor of the image at times t, float64 `[B]`: `|t| alpha`. With `sigma` it replaces
+    /// `interpolant`: `x_t = alpha(t) x1 + sigma(t) noise`. Derivatives are computed by automatic differentiation;
+    /// one that is infinite at an end is evaluated 1e-5 before it. Gradients of captured values are not recorded.
     #[option(takes = ["t"])]
     pub alpha: Option<Function>,
     /// Function that returns the factor of the noise at times t: `|t| sigma`. Sampling starts from noise times its first value.

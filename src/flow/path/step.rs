@@ -135,7 +135,7 @@ impl PathStep {
 pub mod methods {
     use super::*;
     functions! { methods;
-        /// Returns whether something is known where the function is called: `"step" in c`, which is false in `flow::sample`.
+        /// Returns whether a value is available in this call: `"step" in c` is false in `flow::sample`.
         ///
         /// ```rhai
         /// let wide = flow::path(#{ noise: |z, x1, c| if "step" in c { 2.0 * z } else { z } });
@@ -194,7 +194,7 @@ pub mod properties {
         /// ```
         fn step(step: PathStep) -> i64 { step.step() }
 
-        /// Seed of the step, which follows from the seed of the run and the step alone; in `flow::sample` from its `seed`.
+        /// Seed of the step, derived from the seed of the run and the step; in `flow::sample`, from its `seed`.
         ///
         /// The functions of a path get all images of a batch at once, whatever `accumulate` and the number of ranks, so draws
         /// with this seed do not depend on them.

@@ -43,13 +43,14 @@ pub(super) use discrete::Chain;
 pub struct SampleOptions {
     /// One label per image, 0 to K - 1, or K for no label; the number of labels is the number of images.
     pub labels: Option<Labels>,
-    /// Fields of the images by name, tensors with one row per label that parts read as `c.fields.NAME`. They are moved to the
-    /// device of the model; `autoguidance` has the same. Or a function `|x, t, c| map` that is called before each evaluation
-    /// and returns the fields of its images, which may depend on the step c.
+    /// Fields of the images by name, tensors with one row per label that parts read as `c.fields.NAME`. They are
+    /// moved to the device of the model; the model of `autoguidance` receives them too. Or a function `|x, t, c| map`
+    /// that is called before each evaluation and returns the fields of its images, which may depend on the step c.
     #[option(takes = ["x, t, c"])]
     pub fields: Conditions,
-    /// Height and width of the images, or one integer for both, in pixels or cells of latents; by default those of the
-    /// model. The `patch_size` must divide both, and `position_scaling` of the model tells their positions.
+    /// Height and width of the images, or one integer for both, in pixels or cells of latents; by default those of
+    /// the model. The `patch_size` must divide both. `position_scaling` of the model sets the positions of the
+    /// tokens.
     #[option(range = 1.0..=65536.0)]
     pub size: Option<Pair>,
     /// Number of steps from noise to data; the paper uses 50.
@@ -73,12 +74,12 @@ pub struct SampleOptions {
     /// Weaker model of the same images that guides instead of the null label, `v_weak + guidance (v - v_weak)`, both with
     /// the labels (Karras et al. 2024, "Guiding a Diffusion Model with a Bad Version of Itself").
     pub autoguidance: Option<Model>,
-    /// Solver: `euler` evaluates the model once per step, `heun` twice, `rk4` four times. `dopri5` and `adaptive_heun`
-    /// choose the steps of each image by `rtol` and `atol`. `euler_maruyama` and `sde_heun` solve the stochastic equation
-    /// with `diffusion`; they need the score, which is not known for a path with `noise` or `mix`. `ddpm` and `ddim` are
-    /// those of the public code of DiT, for the path `predict: "ddpm"`. Or a function `|velocity, x, t, next, c| x` that makes
-    /// the step from time t to time next and calls `velocity.call(x, t)` for the velocity with guidance, also with a tensor t of
-    /// times of images `[B]` or pixels [B, 1, H, W].
+    /// Solver: `euler` evaluates the model once per step, `heun` twice, `rk4` four times. `dopri5` and
+    /// `adaptive_heun` choose the steps of each image by `rtol` and `atol`. `euler_maruyama` and `sde_heun` solve the
+    /// stochastic equation with `diffusion`; they need the score, which is unknown for a path with `noise` or `mix`.
+    /// `ddpm` and `ddim` are the samplers of the public code of DiT, for the path `predict: "ddpm"`. Or a function
+    /// `|velocity, x, t, next, c| x` that makes the step from time t to time next and calls `velocity.call(x, t)` for
+    /// the velocity with guidance, also with a tensor t of times of images `[B]` or pixels [B, 1, H, W].
     #[option(takes = ["velocity, x, t, next, c"])]
     pub sampler: Sampler,
     /// Permitted error of a step of an adaptive solver, relative to the state.
@@ -87,7 +88,7 @@ pub struct SampleOptions {
     /// Permitted absolute error of a step of an adaptive solver.
     #[option(default = 1e-6, range = 1e-12..=1.0)]
     pub atol: f64,
-    /// Times to step between, instead of `steps`, `from` and `to`; noise is the state at the first one.
+    /// Boundaries of the steps, instead of `steps`, `from` and `to`; the state at the first one is the noise.
     pub times: Vec<f64>,
     /// Shift of equal steps, `t / (shift + (1 - shift) t)`: above 1 there are more steps near the noise (Esser et al. 2024,
     /// Stable Diffusion 3), below 1 near the data (LightningDiT uses 0.3).
@@ -101,16 +102,17 @@ pub struct SampleOptions {
     /// Last step of a stochastic solver, which adds no noise; it is the last of `steps`. "tweedie" ends at time 1. Where the
     /// diffusion coefficient is not small, as at a last time before 1, the images lack the noise of this step; "none" adds it.
     pub last_step: LastStep,
-    /// Size of that step.
+    /// Size of the last step of a stochastic solver.
     #[option(default = 0.04, range = 0.0..=0.5)]
     pub last_step_size: f64,
-    /// Which of the 1000 diffusion steps `ddpm` and `ddim` take: "even" spreads them from the first to the last, as "250" of
-    /// the public code does, and "stride" takes every k-th, as its "ddim50" does.
+    /// Which of the 1000 diffusion steps `ddpm` and `ddim` take: "even" spreads them from the first to the last, like
+    /// "250" in the public code, and "stride" takes every k-th, like "ddim50".
     pub spacing: Spacing,
     /// Variance of a step of `ddpm`: that of the model, or one of the two fixed ones. By default "learned" if the model
     /// has `learn_sigma`, otherwise "large".
     pub variance: Option<Variance>,
-    /// Noise of `ddim`, from 0, none, to 1, that of `ddpm` with the variance "small" (Song et al. 2021, DDIM, equation 16).
+    /// Amount of noise of `ddim`, from 0 (none) to 1 (as `ddpm` with the variance "small"; Song et al. 2021, DDIM,
+    /// equation 16).
     #[option(default = 0.0, range = 0.0..=1.0)]
     pub eta: f64,
     /// Whether `ddpm` and `ddim` clamp the predicted image to [-1, 1] in each step; not for latents.
@@ -123,26 +125,27 @@ pub struct SampleOptions {
     /// Seed of each image, one per label, instead of `seed`: an image does not depend on those sampled with it.
     #[option(range = 0..)]
     pub seeds: Vec<u64>,
-    /// Noise of a solver with noise [N, B, C, H, W] for its N noisy steps, used instead of the seed.
+    /// Noise [N, B, C, H, W] for the N noisy steps of a stochastic solver, used instead of the seed.
     pub step_noise: Option<Tensor>,
     /// Starting noise [B, C, H, W], used instead of the seed; `noise` of the path does not change it, and its `sigma` scales it.
     pub noise: Option<Tensor>,
     /// Path that the model was trained on: its noise, and what the model predicts.
     pub path: Path,
-    /// Function that replaces the guidance formula: `|cond, uncond, x, t| v` from the velocities [B, C, H, W]
-    /// for the labels and for the null label, the state x and the times t `[B]`, of `batch` images. Applies
-    /// within `guidance_interval`. A function with one argument more also receives the labels `[B]`, and one with two more
-    /// the step c, which has `c.step`, `c.next`, `c.rows`, `c.state` and others. With `ddpm` and
-    /// `ddim` it combines predicted noises, and t is the time of the straight path with the step's signal-to-noise
-    /// ratio, as for `guidance_interval`.
+    /// Function that replaces the guidance formula: `|cond, uncond, x, t| v` from the velocities [B, C, H, W] for the
+    /// labels and for the null label, the state x and the times t `[B]`, of `batch` images. Applies within
+    /// `guidance_interval`. A function with five arguments also receives the labels `[B]`, and one with six also the
+    /// step c, which has `c.step`, `c.next`, `c.rows`, `c.state` and others. With `ddpm` and `ddim` it combines
+    /// predicted noises, and t is the time of the straight path with the step's signal-to-noise ratio, as for
+    /// `guidance_interval`.
     #[option(takes = ["cond, uncond, x, t", "cond, uncond, x, t, y", "cond, uncond, x, t, y, c"])]
     pub guide: Option<Function>,
     /// Function that changes the velocity of each evaluation, after guidance: `|v, x, t| v`,
     /// `|v, x, t, y| v` with the labels, or `|v, x, t, y, c| v` with the step too.
     #[option(takes = ["v, x, t", "v, x, t, y", "v, x, t, y, c"])]
     pub velocity: Option<Function>,
-    /// Function that changes the state after each step, as for inpainting: `|x, t| x`, where t is the time
-    /// after the step, or `|x, t, c| x` with the step. With it all images are computed at once, unless `batch` is given.
+    /// Function that changes the state after each step, as for inpainting: `|x, t| x`, where t is the time after the
+    /// step, or `|x, t, c| x` with the step. With this option all images are computed at once, unless `batch` is
+    /// given.
     #[option(takes = ["x, t", "x, t, c"])]
     pub keep: Option<Function>,
     /// State [B, C, H, W] to start from instead of noise, such as an image mixed with noise (SDEdit, Meng et
@@ -158,10 +161,10 @@ pub struct SampleOptions {
     /// CUDA. The result does not depend on it beyond rounding.
     #[option(range = 1..)]
     pub batch: Option<usize>,
-    /// Whether to record one evaluation of the model as a CUDA graph and replay it for all others of its size,
-    /// which takes less CPU time and matters for small batches. Off by default. The result
-    /// is the same. The first two evaluations of a size run without a graph, and so does everything on the CPU,
-    /// with `filter::custom`, with `guide`, `velocity` or functions for `fields` or `sampler`, or where recording is impossible; a warning then says
+    /// Whether to record one evaluation of the model as a CUDA graph and replay it for all others of its size, which
+    /// takes less CPU time and matters for small batches. Off by default. The result is the same. The first two
+    /// evaluations of a size run without a graph. No evaluation uses a graph on the CPU, with `filter::custom`, with
+    /// `guide`, `velocity` or functions for `fields` or `sampler`, or if recording is impossible; a warning then says
     /// why.
     #[option(default = false)]
     pub cuda_graph: bool,

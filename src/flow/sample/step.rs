@@ -198,7 +198,7 @@ impl SamplingStep {
 pub mod methods {
     use super::*;
     functions! { methods;
-        /// Draws standard normal numbers of the shape of the state for the step, others in each call.
+        /// Draws standard normal noise in the shape of the state; each call returns other numbers.
         ///
         /// Those of an image follow from its seed, its row and the step, so they do not depend on `batch` and on ranks. An error
         /// for samplers that choose their own steps.
@@ -281,7 +281,7 @@ pub mod properties {
         /// ```
         fn next(step: SamplingStep) -> Option<f64> { Ok(step.next()) }
 
-        /// Number of evaluations of the step before this one: 0 and 1 for the two of `heun`.
+        /// Index of the evaluation within the step: 0 and 1 for the two of `heun`.
         ///
         /// ```rhai
         /// let look = |v, x, t, y, c| { assert_eq(c.stage == 0, t.item() == c.t); v };
@@ -297,10 +297,10 @@ pub mod properties {
         /// ```
         fn labels(step: SamplingStep) -> Tensor { Ok(step.labels()) }
 
-        /// Fields of the images of the call, as the option `fields` gives them: `c.fields.text`.
+        /// Fields of the images of the call, from the option `fields`: `c.fields.text`.
         ///
-        /// If `fields` is a function, `guide` and `velocity` see what it returned for the evaluation, and other functions
-        /// see none.
+        /// If `fields` is a function, `guide` and `velocity` receive its result for the evaluation, and other
+        /// functions receive no fields.
         ///
         /// ```rhai
         /// let toward = |v, x, t, y, c| v + 0.1 * (c.fields.seen - x);
@@ -309,7 +309,8 @@ pub mod properties {
         /// ```
         fn fields(step: SamplingStep) -> GivenFields { Ok(GivenFields(step.fields().clone())) }
 
-        /// Positions of the images of the call among all that are sampled, int64 [B]: what belongs to them is `all[c.rows]`.
+        /// Indices of the images of the call among all sampled images, int64 [B], to select their rows:
+        /// `all[c.rows]`.
         ///
         /// ```rhai
         /// let scales = tensor([1.0, 2.0, 3.0]);

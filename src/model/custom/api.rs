@@ -36,7 +36,7 @@ fn network(options: NetworkOptions) -> Result<Model> {
 }
 
 functions! { in "nn";
-    /// Creates a model from a network of your own: a velocity field v(x, t, y).
+    /// Creates a model from a custom network: a velocity field v(x, t, y).
     ///
     /// `make` is called with a builder and returns the function that runs in every forward pass. That function
     /// takes images [B, C, H, W], times [B] and int64 labels [B], and returns velocities of the images' shape.

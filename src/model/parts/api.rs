@@ -22,11 +22,12 @@ pub struct PartOptions {
     #[option(range = 0.0..)]
     pub flops: Option<f64>,
     /// Whether the part changes nothing before it is trained, so that a model with it starts as the plain DiT.
-    /// This is a promise that `model.summary` shows and `model.starts_plain` checks.
+    /// `model.summary` shows this property, and `model.starts_plain` checks it.
     #[option(default = false)]
     pub plain: bool,
-    /// Whether the part stands for the module at its place, without whose weights the model is built: the adaLN at
-    /// `modulation`, the norms at `norm_attn` and `norm_mlp`, attention at `attention`, and the MLP at `feed_forward`.
+    /// Whether the part replaces the module at its place, whose weights the model then lacks: the adaLN at
+    /// `modulation`, the norms at `norm_attn` and `norm_mlp`, attention at `attention`, and the MLP at
+    /// `feed_forward`.
     #[option(default = false)]
     pub replaces: bool,
 }
@@ -35,7 +36,7 @@ pub struct PartOptions {
 #[derive(Debug, Clone, Options)]
 pub struct PartAtOptions {
     /// Blocks that have the part: a range such as `2..4`, an array of numbers, or "all", "even", "odd", "first"
-    /// or "last"; -1 is the last block, so `1..-1` leaves out the first and the last.
+    /// or "last"; -1 is the last block, so `1..-1` omits the first and the last.
     pub blocks: Option<Blocks>,
     /// Another name, for one of several places of the same part.
     pub name: Option<String>,
@@ -48,7 +49,7 @@ pub struct PartAtOptions {
 #[derive(Debug, Clone, Options)]
 pub struct AtOptions {
     /// Blocks that have the part: a range such as `2..4`, an array of numbers, or "all", "even", "odd", "first"
-    /// or "last"; -1 is the last block, so `1..-1` leaves out the first and the last.
+    /// or "last"; -1 is the last block, so `1..-1` omits the first and the last.
     pub blocks: Option<Blocks>,
 }
 
@@ -65,14 +66,14 @@ pub mod space {
         /// the values that it captured, and `model::open` needs no script; a part written in a cell must be created
         /// again.
         ///
-        /// With `replaces`, the function takes what the module at the place takes, and returns what it returns:
+        /// With `replaces`, the function has the input and the output of the module at the place:
         ///
         /// - `attention`, `feed_forward`: the normalized and modulated tokens [B, N, D], to [B, N, D]
         /// - `norm_attn`, `norm_mlp`: the stream [B, N, D], to the tokens [B, N, D] that the block then modulates
         /// - `modulation`: the embedding c [B, D], to `#{ shift_attn, scale_attn, gate_attn, shift_mlp, scale_mlp, gate_mlp }`
         ///   of [B, 1, D] each
         ///
-        /// Other parts at the place surround it, or change what it returns, wherever they are in the list.
+        /// Other parts at the place surround it or change its output, wherever they are in the list.
         ///
         /// ```rhai
         /// let own = nn::part(|b| {
@@ -107,8 +108,7 @@ pub mod space {
 
         /// Lists the places for parts, in the order of the data flow.
         ///
-        /// Each is a map of `name`, `shape`, which is what the part takes and returns there, and `what`, a
-        /// description.
+        /// Each is a map of `name`, `shape`, the shape of the part's input and output, and `what`, a description.
         ///
         /// ```rhai
         /// assert_eq(nn::places().map(|p| p.name)[10], "attn");
@@ -226,7 +226,7 @@ pub mod properties {
     use super::*;
     use crate::declare::IntoValue;
     functions! { properties;
-        /// Name of the part; `()` if it has none and goes by its index in the model's list.
+        /// Name of the part; `()` if it has none and its index in the model's list is used instead.
         ///
         /// ```rhai
         /// assert_eq(nn::part(|b| |x, c| x, #{ name: "same" }).name, "same");
@@ -242,7 +242,7 @@ pub mod properties {
         /// ```
         fn place(part: Part) -> Value { Ok(part.place().map_or(Value::Unit, IntoValue::into_value)) }
 
-        /// Blocks that have the part, as they were given.
+        /// Blocks that have the part, as passed to `at`.
         ///
         /// ```rhai
         /// assert_eq(nn::part(|b| |x, c| x).at("attn", #{ blocks: "odd" }).blocks, "odd");
@@ -265,7 +265,7 @@ pub mod properties {
         /// ```
         fn plain(part: Part) -> bool { Ok(part.plain()) }
 
-        /// Whether the part stands for the module at its place.
+        /// Whether the part replaces the module at its place.
         ///
         /// ```rhai
         /// assert(nn::part(|b| |x| x.tanh(), #{ replaces: true }).at("norm_attn").replaces);

@@ -417,8 +417,8 @@ pub mod methods {
             Ok(())
         }
 
-        /// Runs what the part surrounds: the blocks of a part at `span`, or the module of one at `attention` or `feed_forward`, on
-        /// tokens [B, M, D], or attention for a part at `attend`, on a map `#{ q, k, v }`.
+        /// Runs the code that the part surrounds: the blocks of a part at `span`, or the module of one at `attention`
+        /// or `feed_forward`, on tokens [B, M, D], or attention for a part at `attend`, on a map `#{ q, k, v }`.
         ///
         /// Several parts at a place of a block run one inside the other, the first in the list outside. If the tokens or the
         /// map are those that the part was given, the result has the same bits as without the part. At `attention` and
@@ -579,8 +579,8 @@ pub mod properties {
         /// ```
         fn block(call: Call) -> Value { Ok(call.block().map_or(Value::Unit, Value::Int)) }
 
-        /// Tokens that attention or the MLP normalizes and adds its residual to, [B, N, D], for a part at `norm_attn`,
-        /// `attention`, `attn`, `norm_mlp`, `feed_forward` or `mlp`.
+        /// Residual stream before the norm, to which the block adds its residual, [B, N, D], for a part at
+        /// `norm_attn`, `attention`, `attn`, `norm_mlp`, `feed_forward` or `mlp`.
         ///
         /// ```rhai
         /// // The mean over tokens stays what it is.

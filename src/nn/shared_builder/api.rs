@@ -13,7 +13,7 @@ use crate::{ensure, functions};
 pub mod space {
     use super::*;
     functions! { in "nn";
-        /// Creates an independent builder, for layers in your own training loop.
+        /// Creates an independent builder, for layers in a custom training loop.
         ///
         /// `nn::part` and `nn::model` pass such a builder to their functions. Initial values depend only on the
         /// seed, the name and the shape. Pass `parameters()` to an optimizer.
@@ -187,8 +187,8 @@ pub mod methods {
             builder.patch_embed(&name, channels, patch, width)
         }
 
-        /// Creates DiT's embedding of times [B] in [0, 1], of t itself, not of 1000 t as in DiT: 256 sinusoidal
-        /// features through a small network, [B, width].
+        /// Creates a timestep embedding [B, width] of times [B] in [0, 1]: 256 sinusoidal features of t through a
+        /// small network. DiT takes features of `1000 t`.
         ///
         /// ```rhai
         /// let b = nn::builder();

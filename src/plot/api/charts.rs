@@ -331,10 +331,10 @@ pub(crate) mod pairs {
         /// - `plot::scatter([cloud, ..])`: several, each a tensor [N, 2] or a map
         /// - `plot::scatter(xs, [cloud, ..])`: several over the same x
         ///
-        /// The map of a cloud takes `x` and `y`, or `points` as a tensor [N, 2], and optionally: `name` for the legend;
-        /// `errors`, half lengths of vertical error bars as for `plot::line`; `color`, `#rrggbb` or a name;
+        /// The map of a cloud takes `x` and `y`, or `points` as a tensor [N, 2], and optionally: `name` for the
+        /// legend; `errors`, half lengths of vertical error bars as for `plot::line`; `color`, `#rrggbb` or a name;
         /// `marker`, one of `circle`, `square`, `triangle`, `diamond`, `down`, `plus`, `cross`; `radius` in pixels.
-        /// Points that are not finite are left out.
+        /// Points that are not finite are omitted.
         ///
         /// ```rhai
         /// let figure = plot::scatter([
@@ -400,7 +400,7 @@ functions! { in "plot";
     /// Draws histograms.
     ///
     /// Data is an array of numbers or a tensor of any shape, a map `#{ name, values }`, or an array of these, which
-    /// share their bins. Values that are not finite are left out.
+    /// share their bins. Values that are not finite are omitted.
     ///
     /// ```rhai
     /// let figure = plot::histogram([

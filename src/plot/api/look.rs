@@ -133,10 +133,10 @@ pub struct LookOptions {
 /// Size of a figure.
 #[derive(Debug, Clone, Options)]
 pub struct SizeOptions {
-    /// Width in layout pixels; a PNG has two pixels for each. By default it fits what is drawn.
+    /// Width in layout pixels; a PNG has two pixels for each. By default it fits the content.
     #[option(range = 1..=8000)]
     pub width: Option<usize>,
-    /// Height in layout pixels. By default it fits what is drawn.
+    /// Height in layout pixels. By default it fits the content.
     #[option(range = 1..=8000)]
     pub height: Option<usize>,
 }

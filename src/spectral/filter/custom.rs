@@ -14,7 +14,7 @@ use crate::torch::unwritten::unwritten;
 use crate::torch::{DType, Device, Tensor};
 
 functions! { in "filter";
-    /// Filters with your own code, called in every step.
+    /// Filters with a function, which is called in every step.
     ///
     /// The closure takes the residual as images of the token grid, a tensor [B, D, H, W], and returns the low band
     /// as a tensor of the same shape. Gradients flow through the operations that it calls. The code need not be

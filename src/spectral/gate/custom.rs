@@ -9,7 +9,7 @@ use crate::nn::{Builder, SharedBuilder};
 use crate::torch::Tensor;
 
 functions! { in "gate";
-    /// Computes the coefficients with your own network.
+    /// Computes the coefficients with a custom network.
     ///
     /// `make` is called with a builder once per block and returns the function that computes the coefficients in
     /// every forward pass. That function takes a map of the times `t` [B], as in `gate::schedule`, and the

@@ -175,8 +175,8 @@ pub(crate) mod closures {
 
         /// Runs a closure with gradients recorded and returns its result, even where recording is off.
         ///
-        /// `flow::sample` records nothing, so a function that it calls needs this for a gradient of its own, such as that
-        /// of a classifier. Recording is as before afterwards, even if the closure fails.
+        /// `flow::sample` records no gradients, so a function that it calls needs this to compute one, such as that
+        /// of a classifier. Afterwards recording is restored, even if the closure fails.
         ///
         /// ```rhai
         /// let slope = no_grad(|| enable_grad(|| {
@@ -230,11 +230,11 @@ pub(crate) mod closures {
 
         /// Returns the output of a function and its derivative along tangents, `[f(x), J(x) v]`, as `torch.func.jvp`.
         ///
-        /// The function takes each tensor of `inputs` as an argument and returns a tensor. `tangents` are tensors of the
-        /// inputs' shapes; `()` stands for an input that does not move. The derivative of a network along the path,
-        /// as in MeanFlow (Geng et al. 2025), is `jvp(|x, t| net.forward(x, t, y), [x_t, t], [v, tensor::ones_like(t)])`.
-        /// The output has gradients with respect to parameters as usual; the derivative only with `create_graph`.
-        /// It costs about three forward and backward passes.
+        /// The function takes each tensor of `inputs` as an argument and returns a tensor. `tangents` are tensors of
+        /// the inputs' shapes; `()` stands for a zero tangent. The derivative of a network along the path, as in
+        /// MeanFlow (Geng et al. 2025), is `jvp(|x, t| net.forward(x, t, y), [x_t, t], [v, tensor::ones_like(t)])`.
+        /// The output has gradients with respect to parameters as usual; the derivative only with `create_graph`. It
+        /// costs about three forward and backward passes.
         ///
         /// ```rhai
         /// let x = tensor([3.0]);

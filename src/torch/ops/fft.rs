@@ -197,7 +197,7 @@ operators! {
     /// ```
     fn rfft(x, dim: i64 = -1; options: FourierOptions { n: Option<i64>, norm: Normalization }) = f_fft_rfft(n, dim, norm);
 
-    /// Computes the inverse of `rfft`; `n` is the length of the real signal, taken to be even when left out.
+    /// Computes the inverse of `rfft`; `n` is the length of the real signal, by default an even length.
     /// ```rhai
     /// let x = tensor([1.0, 2.0, 3.0]);
     /// assert_close(x.rfft().irfft(-1, #{ n: 3 }), x, 1e-6);

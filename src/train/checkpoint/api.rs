@@ -25,12 +25,12 @@ fn about(saved: &Checkpoint) -> Result<Map> {
 pub mod space {
     use super::*;
     functions! { in "checkpoint";
-        /// Writes the state of a training loop of your own to one file, atomically.
+        /// Writes the state of a custom training loop to one file, atomically.
         ///
-        /// Each part is saved with everything needed to resume: weights and configuration, moments and counts, the
-        /// position in the data. The state of the default random generators is always included. `values` takes
-        /// whatever else the loop needs, such as its step, and `others` further models with what belongs to them. The
-        /// file is written under a temporary name, synced and renamed, and holds a checksum.
+        /// Each entry is saved with everything needed to resume: weights and configuration, moments and counts, the
+        /// position in the data. The state of the default random generators is always included. `values` takes other
+        /// data of the loop, such as its step, and `others` takes additional models with their optimizers and other
+        /// state. The file is written under a temporary name, synced and renamed, and holds a checksum.
         ///
         /// ```rhai
         /// let net = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });

@@ -18,7 +18,7 @@ pub struct PartsOptions {
     pub model: Option<Model>,
     /// Average of the weights.
     pub ema: Option<Ema>,
-    /// Further averages, which are restored in the same order.
+    /// Additional averages, which are restored in the same order.
     pub averages: OneOrMany<Ema>,
     /// Optimizer: moments, counts and learning rate.
     pub optimizer: Option<Optimizer>,
@@ -26,8 +26,8 @@ pub struct PartsOptions {
     pub loader: Option<Loader>,
     /// Random number generator; the default generators are always saved.
     pub generator: Option<Generator>,
-    /// Tensors by name, such as parameters of your own. Their numbers are saved, and loading copies the saved
-    /// numbers into them.
+    /// Tensors by name, such as separate parameters. Their numbers are saved, and loading copies the saved numbers
+    /// into them.
     pub tensors: Named<Tensor>,
     /// Further parts by name, each a map of the options above:
     /// `#{ critic: #{ model: critic, optimizer: critic_opt } }`.

@@ -39,7 +39,7 @@ pub mod space {
     functions! { in "train";
         /// Creates a log for TensorBoard: a new event file in a folder, to which scalars, images and texts are written at once.
         ///
-        /// `tensorboard --logdir runs` shows the logs of all folders in `runs`. It is for training loops of your own;
+        /// `tensorboard --logdir runs` shows the logs of all folders in `runs`. It is for custom training loops;
         /// `train::fit` has the option `tensorboard`. On several ranks only rank 0 writes.
         ///
         /// ```rhai
