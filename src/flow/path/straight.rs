@@ -5,7 +5,7 @@ use crate::declare::{FromValue, IntoValue, Map, Value};
 use crate::ensure;
 use crate::error::Result;
 use crate::model::check_times;
-use crate::torch::{DType, Generator, Tensor};
+use crate::torch::{Generator, Tensor};
 
 /// A point on the path for each image, and the target of the model there.
 #[derive(Debug, Clone)]
@@ -79,7 +79,7 @@ pub(crate) fn pair(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::torch::Device;
+    use crate::torch::{DType, Device};
 
     #[test]
     fn the_path_starts_at_noise_and_ends_at_the_image() {
