@@ -9,6 +9,8 @@ mod ideas;
 mod library;
 #[path = "../shared/examples.rs"]
 mod listed;
+#[path = "../shared/native.rs"]
+mod native;
 mod scripts;
 mod training;
 
