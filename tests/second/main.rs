@@ -5,6 +5,8 @@
 
 mod examples;
 mod ideas;
+#[path = "../shared/images.rs"]
+mod images;
 #[path = "../shared/second.rs"]
 mod library;
 #[path = "../shared/examples.rs"]

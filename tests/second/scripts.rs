@@ -2,18 +2,22 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::images::prepare;
 use crate::{run, run_text};
 
 fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(name)
 }
 
-fn report_of(name: &str, arguments: &str) -> String {
-    let folder = tempfile::tempdir().unwrap();
+fn run_script(folder: &Path, name: &str, arguments: &str) -> String {
     let arguments: Vec<&str> = ["--"].into_iter().chain(arguments.split_whitespace()).collect();
-    let printed = run(folder.path(), script(name).to_str().unwrap(), &arguments);
+    run(folder, script(name).to_str().unwrap(), &arguments)
+}
+
+fn report_of(folder: &Path, name: &str, arguments: &str) -> String {
+    let printed = run_script(folder, name, arguments);
     let path = printed.lines().find_map(|line| line.strip_prefix("report: ")).expect("the path of a report");
-    std::fs::read_to_string(folder.path().join(path)).unwrap()
+    std::fs::read_to_string(folder.join(path)).unwrap()
 }
 
 #[test]
@@ -26,8 +30,42 @@ fn experiments_use_the_device_and_end_with_a_report() {
         ("compare_ideas.rhai", format!("--scale small --arms DiT,SpectralDiT {few}")),
         ("finetune_correction.rhai", format!("--pretrain 2 --sampling-steps 2 {few}")),
     ] {
-        assert!(report_of(name, &arguments).contains("1 x cuda"), "{name}");
+        let folder = tempfile::tempdir().unwrap();
+        assert!(report_of(folder.path(), name, &arguments).contains("1 x cuda"), "{name}");
     }
+}
+
+#[test]
+fn the_experiment_on_latents_uses_the_device_and_ends_with_a_report() {
+    let folder = tempfile::tempdir().unwrap();
+    prepare(folder.path());
+    let toy = "--images images --vae vae.safetensors --image-size 16 --seeds 1 --steps 2 --batch 4 --depth 1 --width 32 \
+               --heads 2 --samples 20 --sampling-steps 2";
+    assert!(report_of(folder.path(), "imagenet100_latent.rhai", toy).contains("1 x cuda"));
+}
+
+/// Writes `count` images of noise and their labels in the format of MNIST.
+fn write_idx(folder: &Path, name: &str, count: u32) {
+    let header = |kind: u8, sizes: &[u32]| {
+        let sizes = sizes.iter().flat_map(|size| size.to_be_bytes());
+        [0, 0, 8, kind].into_iter().chain(sizes).collect::<Vec<u8>>()
+    };
+    let pixels = (0..count * 28 * 28).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8);
+    let images: Vec<u8> = header(3, &[count, 28, 28]).into_iter().chain(pixels).collect();
+    let labels: Vec<u8> = header(1, &[count]).into_iter().chain((0..count).map(|i| (i % 10) as u8)).collect();
+    std::fs::write(folder.join(format!("{name}-images-idx3-ubyte")), images).unwrap();
+    std::fs::write(folder.join(format!("{name}-labels-idx1-ubyte")), labels).unwrap();
+}
+
+#[test]
+fn the_classifier_of_features_trains_on_the_device() {
+    let folder = tempfile::tempdir().unwrap();
+    write_idx(folder.path(), "train", 64);
+    write_idx(folder.path(), "t10k", 20);
+    let arguments = "--data . --out features.safetensors --epochs 1 --batch 16";
+    let printed = run_script(folder.path(), "train_features.rhai", arguments);
+    assert!(printed.contains("accuracy on the 20 test images"), "{printed}");
+    assert!(folder.path().join("features.safetensors").exists());
 }
 
 #[test]

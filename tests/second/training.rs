@@ -30,8 +30,11 @@ for more in [
 ] {
     let here = on.call("cuda:0", more);
     let there = on.call("cpu", more);
-    assert_close(here.samples, there.samples, 2e-3);
-    assert_close(here.density, there.density, 2e-3);
+    // Four times what was measured. The iteration of muon amplifies differences.
+    let within = if "optimizer" in more { 1.2e-3 } else { 5e-7 };
+    assert_close(here.losses, there.losses, within);
+    assert_close(here.samples, there.samples, within);
+    assert_close(here.density, there.density, within);
 }"#,
     );
 }
@@ -107,8 +110,8 @@ assert_eq(two.device, "cuda:0");
 let v = net.forward(two, tensor::rand([2]), tensor([1, 2]), #{ fields: #{ text: tensor::randn([2, 6]) } });
 let vae = vae::random(#{ block_out_channels: [8, 16], norm_num_groups: 4, layers_per_block: 1, in_channels: 1 });
 assert_eq(vae.decode(vae.encode(two)).device, "cuda:0");
-let features = eval::features();
-print(eval::fid(two, set, #{ features: features }));
+let distance = |device| eval::fid(two.to(device), set, #{ features: eval::features(#{ device: device }) });
+assert_close(distance.call("cuda"), distance.call("cpu"), 1e-6);
 let loader = set.loader(#{ batch: 4 });
 let b = loader.next();
 assert_eq([b.images.device, b.labels.device, b.fields.text.device], ["cuda:0", "cuda:0", "cuda:0"]);"#,
