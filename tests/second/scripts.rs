@@ -81,9 +81,55 @@ print(told);"#,
     );
     let mut lines = told.lines();
     assert!(lines.next().unwrap().contains("expected all tensors to be on the same device"), "{told}");
-    assert_eq!(
-        lines.next(),
-        Some("forward: the model is on cuda:0, but found a tensor [2, 1, 28, 28] float32 on cpu")
+    assert_eq!(lines.next(), Some("forward: the model is on cuda:0, but `x` is on cpu"));
+}
+
+#[test]
+fn what_is_on_another_device_is_named_before_anything_is_computed() {
+    run_text(
+        r#"
+let told = |f| { let told = "nothing"; try { f.call(); } catch (e) { told = `${e.message}; ${e.hint}`; } told };
+let refused = |f, expected| {
+    let found = told.call(f);
+    assert(found.contains(expected), `expected "${expected}", found "${found}"`);
+};
+let small = #{ image_size: 8, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 };
+let net = model::dit(small);
+let x = tensor::rand([2, 1, 8, 8]);
+let t = tensor([0.2, 0.5]);
+let y = tensor([0, 1]);
+let hint = "move one of them: `.to(\"cuda:0\")`";
+
+refused.call(|| net.forward(x, t.cpu(), y), "the model is on cuda:0, but `t` is on cpu; " + hint);
+refused.call(|| flow::velocity(net, x.cpu(), t, y, #{ guidance: 3 }), "the model is on cuda:0, but `x` is on cpu; " + hint);
+refused.call(|| flow::velocity(net, x, t, y.cpu(), #{ guidance: 3 }), "the model is on cuda:0, but `y` is on cpu; " + hint);
+let text = tensor::rand([2, 3], #{ device: "cpu" });
+refused.call(|| flow::velocity(net, x, t, y, #{ guidance: 3, fields: #{ text: text } }),
+    "the model is on cuda:0, but the field `text` is on cpu; " + hint);
+
+let here = tensor::zeros([2]).requires_grad_();
+let there = tensor::zeros([2], #{ device: "cpu" }).requires_grad_();
+refused.call(|| optim::adamw(#{ a: here, b: there }), "parameter `a` is on cuda:0, but parameter `b` is on cpu; " + hint);
+optim::adamw(here).step((here - 1.0).square().sum().cpu());
+
+let ema = optim::ema(net, 0.9);
+refused.call(|| ema.update(model::dit(small + #{ device: "cpu" })), "the average is on cuda:0, but the model is on cpu; " + hint);
+
+let b = nn::builder();
+for layer in [
+    b.linear("linear", 8, 4), b.conv2d("conv", 1, 4, 3), b.norm("norm", 8), b.mlp("mlp", 8, 16),
+] {
+    refused.call(|| layer.forward(x.cpu()), "the layer is on cuda:0, but `x` is on cpu; " + hint);
+    layer.forward(x);
+}
+let cross = b.cross_attention("cross", 8, 8, 2);
+let tokens = x[0];
+refused.call(|| cross.forward(tokens, tokens.cpu()), "the layer is on cuda:0, but `context` is on cpu; " + hint);
+let judge = eval::classifier(#{ channels: [4], features: 8, image_size: 8, classes: 2 });
+refused.call(|| judge.forward(x.cpu()), "the classifier is on cuda:0, but the tensor of images is on cpu; " + hint);
+
+assert_eq(flow::pair(x, t, #{ noise: x.cpu() }).x_t.device, "cuda:0");
+assert_eq(flow::path().pair(x, t, #{ noise: x.cpu() }).noise.device, "cuda:0");"#,
     );
 }
 

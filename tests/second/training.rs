@@ -183,6 +183,6 @@ let run = train::fit(model::dit(small + #{ device: "cuda" }), images, #{ steps: 
 let told = "";
 try { flow::sample(run.ema, #{ labels: [0], steps: 1, guidance: 2.0, autoguidance: model::dit(small) }); }
 catch (e) { told = e.message; }
-assert(told.contains("`autoguidance` must be on the device of the model, cuda:0, found cpu"), told);"#,
+assert(told.contains("the model is on cuda:0, but `autoguidance` is on cpu"), told);"#,
     );
 }
