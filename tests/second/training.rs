@@ -124,6 +124,8 @@ fn steps_neither_wait_for_the_device_nor_send_to_it() {
     assert_eq!(counts("let x = tensor([1.0, 2.0]); x.sum().item(); x.cpu();"), [2, 1]);
     let own = "loss: |s| (s.v - s.target).square().mean(),";
     let path = "path: flow::path(#{ noise: |z, x1| 0.5 * z, predict: \"x\" }), loss_bins: 4,";
+    let spectral = |basis: &str| format!("loss: loss::spectral(basis::{basis}(), |r| 1.0 + r),");
+    let smooth = "path: { let b = basis::fft(); flow::path(#{ noise: |z, x1| b.scale(z, |r| 1.0 / (1.0 + r)) }) },";
     let half = "precision: \"bfloat16\", accumulate: 2, clip: 1.0,";
     for (model, options) in [
         ("corrections: correction(filter::binomial(), gate::time()), position: \"rope\"", ""),
@@ -131,6 +133,11 @@ fn steps_neither_wait_for_the_device_nor_send_to_it() {
         ("parts: ideas::lora(#{ names: \"*\" })", path),
         ("parts: ideas::condition_on(\"text\", 6)", own),
         ("parts: ideas::gated_attention()", "optimizer: \"muon\","),
+        ("", spectral("dct").as_str()),
+        ("", spectral("fft").as_str()),
+        ("", spectral("haar").as_str()),
+        ("", spectral("laplacian").as_str()),
+        ("", smooth),
     ] {
         let train = |steps: usize| {
             counts(&format!(
@@ -142,13 +149,15 @@ train::fit(net, images, #{{ steps: {steps}, batch: 8, log_every: 1000, {options}
         // The first steps check what they are given; the update is looked at in the sixteenth.
         assert_eq!(train(8), train(4), "{model}, {options}");
     }
-    let sample = |steps: usize| {
+    let sample = |steps: usize, guided: &str| {
         counts(&format!(
             r#"let net = model::dit(#{{ depth: 2, hidden_size: 16, num_heads: 2 }});
-flow::sample(net, #{{ labels: [1, 2], steps: {steps}, guidance: 2.0, seed: 1 }});"#
+flow::sample(net, #{{ labels: [1, 2], steps: {steps}, seed: 1, {guided} }});"#
         ))
     };
-    assert_eq!(sample(12), sample(4));
+    assert_eq!(sample(12, "guidance: 2.0"), sample(4, "guidance: 2.0"));
+    let guide = "guide: { let b = basis::dct(); |c, u, x, t| c + b.scale(c - u, |r| r < 0.5) },";
+    assert_eq!(sample(12, guide), sample(4, guide));
 }
 
 #[test]
