@@ -141,6 +141,37 @@ correction([filter::box(#{ width: 3 })], gate::time());
 }
 
 #[test]
+fn check_finds_names_of_no_device_and_no_dtype() {
+    let script = r#"
+tensor::set_default_device("gpu");
+let net = model::dit(#{ depth: 1, device: "cuda:x" });
+let x = tensor::zeros([1], #{ device: "cuda:1", dtype: "float23" });
+x.to("gpu:0");
+x.to("cuda:7", "bfloat");
+x.to("mps");
+net.to("auto");
+"#;
+    let folder = folder(script, &[]);
+    let ran = spectral(folder.path(), &["check", "script.rhai"], "");
+    let told = |line: &&str| line.starts_with("error: ") || line.contains("hint: ");
+    let findings: Vec<&str> = ran.err.lines().map(str::trim).filter(told).collect();
+    assert_snapshot!(findings.join("\n"), @r#"
+    error: tensor::set_default_device: argument `device`: unknown device "gpu"
+    hint: did you mean `cuda`?
+    error: model::dit: option `device`: unknown device "cuda:x"
+    hint: did you mean `cuda`?
+    error: tensor::zeros: option `dtype`: unknown dtype "float23"
+    hint: did you mean `float32`?
+    error: to: argument `target`: unknown device "gpu:0"
+    hint: did you mean `cuda`?
+    error: to: argument `second`: unknown dtype "bfloat"
+    hint: did you mean `bfloat16`?
+    error: to: argument `target`: "mps" is neither a dtype nor a device
+    hint: try "float32", "int64", "cpu" or "cuda"
+    "#);
+}
+
+#[test]
 fn check_finds_wrong_keys_and_values_of_inner_maps() {
     let script = r#"
 let net = model::dit(#{ depth: 1 });

@@ -15,6 +15,8 @@ pub enum Allowed {
     Below(f64, f64),
     /// One of these strings.
     OneOf(&'static [&'static str]),
+    /// Strings that are names of something, of which this returns an error if there is none of that name.
+    Named(fn(&str) -> Result<()>),
 }
 
 impl Allowed {
@@ -34,6 +36,7 @@ impl Allowed {
                 Err(Error::not_allowed(name, self.describe(), format_args!("\"{s}\""))
                     .did_you_mean(s, words.iter().copied()))
             }
+            (Allowed::Named(known), Value::Str(name)) => known(name),
             _ => Ok(()),
         }
     }
@@ -41,7 +44,7 @@ impl Allowed {
     /// Returns the constraint in words, empty if there is none: `from 0 to 1`, `at least 1`, `one of ..`.
     pub fn describe(&self) -> String {
         match self {
-            Allowed::Any => String::new(),
+            Allowed::Any | Allowed::Named(_) => String::new(),
             Allowed::Range(low, high) if high.is_infinite() => format!("at least {low}"),
             Allowed::Range(low, high) => format!("from {low} to {high}"),
             Allowed::Below(low, high) => format!("at least {low} and below {high}"),

@@ -23,7 +23,7 @@ crate::api! {
 /// Options of `flow::pair`.
 #[derive(Debug, Clone, Options)]
 pub struct PairOptions {
-    /// Noise of the images' shape, used instead of drawing it.
+    /// Noise of the images' shape, used instead of drawing it and moved to their device.
     pub noise: Option<Tensor>,
     /// Generator to draw from, instead of the device's default one.
     pub generator: Option<Generator>,
@@ -32,7 +32,7 @@ pub struct PairOptions {
 /// Options of `path.pair`.
 #[derive(Debug, Clone, Options)]
 pub struct PathPairOptions {
-    /// Noise of the images' shape, used instead of drawing it.
+    /// Noise of the images' shape, used instead of drawing it and moved to their device.
     pub noise: Option<Tensor>,
     /// Generator to draw from, instead of the device's default one.
     pub generator: Option<Generator>,

@@ -29,7 +29,9 @@ pub(crate) fn velocity(
     let (null, own) = (model.num_classes(), x.size(0)?);
     // The model of a loss has those of its step, which guidance doubles like those that are given.
     let fields = model.pass(Some(&own), &options.fields).fields;
-    fields.check_rows(own)?;
+    // Before they are doubled, so that messages say what the caller gave.
+    model.check_devices(x, t, y)?;
+    model.check_fields(x, &fields)?;
     let forward =
         |x: &Tensor, t: &Tensor, y: &Tensor| model.forward_with(x, t, y, &fields.for_copies(x.size(0)?)?);
     guided(forward, null, (x, t, y), options.guidance)

@@ -20,6 +20,7 @@ use crate::nn::shared_builder::Facts;
 use crate::nn::{Builder, glob};
 use crate::scripted;
 use crate::torch::graph::{self, Graphs};
+use crate::torch::placement::together;
 use crate::torch::unwritten::unwritten;
 use crate::torch::{DType, Device, Fields, Generator, Tensor, autograd, flops, no_grad};
 
@@ -375,19 +376,13 @@ impl Model {
         }
         crate::ensure!(t.dtype().is_float(), "expected times of a float dtype, found {}", t.signature());
         crate::ensure!(y.dtype() == DType::Int64, "expected int64 labels, found {}", y.signature());
-        for tensor in [x, t, y] {
-            if tensor.device() != self.0.device {
-                // The signature names a GPU.
-                let place = if tensor.device().is_cuda() { "" } else { " on cpu" };
-                return Err(Error::argument(format!(
-                    "the model is on {}, but found a {}{place}",
-                    self.0.device,
-                    tensor.signature()
-                ))
-                .hint("move one of them, with `.to(device)`"));
-            }
-        }
-        Ok(())
+        self.check_devices(x, t, y)
+    }
+
+    /// Returns an error unless images, times and labels are on the device of the model.
+    pub(crate) fn check_devices(&self, x: &Tensor, t: &Tensor, y: &Tensor) -> Result<()> {
+        let places = [("`x`", x.device()), ("`t`", t.device()), ("`y`", y.device())];
+        together("the model", self.0.device, places)
     }
 
     /// Returns the number of images, or an error unless they have the channels and a size that the model takes.
@@ -405,22 +400,14 @@ impl Model {
         }
     }
 
-    fn check_fields(&self, x: &Tensor, fields: &Fields) -> Result<()> {
+    /// Returns an error unless fields have a row for each image and are on the device of the model.
+    pub(crate) fn check_fields(&self, x: &Tensor, fields: &Fields) -> Result<()> {
         if fields.is_empty() {
             return Ok(());
         }
         fields.check_rows(x.size(0)?)?;
-        for (name, field) in fields.iter() {
-            if field.device() != self.0.device {
-                return Err(Error::argument(format!(
-                    "the model is on {}, but found the field `{name}` on {}",
-                    self.0.device,
-                    field.device()
-                ))
-                .hint("move it with `.to(device)`"));
-            }
-        }
-        Ok(())
+        let places = fields.iter().map(|(name, field)| (format!("the field `{name}`"), field.device()));
+        together("the model", self.0.device, places)
     }
 
     fn check_values(&self, t: &Tensor, y: &Tensor) -> Result<()> {

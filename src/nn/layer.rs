@@ -9,6 +9,7 @@ use super::{
 use crate::declare::{Display, IntoValue, Map};
 use crate::error::{Error, Result};
 use crate::torch::autograd::is_autocasting;
+use crate::torch::placement::together;
 use crate::torch::{Tensor, is_out_of_memory};
 use crate::{functions, scripted};
 
@@ -141,6 +142,14 @@ impl Layer {
         }
     }
 
+    /// Returns an error unless the inputs are on the device of the parameters, if there are any.
+    fn check_devices(&self, x: &Tensor, context: Option<&Tensor>, mask: Option<&Tensor>) -> Result<()> {
+        let Some((_, own)) = self.0.parameters.first() else { return Ok(()) };
+        let inputs = [("`x`", Some(x)), ("`context`", context), ("`mask`", mask)];
+        let places = inputs.into_iter().filter_map(|(name, input)| Some((name, input?.device())));
+        together("the layer", own.device(), places)
+    }
+
     /// Applies the layer to its input.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.forward_to(x, None, None)
@@ -152,6 +161,7 @@ impl Layer {
             return Err(Error::argument(format!("the layer {} takes one input", self.0.what))
                 .hint("only `b.cross_attention` takes a context and a mask"));
         }
+        self.check_devices(x, context, mask).map_err(|e| e.context(&self.0.what))?;
         match &self.0.kind {
             Kind::Linear(layer) => layer.forward(x),
             Kind::Conv2d(layer) => layer.forward(x),

@@ -376,7 +376,12 @@ impl Checker<'_> {
             };
             let of = |k: &Known| {
                 let param = k.declaration?.params.get(i + behind)?;
-                (param.allowed)().check(param.name, &value).err()
+                let error = (param.allowed)().check(param.name, &value).err()?;
+                Some(if error.subject().is_some() {
+                    error
+                } else {
+                    error.within(Subject::argument(param.name, i))
+                })
             };
             let candidates = known.iter().filter(|k| k.may_take(i + behind, "string"));
             let errors: Option<Vec<Error>> = candidates.map(of).collect();
@@ -546,6 +551,8 @@ impl Checker<'_> {
         let Some(value) = constant(value) else { return };
         let checks: Vec<_> = same.iter().map(|f| (f.allowed)().check(key, &value)).collect();
         if let Some(Err(error)) = checks.into_iter().reduce(|a, b| a.or(b)) {
+            let option = || Subject::Option(key.to_string());
+            let error = if error.subject().is_some() { error } else { error.within(option()) };
             self.report(Some((script.name, at)), error.in_function(path, false));
         }
     }

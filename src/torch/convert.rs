@@ -1,7 +1,7 @@
 //! Properties of tensors, and conversion to other dtypes, devices and script values.
 
 use super::api::Shape;
-use crate::declare::{FromValue, Value};
+use crate::declare::{Allowed, FromValue, Value};
 use crate::error::{Error, Result};
 use crate::functions;
 use crate::torch::{DType, Device, Tensor};
@@ -21,22 +21,31 @@ impl FromValue for Target {
     }
     fn from_value(value: &Value) -> Result<Self> {
         match value {
-            Value::Str(name) if name == "auto" || name.starts_with("cpu") || name.starts_with("cuda") => {
-                Device::named(name).map(Target::Device)
-            }
-            Value::Str(name) => {
-                DType::named(name).map(Target::DType).map_err(|error| match error.suggestion() {
-                    Some(_) => error,
-                    None => Error::argument(format!("\"{name}\" is neither a dtype nor a device"))
-                        .hint("try \"float32\", \"int64\", \"cpu\" or \"cuda\""),
-                })
-            }
+            Value::Str(name) if is_device(name) => Device::named(name).map(Target::Device),
+            Value::Str(name) => dtype(name).map(Target::DType),
             other => match other.downcast() {
                 Some(tensor) => Ok(Target::Like(tensor)),
                 None => Err(other.mismatch("a dtype such as \"float32\" or a device such as \"cuda\"")),
             },
         }
     }
+    fn allowed() -> Allowed {
+        Allowed::Named(|name| if is_device(name) { Device::check_name(name) } else { dtype(name).map(drop) })
+    }
+}
+
+/// Returns whether a word means a device rather than a dtype.
+fn is_device(name: &str) -> bool {
+    name == "auto" || ["cpu", "cuda", "gpu"].iter().any(|start| name.starts_with(start))
+}
+
+/// Returns the dtype of a name, which may also have been meant as that of a device.
+fn dtype(name: &str) -> Result<DType> {
+    DType::named(name).map_err(|error| match error.suggestion() {
+        Some(_) => error,
+        None => Error::argument(format!("\"{name}\" is neither a dtype nor a device"))
+            .hint("try \"float32\", \"int64\", \"cpu\" or \"cuda\""),
+    })
 }
 
 mod properties {

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::{Tensor, checked, ffi};
-use crate::declare::{FromValue, IntoValue, Value};
-use crate::error::{Error, Result};
+use crate::declare::{Allowed, FromValue, IntoValue, Value};
+use crate::error::{Error, Result, nearest};
 
 /// Device on which a tensor is stored and computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,15 +23,10 @@ impl Device {
 
     /// Parses `cpu`, `cuda`, `cuda:1` or `auto`; a CUDA device that does not exist is an error.
     pub fn named(name: &str) -> Result<Self> {
-        let number = match name {
-            "cpu" => return Ok(Device::Cpu),
-            "auto" => return Ok(Self::auto()),
-            "cuda" => Some(0),
-            other => other.strip_prefix("cuda:").and_then(|n| n.parse().ok()),
-        };
-        let Some(number) = number else {
-            return Err(Error::argument(format!("unknown device \"{name}\""))
-                .hint("it takes \"auto\", \"cpu\", \"cuda\" or \"cuda:N\""));
+        let number = match Self::parse(name)? {
+            Some(Device::Cuda(number)) => number,
+            Some(Device::Cpu) => return Ok(Device::Cpu),
+            None => return Ok(Self::auto()),
         };
         match cuda_count() {
             0 => Err(Error::argument(format!(
@@ -45,6 +40,32 @@ impl Device {
             .hint(format!("the last one is \"cuda:{}\"", count - 1))),
             _ => Ok(Device::Cuda(number)),
         }
+    }
+
+    /// Returns the device that a text names, which may not exist; `None` for `auto`.
+    fn parse(name: &str) -> Result<Option<Self>> {
+        let number = match name {
+            "cpu" => return Ok(Some(Device::Cpu)),
+            "auto" => return Ok(None),
+            "cuda" => Some(0),
+            other => other.strip_prefix("cuda:").and_then(|n| n.parse().ok()),
+        };
+        if let Some(number) = number {
+            return Ok(Some(Device::Cuda(number)));
+        }
+        let error = Error::argument(format!("unknown device \"{name}\""));
+        const NAMES: [&str; 3] = ["auto", "cpu", "cuda"];
+        Err(match nearest(name, NAMES) {
+            // The word is near to the CPU's by its letters alone.
+            _ if name.to_lowercase().starts_with("gpu") => error.hint("did you mean `cuda`?"),
+            Some(_) => error.did_you_mean(name, NAMES),
+            None => error.hint("it takes \"auto\", \"cpu\", \"cuda\" or \"cuda:N\""),
+        })
+    }
+
+    /// Returns an error unless a text is the name of a device, which may not exist.
+    pub(crate) fn check_name(name: &str) -> Result<()> {
+        Self::parse(name).map(drop)
     }
 
     /// Returns whether this is a CUDA device.
@@ -105,6 +126,9 @@ impl FromValue for Device {
             Value::Str(name) => Device::named(name),
             other => Err(other.mismatch("a device such as \"cpu\"")),
         }
+    }
+    fn allowed() -> Allowed {
+        Allowed::Named(Device::check_name)
     }
 }
 
@@ -218,6 +242,25 @@ pub fn set_tf32(on: bool) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_those_of_devices_that_may_not_exist() {
+        for (name, device) in [("auto", None), ("cpu", Some(Device::Cpu)), ("cuda:7", Some(Device::Cuda(7)))]
+        {
+            assert_eq!(Device::parse(name).unwrap(), device);
+        }
+        for (name, hint) in [
+            ("gpu", "did you mean `cuda`?"),
+            ("CUDA", "did you mean `cuda`?"),
+            ("cuda:x", "did you mean `cuda`?"),
+            ("cpus", "did you mean `cpu`?"),
+            ("tpu-v5e", "it takes \"auto\", \"cpu\", \"cuda\" or \"cuda:N\""),
+        ] {
+            let error = Device::parse(name).unwrap_err();
+            assert_eq!(error.message(), format!("unknown device \"{name}\""));
+            assert_eq!(error.hint_text(), Some(hint), "{name}");
+        }
+    }
 
     #[test]
     fn waiting_for_a_gpu_that_is_not_there_is_an_error() {

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use crate::declare::{FromValue, IntoValue, Number, Value};
+use crate::declare::{Allowed, FromValue, IntoValue, Number, Value};
 use crate::error::{Error, Result};
 
 /// The type of a tensor's elements.
@@ -188,6 +188,9 @@ impl FromValue for DType {
             Value::Str(name) => DType::named(name),
             other => Err(other.mismatch("a dtype such as \"float32\"")),
         }
+    }
+    fn allowed() -> Allowed {
+        Allowed::Named(|name| DType::named(name).map(drop))
     }
 }
 

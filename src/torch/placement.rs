@@ -1,10 +1,12 @@
-//! Device of new tensors and models that name none.
+//! Device of new tensors and models that name none, and of what is used together.
 
 use std::cell::Cell;
+use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::{Device, Generator, Tensor};
 use crate::declare::Value;
+use crate::error::{Error, Result};
 use crate::functions;
 
 crate::api! { functions: [space] }
@@ -82,6 +84,22 @@ impl Device {
     }
 }
 
+/// Fails unless `others`, given with their devices, are on the device of their `owner`. The message names them as they are
+/// given: `the model`, `` `x` ``.
+pub fn together<N: fmt::Display>(
+    owner: impl fmt::Display,
+    device: Device,
+    others: impl IntoIterator<Item = (N, Device)>,
+) -> Result<()> {
+    match others.into_iter().find(|(_, other)| *other != device) {
+        None => Ok(()),
+        Some((name, other)) => {
+            Err(Error::argument(format!("{owner} is on {device}, but {name} is on {other}"))
+                .hint(format!("move one of them: `.to(\"{device}\")`")))
+        }
+    }
+}
+
 /// Returns the device of the first tensor or generator among the arguments of a function.
 pub fn of_arguments<'a>(arguments: impl IntoIterator<Item = &'a Value>) -> Option<Device> {
     arguments.into_iter().find_map(|value| match value {
@@ -114,6 +132,19 @@ mod tests {
         let failed = std::panic::catch_unwind(|| Device::Cuda(1).within(|| panic!("on purpose")));
         assert!(failed.is_err());
         assert_eq!(Device::of_new(), Device::Cpu);
+    }
+
+    #[test]
+    fn what_is_elsewhere_is_named_with_both_devices() {
+        let places = |x, t| together("the model", Device::Cuda(0), [("`x`", x), ("`t`", t)]);
+        places(Device::Cuda(0), Device::Cuda(0)).unwrap();
+        let error = places(Device::Cuda(0), Device::Cpu).unwrap_err();
+        assert_eq!(error.message(), "the model is on cuda:0, but `t` is on cpu");
+        assert_eq!(error.hint_text(), Some("move one of them: `.to(\"cuda:0\")`"));
+        assert_eq!(
+            places(Device::Cuda(1), Device::Cpu).unwrap_err().message(),
+            "the model is on cuda:0, but `x` is on cuda:1"
+        );
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::ensure;
 use crate::error::{Error, Result, list};
 use crate::nn::glob;
 use crate::torch::optim::{AdamW, global_norm};
+use crate::torch::placement::together;
 use crate::torch::{DType, Tensor};
 
 /// Options of an update rule that is a function.
@@ -507,12 +508,7 @@ fn initial(make: &Function, name: &str, value: &Tensor) -> Result<BTreeMap<Strin
         let Some(tensor) = made.downcast::<Tensor>() else {
             return Err(made.mismatch("a tensor").context(format!("`{key}`")));
         };
-        ensure!(
-            tensor.device() == value.device(),
-            "expected `{key}` to be on {}, as the parameter, found it on {}",
-            value.device(),
-            tensor.device()
-        );
+        together("the parameter", value.device(), [(format!("`{key}`"), tensor.device())])?;
         // Not dense, its numbers would be summed in another order after a resume.
         Ok((key, tensor.detach()?.contiguous()?.copy()?))
     };

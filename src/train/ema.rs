@@ -9,6 +9,7 @@ use super::masters;
 use crate::declare::{Display, IntoValue, Map, Options};
 use crate::error::{Result, allow};
 use crate::model::Model;
+use crate::torch::placement::together;
 use crate::torch::{Tensor, optim, uninterrupted};
 use crate::{ensure, scripted};
 
@@ -163,7 +164,7 @@ impl Ema {
         self.0.profile
     }
 
-    /// Moves the average towards the model's current weights.
+    /// Moves the average towards the current weights of the model, which is on the average's device.
     pub fn update(&self, model: &Model) -> Result<()> {
         self.follow(model, None)
     }
@@ -190,6 +191,7 @@ impl Ema {
                 && weights.iter().zip(&self.0.tensors).all(|(a, b)| a.shape() == b.shape()),
             "the average was created for a model with different parameter shapes"
         );
+        together("the average", self.0.model.device(), [("the model", model.device())])?;
         uninterrupted(|| {
             let n = self.0.updates.fetch_add(1, Ordering::Relaxed);
             let weight = 1.0 - self.decay_at(n);

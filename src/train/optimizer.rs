@@ -345,7 +345,10 @@ impl Optimizer {
                 let norm = global_norm(&grads)?.to_dtype(DType::Float32)?;
                 let scale = clip.map(|max| excess(&norm, max)).transpose()?;
                 let probe = match loss {
-                    Some(loss) => norm.add(&loss.detach()?.to_dtype(DType::Float32)?.sum(&[], false)?)?,
+                    Some(loss) => {
+                        let loss = loss.detach()?.to_dtype(DType::Float32)?.sum(&[], false)?;
+                        norm.add(&loss.to_device(self.device())?)?
+                    }
                     None => norm.clone(),
                 };
                 let number = mutable.updates + 1;

@@ -7,6 +7,7 @@ use crate::ensure;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::torch::Tensor;
+use crate::torch::placement::together;
 
 /// Named tensors that require gradients; the argument of optimizers and clipping.
 #[derive(Debug, Clone)]
@@ -17,10 +18,12 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// Creates parameters from named tensors, each of which must require gradients and be dense in memory.
+    /// Creates parameters from named tensors, on one device, each of which must require gradients and be
+    /// dense in memory.
     pub fn new(named: Vec<(String, Tensor)>) -> Result<Self> {
         ensure!(!named.is_empty(), "expected at least one parameter, found none");
-        let device = named[0].1.device();
+        let places = named.iter().map(|(name, tensor)| (format!("parameter `{name}`"), tensor.device()));
+        together(format!("parameter `{}`", named[0].0), named[0].1.device(), places)?;
         let mut seen = HashMap::new();
         for (name, tensor) in &named {
             if let Some(other) = seen.insert(tensor.address(), name)
@@ -37,11 +40,6 @@ impl Parameters {
                 tensor.dtype().is_float(),
                 "parameter `{name}` must hold floats, found {}",
                 tensor.signature()
-            );
-            ensure!(
-                tensor.device() == device,
-                "parameters must be on one device, found `{name}` on {} and others on {device}",
-                tensor.device()
             );
             if !tensor.is_contiguous() {
                 return Err(Error::argument(format!("parameter `{name}` is a strided view"))

@@ -3,6 +3,7 @@
 //! replayed.
 #![cfg(test)]
 
+mod case;
 mod compiles;
 mod emulation;
 mod graph;
@@ -10,6 +11,8 @@ mod graph;
 #[path = "../shared/second.rs"]
 mod library;
 mod model;
+#[path = "../shared/native.rs"]
+mod native;
 mod operators;
 mod recording;
 #[cfg(target_os = "linux")]

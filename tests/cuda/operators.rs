@@ -8,46 +8,9 @@ use spectral::spectral::correction::{add_filtered, filtered};
 use spectral::spectral::filter::{self, Filter, Plan};
 use spectral::torch::{DType, Tensor, autograd, fused, kernels, optim};
 
+use crate::case::{Case, cast};
 use crate::emulation::{Emulator, device, with_kernels};
-use crate::shared::{Draw, Form, corrected, lopsided, near, same_with_a_graph, tokens, value_and_gradients};
-
-/// Returns an operator that runs under autocast.
-fn cast(form: Form) -> impl Fn(&[Tensor]) -> Tensor {
-    move |v| autograd::autocast(device(), || Ok(form(v))).unwrap()
-}
-
-/// Operator, its inputs and how to compare it with the reference implementation.
-struct Case<'a> {
-    what: String,
-    form: Form<'a>,
-    inputs: &'a [Tensor],
-    /// Tolerance, relative to the largest value.
-    tolerance: f64,
-    /// Whether it runs under autocast, where results may have another dtype than those of the reference
-    /// implementation.
-    cast: bool,
-    /// Kernels that must have run.
-    kernels: &'a [&'a str],
-}
-
-impl Case<'_> {
-    fn check(&self) {
-        let cast = cast(self.form);
-        let form: Form = if self.cast { &cast } else { self.form };
-        let run = || value_and_gradients(form, self.inputs);
-        let bare = self.kernels.is_empty() && device().is_cuda(); // which `with_kernels` would reject
-        let (ours, ran) = if bare { (run(), None) } else { with_kernels(run) };
-        for (name, ran) in self.kernels.iter().flat_map(|name| ran.iter().map(move |ran| (name, ran))) {
-            assert!(ran.contains_key(*name), "{}: {name} did not run, but {ran:?}", self.what);
-        }
-        let plain = fused::with_reference_operators(run);
-        for (i, (a, b)) in ours.iter().zip(&plain).enumerate() {
-            let what = format!("{}, result {i}", self.what);
-            assert!(self.cast && i == 0 || a.dtype() == b.dtype(), "{what}");
-            near(&what, a, b, self.tolerance);
-        }
-    }
-}
+use crate::shared::{Draw, Form, corrected, lopsided, same_with_a_graph, tokens, value_and_gradients};
 
 const SINGLE: f64 = 3e-6;
 /// Two roundings to 8 bits of precision.

@@ -1,16 +1,13 @@
 //! Compiles the recorder of `recorder.cpp` against libtorch and loads it.
 
-use std::collections::hash_map::DefaultHasher;
 use std::ffi::c_void;
-use std::hash::{Hash, Hasher};
-use std::path::Path;
-use std::process::Command;
 use std::sync::OnceLock;
 
 use libloading::{Library, Symbol};
-use spectral::torch::{graph, libtorch_folder};
+use spectral::torch::graph;
 
 use crate::emulation::{RUNNING, device};
+use crate::native::compiled;
 
 type Run = unsafe extern "C" fn(*mut c_void);
 type Note = unsafe extern "C" fn(Run, Run, *mut c_void);
@@ -24,28 +21,8 @@ pub fn load() {
 fn library() -> &'static Library {
     static LIBRARY: OnceLock<Library> = OnceLock::new();
     LIBRARY.get_or_init(|| {
-        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cuda");
-        let mut hash = DefaultHasher::new();
-        (include_str!("recorder.cpp"), include_str!("../../src/torch/shim/graph.h"), libtorch_folder())
-            .hash(&mut hash);
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("emulated");
-        std::fs::create_dir_all(&folder).unwrap();
-        let path = folder.join(format!("recorder-{:016x}.so", hash.finish()));
-        if !path.exists() {
-            let include = libtorch_folder().parent().unwrap().join("include");
-            let partial = path.with_extension(format!("{}.partial", std::process::id()));
-            let output = Command::new("c++")
-                .args(["-std=c++17", "-O0", "-w", "-shared", "-fPIC"])
-                .arg(format!("-I{}", include.display()))
-                .arg(format!("-I{}", include.join("torch/csrc/api/include").display()))
-                .arg(here.join("recorder.cpp"))
-                .arg("-o")
-                .arg(&partial)
-                .output()
-                .expect("a C++ compiler");
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            std::fs::rename(&partial, &path).unwrap();
-        }
+        let texts = [include_str!("recorder.cpp"), include_str!("../../src/torch/shim/graph.h")];
+        let path = compiled("cuda/recorder.cpp", &texts, &["-O0"]);
         // SAFETY: loading registers only one function with libtorch.
         unsafe { Library::new(path) }.unwrap()
     })

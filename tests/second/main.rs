@@ -5,10 +5,14 @@
 
 mod examples;
 mod ideas;
+#[path = "../shared/images.rs"]
+mod images;
 #[path = "../shared/second.rs"]
 mod library;
 #[path = "../shared/examples.rs"]
 mod listed;
+#[path = "../shared/native.rs"]
+mod native;
 mod scripts;
 mod training;
 

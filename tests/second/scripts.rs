@@ -2,18 +2,22 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::images::prepare;
 use crate::{run, run_text};
 
 fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(name)
 }
 
-fn report_of(name: &str, arguments: &str) -> String {
-    let folder = tempfile::tempdir().unwrap();
+fn run_script(folder: &Path, name: &str, arguments: &str) -> String {
     let arguments: Vec<&str> = ["--"].into_iter().chain(arguments.split_whitespace()).collect();
-    let printed = run(folder.path(), script(name).to_str().unwrap(), &arguments);
+    run(folder, script(name).to_str().unwrap(), &arguments)
+}
+
+fn report_of(folder: &Path, name: &str, arguments: &str) -> String {
+    let printed = run_script(folder, name, arguments);
     let path = printed.lines().find_map(|line| line.strip_prefix("report: ")).expect("the path of a report");
-    std::fs::read_to_string(folder.path().join(path)).unwrap()
+    std::fs::read_to_string(folder.join(path)).unwrap()
 }
 
 #[test]
@@ -26,8 +30,42 @@ fn experiments_use_the_device_and_end_with_a_report() {
         ("compare_ideas.rhai", format!("--scale small --arms DiT,SpectralDiT {few}")),
         ("finetune_correction.rhai", format!("--pretrain 2 --sampling-steps 2 {few}")),
     ] {
-        assert!(report_of(name, &arguments).contains("1 x cuda"), "{name}");
+        let folder = tempfile::tempdir().unwrap();
+        assert!(report_of(folder.path(), name, &arguments).contains("1 x cuda"), "{name}");
     }
+}
+
+#[test]
+fn the_experiment_on_latents_uses_the_device_and_ends_with_a_report() {
+    let folder = tempfile::tempdir().unwrap();
+    prepare(folder.path());
+    let toy = "--images images --vae vae.safetensors --image-size 16 --seeds 1 --steps 2 --batch 4 --depth 1 --width 32 \
+               --heads 2 --samples 20 --sampling-steps 2";
+    assert!(report_of(folder.path(), "imagenet100_latent.rhai", toy).contains("1 x cuda"));
+}
+
+/// Writes `count` images of noise and their labels in the format of MNIST.
+fn write_idx(folder: &Path, name: &str, count: u32) {
+    let header = |kind: u8, sizes: &[u32]| {
+        let sizes = sizes.iter().flat_map(|size| size.to_be_bytes());
+        [0, 0, 8, kind].into_iter().chain(sizes).collect::<Vec<u8>>()
+    };
+    let pixels = (0..count * 28 * 28).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8);
+    let images: Vec<u8> = header(3, &[count, 28, 28]).into_iter().chain(pixels).collect();
+    let labels: Vec<u8> = header(1, &[count]).into_iter().chain((0..count).map(|i| (i % 10) as u8)).collect();
+    std::fs::write(folder.join(format!("{name}-images-idx3-ubyte")), images).unwrap();
+    std::fs::write(folder.join(format!("{name}-labels-idx1-ubyte")), labels).unwrap();
+}
+
+#[test]
+fn the_classifier_of_features_trains_on_the_device() {
+    let folder = tempfile::tempdir().unwrap();
+    write_idx(folder.path(), "train", 64);
+    write_idx(folder.path(), "t10k", 20);
+    let arguments = "--data . --out features.safetensors --epochs 1 --batch 16";
+    let printed = run_script(folder.path(), "train_features.rhai", arguments);
+    assert!(printed.contains("accuracy on the 20 test images"), "{printed}");
+    assert!(folder.path().join("features.safetensors").exists());
 }
 
 #[test]
@@ -43,9 +81,55 @@ print(told);"#,
     );
     let mut lines = told.lines();
     assert!(lines.next().unwrap().contains("expected all tensors to be on the same device"), "{told}");
-    assert_eq!(
-        lines.next(),
-        Some("forward: the model is on cuda:0, but found a tensor [2, 1, 28, 28] float32 on cpu")
+    assert_eq!(lines.next(), Some("forward: the model is on cuda:0, but `x` is on cpu"));
+}
+
+#[test]
+fn what_is_on_another_device_is_named_before_anything_is_computed() {
+    run_text(
+        r#"
+let told = |f| { let told = "nothing"; try { f.call(); } catch (e) { told = `${e.message}; ${e.hint}`; } told };
+let refused = |f, expected| {
+    let found = told.call(f);
+    assert(found.contains(expected), `expected "${expected}", found "${found}"`);
+};
+let small = #{ image_size: 8, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 };
+let net = model::dit(small);
+let x = tensor::rand([2, 1, 8, 8]);
+let t = tensor([0.2, 0.5]);
+let y = tensor([0, 1]);
+let hint = "move one of them: `.to(\"cuda:0\")`";
+
+refused.call(|| net.forward(x, t.cpu(), y), "the model is on cuda:0, but `t` is on cpu; " + hint);
+refused.call(|| flow::velocity(net, x.cpu(), t, y, #{ guidance: 3 }), "the model is on cuda:0, but `x` is on cpu; " + hint);
+refused.call(|| flow::velocity(net, x, t, y.cpu(), #{ guidance: 3 }), "the model is on cuda:0, but `y` is on cpu; " + hint);
+let text = tensor::rand([2, 3], #{ device: "cpu" });
+refused.call(|| flow::velocity(net, x, t, y, #{ guidance: 3, fields: #{ text: text } }),
+    "the model is on cuda:0, but the field `text` is on cpu; " + hint);
+
+let here = tensor::zeros([2]).requires_grad_();
+let there = tensor::zeros([2], #{ device: "cpu" }).requires_grad_();
+refused.call(|| optim::adamw(#{ a: here, b: there }), "parameter `a` is on cuda:0, but parameter `b` is on cpu; " + hint);
+optim::adamw(here).step((here - 1.0).square().sum().cpu());
+
+let ema = optim::ema(net, 0.9);
+refused.call(|| ema.update(model::dit(small + #{ device: "cpu" })), "the average is on cuda:0, but the model is on cpu; " + hint);
+
+let b = nn::builder();
+for layer in [
+    b.linear("linear", 8, 4), b.conv2d("conv", 1, 4, 3), b.norm("norm", 8), b.mlp("mlp", 8, 16),
+] {
+    refused.call(|| layer.forward(x.cpu()), "the layer is on cuda:0, but `x` is on cpu; " + hint);
+    layer.forward(x);
+}
+let cross = b.cross_attention("cross", 8, 8, 2);
+let tokens = x[0];
+refused.call(|| cross.forward(tokens, tokens.cpu()), "the layer is on cuda:0, but `context` is on cpu; " + hint);
+let judge = eval::classifier(#{ channels: [4], features: 8, image_size: 8, classes: 2 });
+refused.call(|| judge.forward(x.cpu()), "the classifier is on cuda:0, but the tensor of images is on cpu; " + hint);
+
+assert_eq(flow::pair(x, t, #{ noise: x.cpu() }).x_t.device, "cuda:0");
+assert_eq(flow::path().pair(x, t, #{ noise: x.cpu() }).noise.device, "cuda:0");"#,
     );
 }
 

@@ -30,8 +30,11 @@ for more in [
 ] {
     let here = on.call("cuda:0", more);
     let there = on.call("cpu", more);
-    assert_close(here.samples, there.samples, 2e-3);
-    assert_close(here.density, there.density, 2e-3);
+    // Four times what was measured. The iteration of muon amplifies differences.
+    let within = if "optimizer" in more { 1.2e-3 } else { 5e-7 };
+    assert_close(here.losses, there.losses, within);
+    assert_close(here.samples, there.samples, within);
+    assert_close(here.density, there.density, within);
 }"#,
     );
 }
@@ -107,8 +110,8 @@ assert_eq(two.device, "cuda:0");
 let v = net.forward(two, tensor::rand([2]), tensor([1, 2]), #{ fields: #{ text: tensor::randn([2, 6]) } });
 let vae = vae::random(#{ block_out_channels: [8, 16], norm_num_groups: 4, layers_per_block: 1, in_channels: 1 });
 assert_eq(vae.decode(vae.encode(two)).device, "cuda:0");
-let features = eval::features();
-print(eval::fid(two, set, #{ features: features }));
+let distance = |device| eval::fid(two.to(device), set, #{ features: eval::features(#{ device: device }) });
+assert_close(distance.call("cuda"), distance.call("cpu"), 1e-6);
 let loader = set.loader(#{ batch: 4 });
 let b = loader.next();
 assert_eq([b.images.device, b.labels.device, b.fields.text.device], ["cuda:0", "cuda:0", "cuda:0"]);"#,
@@ -121,6 +124,8 @@ fn steps_neither_wait_for_the_device_nor_send_to_it() {
     assert_eq!(counts("let x = tensor([1.0, 2.0]); x.sum().item(); x.cpu();"), [2, 1]);
     let own = "loss: |s| (s.v - s.target).square().mean(),";
     let path = "path: flow::path(#{ noise: |z, x1| 0.5 * z, predict: \"x\" }), loss_bins: 4,";
+    let spectral = |basis: &str| format!("loss: loss::spectral(basis::{basis}(), |r| 1.0 + r),");
+    let smooth = "path: { let b = basis::fft(); flow::path(#{ noise: |z, x1| b.scale(z, |r| 1.0 / (1.0 + r)) }) },";
     let half = "precision: \"bfloat16\", accumulate: 2, clip: 1.0,";
     for (model, options) in [
         ("corrections: correction(filter::binomial(), gate::time()), position: \"rope\"", ""),
@@ -128,6 +133,11 @@ fn steps_neither_wait_for_the_device_nor_send_to_it() {
         ("parts: ideas::lora(#{ names: \"*\" })", path),
         ("parts: ideas::condition_on(\"text\", 6)", own),
         ("parts: ideas::gated_attention()", "optimizer: \"muon\","),
+        ("", spectral("dct").as_str()),
+        ("", spectral("fft").as_str()),
+        ("", spectral("haar").as_str()),
+        ("", spectral("laplacian").as_str()),
+        ("", smooth),
     ] {
         let train = |steps: usize| {
             counts(&format!(
@@ -139,13 +149,15 @@ train::fit(net, images, #{{ steps: {steps}, batch: 8, log_every: 1000, {options}
         // The first steps check what they are given; the update is looked at in the sixteenth.
         assert_eq!(train(8), train(4), "{model}, {options}");
     }
-    let sample = |steps: usize| {
+    let sample = |steps: usize, guided: &str| {
         counts(&format!(
             r#"let net = model::dit(#{{ depth: 2, hidden_size: 16, num_heads: 2 }});
-flow::sample(net, #{{ labels: [1, 2], steps: {steps}, guidance: 2.0, seed: 1 }});"#
+flow::sample(net, #{{ labels: [1, 2], steps: {steps}, seed: 1, {guided} }});"#
         ))
     };
-    assert_eq!(sample(12), sample(4));
+    assert_eq!(sample(12, "guidance: 2.0"), sample(4, "guidance: 2.0"));
+    let guide = "guide: { let b = basis::dct(); |c, u, x, t| c + b.scale(c - u, |r| r < 0.5) },";
+    assert_eq!(sample(12, guide), sample(4, guide));
 }
 
 #[test]
@@ -180,6 +192,6 @@ let run = train::fit(model::dit(small + #{ device: "cuda" }), images, #{ steps: 
 let told = "";
 try { flow::sample(run.ema, #{ labels: [0], steps: 1, guidance: 2.0, autoguidance: model::dit(small) }); }
 catch (e) { told = e.message; }
-assert(told.contains("`autoguidance` must be on the device of the model, cuda:0, found cpu"), told);"#,
+assert(told.contains("the model is on cuda:0, but `autoguidance` is on cpu"), told);"#,
     );
 }

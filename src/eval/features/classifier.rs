@@ -11,6 +11,7 @@ use crate::ensure;
 use crate::error::{Error, Result};
 use crate::scripted;
 use crate::torch::io::{self, Loaded};
+use crate::torch::placement::together;
 use crate::torch::{DType, Device, Generator, Tensor, no_grad};
 
 /// Value of `format` in the metadata of a saved classifier.
@@ -143,6 +144,7 @@ impl Classifier {
             shape.len() == 4 && shape[1..] == [in_channels, image_size, image_size],
             "expected images [B, {in_channels}, {image_size}, {image_size}], found shape {shape:?}"
         );
+        together("the classifier", self.device(), [("the tensor of images", images.device())])?;
         let mut layers = self.0.parameters.chunks_exact(2).map(|pair| (&pair[0].1, &pair[1].1));
         let mut x = images.clone();
         for (weight, bias) in layers.by_ref().take(self.0.options.channels.len()) {

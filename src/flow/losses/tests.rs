@@ -90,7 +90,7 @@ fn named_weights_weight_the_error_of_samples_and_are_stored() {
 fn in_an_orthonormal_basis_a_weight_of_one_is_the_mean_squared_error() {
     let (v, target) = (randn(&[2, 3, 6, 8], DType::Float32, 1), randn(&[2, 3, 6, 8], DType::Float32, 2));
     let expected = crate::flow::loss(&v, &target).unwrap().item().unwrap();
-    for basis in [Basis::Dct, Basis::Fft, Basis::haar(Haar::default()).unwrap()] {
+    for basis in [Basis::dct(), Basis::fft(), Basis::haar(Haar::default()).unwrap()] {
         let loss = Loss::Spectral(basis.clone(), function(|r| r.mul_scalar(0.0)?.add_scalar(1.0)));
         let found = compute(&loss, &v, &target, &times()).unwrap().item().unwrap();
         assert!((found - expected).abs() < 1e-5 * expected, "{basis}: {found}, {expected}");
@@ -104,7 +104,7 @@ fn gradients_are_those_of_differences() {
     let haar = Basis::haar(Haar::default()).unwrap();
     let pyramid = Basis::laplacian(Laplacian { levels: 2, ..Laplacian::default() }).unwrap();
     let mut losses: Vec<Loss> =
-        [Basis::Dct, Basis::Fft, haar, pyramid].map(|basis| Loss::Spectral(basis, smooth())).into();
+        [Basis::dct(), Basis::fft(), haar, pyramid].map(|basis| Loss::Spectral(basis, smooth())).into();
     losses.extend([Loss::Mse, Loss::Weighted(function(|t| t.square()))]);
     for loss in losses {
         let at = |v: &Tensor| compute(&loss, v, &target, &times()).unwrap();
@@ -127,9 +127,9 @@ fn gradients_are_those_of_differences() {
 #[test]
 fn half_precision_is_widened_and_weights_must_broadcast() {
     let (v, target) = (randn(&[2, 1, 4, 4], DType::BFloat16, 1), randn(&[2, 1, 4, 4], DType::BFloat16, 2));
-    let low = Loss::Spectral(Basis::Fft, function(|r| r.lt_scalar(0.5)));
+    let low = Loss::Spectral(Basis::fft(), function(|r| r.lt_scalar(0.5)));
     assert_eq!(compute(&low, &v, &target, &times()).unwrap().dtype(), DType::Float32);
-    let wrong = Loss::Spectral(Basis::Dct, function(|r| r.narrow(0, 0, 3)));
+    let wrong = Loss::Spectral(Basis::dct(), function(|r| r.narrow(0, 0, 3)));
     assert_eq!(
         compute(&wrong, &v, &target, &times()).unwrap_err().message(),
         "the weight of `loss::spectral` must broadcast from the radii [4, 4] to the coefficients [2, 1, 4, 4], \
@@ -163,6 +163,6 @@ fn losses_compare_by_what_they_are_made_of() {
     let weight = function(|t| Ok(t.clone()));
     assert!(Loss::Weighted(weight.clone()) == Loss::Weighted(weight.clone()));
     assert!(Loss::Weighted(weight.clone()) != Loss::Mse);
-    assert!(Loss::Spectral(Basis::Dct, weight.clone()) != Loss::Spectral(Basis::Fft, weight));
+    assert!(Loss::Spectral(Basis::dct(), weight.clone()) != Loss::Spectral(Basis::fft(), weight));
     assert_eq!(Loss::Mse.to_data().to_json_text().unwrap(), r#"{"kind":"mse","options":{}}"#);
 }

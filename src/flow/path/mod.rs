@@ -184,7 +184,7 @@ impl Path {
     /// Returns a point on the path for each image of `x1` at its time, and the velocity there. Functions that take the `step`
     /// read from it what they know of the images.
     ///
-    /// `noise` is used unchanged; if not given, it is drawn from `generator`.
+    /// `noise` is used unchanged, on the device of `x1`; if not given, it is drawn from `generator`.
     pub fn pair(
         &self,
         x1: &Tensor,

@@ -46,8 +46,8 @@ impl FromValue for Pair {
 
 /// Returns points on the path from noise (t = 0) to the data `x1` (t = 1), at one time per image.
 ///
-/// `x1` is [B, ..] and `t` is `[B]` in [0, 1], or broadcasts to x1. Without `noise`, standard normal noise is drawn, from
-/// `generator` if it is given. Source: Liu et al. 2023 (rectified flow), equation 1.
+/// `x1` is [B, ..] and `t` is `[B]` in [0, 1], or broadcasts to x1. `noise` is moved to the device
+/// of `x1`; without it, standard normal noise is drawn, from `generator` if it is given. Source: Liu et al. 2023 (rectified flow), equation 1.
 pub(crate) fn pair(
     x1: &Tensor,
     t: &Tensor,
@@ -63,7 +63,7 @@ pub(crate) fn pair(
                 "expected noise of the images' shape {shape:?}, found {:?}",
                 noise.shape()
             );
-            noise.clone()
+            noise.to_device(x1.device())?
         }
         None => Tensor::randn(&shape, x1.dtype(), x1.device(), generator)?,
     };

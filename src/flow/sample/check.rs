@@ -8,6 +8,7 @@ use crate::flow::ode::{Scheme, Solver};
 use crate::flow::path::Predict;
 use crate::model::Model;
 use crate::torch::ops::vision::Pair;
+use crate::torch::placement::together;
 
 /// Checks that the options do not contradict each other.
 pub(super) fn check(options: &SampleOptions, model: &Model) -> Result<()> {
@@ -92,12 +93,7 @@ pub(super) fn check(options: &SampleOptions, model: &Model) -> Result<()> {
             own.0,
             own.1
         );
-        ensure!(
-            weak.device() == model.device(),
-            "`autoguidance` must be on the device of the model, {}, found {}",
-            model.device(),
-            weak.device()
-        );
+        together("the model", model.device(), [("`autoguidance`", weak.device())])?;
         weak.check_size([height, width])
             .map_err(|e| e.within(Subject::Option("autoguidance".to_string())))?;
         options.path.check(weak)?;

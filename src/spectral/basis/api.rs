@@ -29,7 +29,7 @@ pub mod make {
         /// let x = tensor::rand([2, 3, 4, 6]);
         /// assert_close(basis::dct().scale(x, |r| r * 0.0 + 1.0), x, 1e-5);
         /// ```
-        fn dct() -> Basis { Ok(Basis::Dct) }
+        fn dct() -> Basis { Ok(Basis::dct()) }
 
         /// Creates the unitary Fourier transform, for periodic images.
         ///
@@ -44,7 +44,7 @@ pub mod make {
         /// let t = tensor([0.2]).reshape([1, 1, 1, 1]);
         /// assert_eq(f.scale(x, |r| (-(r * r) / t).exp()).shape, [1, 3, 5, 8]);
         /// ```
-        fn fft() -> Basis { Ok(Basis::Fft) }
+        fn fft() -> Basis { Ok(Basis::fft()) }
 
         /// Creates the orthonormal Haar transform: means and differences of blocks.
         ///

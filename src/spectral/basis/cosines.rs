@@ -1,23 +1,30 @@
 //! Orthonormal cosine transform, DCT-II.
 
+use super::tables::{Tables, What};
 use crate::error::Result;
 use crate::spectral::filter::operator::cosine;
 use crate::torch::Tensor;
 
 /// Returns the matrix [n, n] whose row k is cosine k.
-fn matrix(n: i64, like: &Tensor) -> Result<Tensor> {
-    let values: Vec<f64> = (0..n as usize).flat_map(|wave| cosine(wave, n as usize)).collect();
-    Tensor::from_f64(&values, &[n, n])?.to_dtype(like.dtype())?.to_device(like.device())
+fn matrix(n: i64, like: &Tensor, tables: &Tables) -> Result<Tensor> {
+    tables.get(What::Cosines(n), like.dtype(), like.device(), || {
+        let rows = (0..n as usize).flat_map(|wave| cosine(wave, n as usize));
+        Ok((rows.collect(), vec![n, n]))
+    })
 }
 
-pub(super) fn forward(planes: &Tensor) -> Result<Tensor> {
-    let (down, across) = (matrix(planes.size(-2)?, planes)?, matrix(planes.size(-1)?, planes)?);
+/// Returns the matrices of both axes of planes [.., H, W].
+fn matrices(planes: &Tensor, tables: &Tables) -> Result<[Tensor; 2]> {
+    Ok([matrix(planes.size(-2)?, planes, tables)?, matrix(planes.size(-1)?, planes, tables)?])
+}
+
+pub(super) fn forward(planes: &Tensor, tables: &Tables) -> Result<Tensor> {
+    let [down, across] = matrices(planes, tables)?;
     down.matmul(planes)?.matmul(&across.transpose(0, 1)?)
 }
 
-pub(super) fn inverse(coefficients: &Tensor) -> Result<Tensor> {
-    let down = matrix(coefficients.size(-2)?, coefficients)?;
-    let across = matrix(coefficients.size(-1)?, coefficients)?;
+pub(super) fn inverse(coefficients: &Tensor, tables: &Tables) -> Result<Tensor> {
+    let [down, across] = matrices(coefficients, tables)?;
     down.transpose(0, 1)?.matmul(coefficients)?.matmul(&across)
 }
 

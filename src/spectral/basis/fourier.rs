@@ -1,12 +1,13 @@
 //! Fourier transform of periodic planes.
 
+use super::tables::{Tables, What};
 use crate::error::Result;
-use crate::torch::Tensor;
+use crate::torch::{DType, Tensor};
 
 /// Multiplies the waves of real planes [.., H, W] by gains that broadcast to them, and returns the real part.
-pub(super) fn scale(planes: &Tensor, gains: &Tensor) -> Result<Tensor> {
+pub(super) fn scale(planes: &Tensor, gains: &Tensor, tables: &Tables) -> Result<Tensor> {
     let waves = planes.rfft(-1, None, "ortho")?.fft(-2, None, "ortho")?;
-    let gains = half(gains, planes.size(-2)?, planes.size(-1)?)?;
+    let gains = half(gains, planes.size(-2)?, planes.size(-1)?, tables)?;
     waves.mul(&gains)?.ifft(-2, None, "ortho")?.irfft(-1, Some(planes.size(-1)?), "ortho")
 }
 
@@ -14,7 +15,7 @@ pub(super) fn scale(planes: &Tensor, gains: &Tensor) -> Result<Tensor> {
 ///
 /// Real planes contain each wave twice, so half of the waves are enough; the real part of the product gives a wave and
 /// its opposite the mean of their gains.
-fn half(gains: &Tensor, height: i64, width: i64) -> Result<Tensor> {
+fn half(gains: &Tensor, height: i64, width: i64, tables: &Tables) -> Result<Tensor> {
     let rank = gains.rank() as i64;
     let (mut kept, mut opposite) = (gains.clone(), gains.clone());
     for (dim, size, count) in [(-1, width, width / 2 + 1), (-2, height, height)] {
@@ -26,8 +27,9 @@ fn half(gains: &Tensor, height: i64, width: i64) -> Result<Tensor> {
             "the gains must broadcast to the coefficients of shape [.., {height}, {width}], found shape {:?}",
             gains.shape()
         );
-        let mirrored: Vec<i64> = (0..count).map(|wave| (size - wave) % size).collect();
-        let mirrored = Tensor::from_i64(&mirrored, &[count])?.to_device(gains.device())?;
+        let mirrored = tables.get(What::Opposite(size, count), DType::Int64, gains.device(), || {
+            Ok(((0..count).map(|wave| ((size - wave) % size) as f64).collect(), vec![count]))
+        })?;
         kept = kept.narrow(dim, 0, count)?;
         opposite = opposite.index_select(dim, &mirrored)?;
     }

@@ -1,8 +1,9 @@
 //! Laplacian pyramid without downsampling: differences between increasingly blurred copies.
 
-use crate::declare::Options;
 use std::f64::consts::{LN_2, PI};
 
+use super::tables::{Tables, What};
+use crate::declare::Options;
 use crate::error::Result;
 use crate::spectral::filter::{Gaussian, operator};
 use crate::torch::Tensor;
@@ -29,10 +30,10 @@ impl Laplacian {
     }
 
     /// Returns the bands, the finest first.
-    pub(super) fn forward(&self, planes: &Tensor) -> Result<Tensor> {
+    pub(super) fn forward(&self, planes: &Tensor, tables: &Tables) -> Result<Tensor> {
         let (mut bands, mut finer) = (Vec::new(), planes.clone());
-        for sigma in self.widths() {
-            let coarser = blurred(planes, sigma)?;
+        for (level, sigma) in self.widths().enumerate() {
+            let coarser = blurred(planes, (level, sigma), tables)?;
             bands.push(finer.sub(&coarser)?);
             finer = coarser;
         }
@@ -49,12 +50,12 @@ impl Laplacian {
     }
 }
 
-/// Blurs planes along both axes, with replicated edges.
-fn blurred(planes: &Tensor, sigma: f64) -> Result<Tensor> {
-    let taps = Gaussian { sigma }.taps();
+/// Blurs planes along both axes, with replicated edges, by the Gaussian of a level.
+fn blurred(planes: &Tensor, (level, sigma): (usize, f64), tables: &Tables) -> Result<Tensor> {
     let matrix = |n: i64| {
-        let matrix = operator::matrix_of_taps(&taps, n as usize);
-        Tensor::from_f64(&matrix, &[n, n])?.to_dtype(planes.dtype())?.to_device(planes.device())
+        tables.get(What::Blur(level, n), planes.dtype(), planes.device(), || {
+            Ok((operator::matrix_of_taps(&Gaussian { sigma }.taps(), n as usize), vec![n, n]))
+        })
     };
     let (down, across) = (matrix(planes.size(-2)?)?, matrix(planes.size(-1)?)?);
     down.matmul(planes)?.matmul(&across.transpose(0, 1)?)

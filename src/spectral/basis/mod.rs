@@ -1,7 +1,8 @@
 //! Transforms of images and token grids, with gains, for filters, losses, noise and guidance by frequency.
 //!
 //! - [`Basis`]: a transform; [`Basis::scale`] transforms, multiplies by gains and transforms back
-//! - `cosines`, `fourier`, `haar`, `laplacian`: the kinds; `planes`: images and tokens as stacks of planes
+//! - `cosines`, `fourier`, `haar`, `laplacian`: the kinds; `planes`: images and tokens as stacks of planes; `tables`: constants
+//!   on each device
 //! - `api`: the declared functions
 //!
 //! Frequencies are radii, as fractions of Nyquist: 1 is a wave of two pixels along one axis, sqrt(2) the
@@ -13,14 +14,17 @@ mod fourier;
 mod haar;
 mod laplacian;
 mod planes;
+mod tables;
 
 use std::fmt;
+use std::sync::Arc;
 
 pub use api::make::*;
 pub use haar::Haar;
 pub use laplacian::Laplacian;
 
 use self::planes::Planes;
+use self::tables::{Tables, What};
 use super::kind;
 use crate::declare::{Display, Map, Options, Value};
 use crate::document::Document;
@@ -28,9 +32,16 @@ use crate::error::Result;
 use crate::scripted;
 use crate::torch::{DType, Device, Tensor};
 
-/// An invertible transform of planes.
+/// An invertible transform of planes. Clones share its tables, which are sent to a device once for each size and dtype.
 #[derive(Debug, Clone)]
-pub enum Basis {
+pub struct Basis {
+    kind: Kind,
+    tables: Arc<Tables>,
+}
+
+/// Kinds of transforms.
+#[derive(Debug, Clone)]
+enum Kind {
     /// Orthonormal cosine transform (DCT-II): coefficients [H, W] of a plane reflected at its edges.
     Dct,
     /// Unitary FFT: complex coefficients [H, W] of a periodic plane.
@@ -55,34 +66,48 @@ scripted!(
 pub const NAMES: &[&str] = &["dct", "fft", "haar", "laplacian"];
 
 impl Basis {
+    fn new(kind: Kind) -> Self {
+        Self { kind, tables: Arc::default() }
+    }
+
+    /// Creates the orthonormal cosine transform.
+    pub fn dct() -> Self {
+        Self::new(Kind::Dct)
+    }
+
+    /// Creates the unitary FFT.
+    pub fn fft() -> Self {
+        Self::new(Kind::Fft)
+    }
+
     /// Checks the options of a Haar transform and creates a basis from them.
     pub fn haar(options: Haar) -> Result<Self> {
         options.check()?;
-        Ok(Basis::Haar(options))
+        Ok(Self::new(Kind::Haar(options)))
     }
 
     /// Checks the options of a Laplacian pyramid and creates a basis from them.
     pub fn laplacian(options: Laplacian) -> Result<Self> {
         options.check()?;
-        Ok(Basis::Laplacian(options))
+        Ok(Self::new(Kind::Laplacian(options)))
     }
 
     /// Returns the name of its kind, such as `dct`.
     pub fn name(&self) -> &'static str {
-        match self {
-            Basis::Dct => NAMES[0],
-            Basis::Fft => NAMES[1],
-            Basis::Haar(_) => NAMES[2],
-            Basis::Laplacian(_) => NAMES[3],
+        match &self.kind {
+            Kind::Dct => NAMES[0],
+            Kind::Fft => NAMES[1],
+            Kind::Haar(_) => NAMES[2],
+            Kind::Laplacian(_) => NAMES[3],
         }
     }
 
     /// Returns its options, including defaults.
     pub fn options(&self) -> Map {
-        match self {
-            Basis::Dct | Basis::Fft => Map::new(),
-            Basis::Haar(options) => options.to_map(),
-            Basis::Laplacian(options) => options.to_map(),
+        match &self.kind {
+            Kind::Dct | Kind::Fft => Map::new(),
+            Kind::Haar(options) => options.to_map(),
+            Kind::Laplacian(options) => options.to_map(),
         }
     }
 
@@ -95,8 +120,8 @@ impl Basis {
     pub fn from_data(data: &Value) -> Result<Self> {
         let (name, options) = kind::read_stored("basis", data)?;
         match name.as_str() {
-            "dct" => Ok(Basis::Dct),
-            "fft" => Ok(Basis::Fft),
+            "dct" => Ok(Self::dct()),
+            "fft" => Ok(Self::fft()),
             "haar" => Self::haar(Haar::from_map(&options)?),
             "laplacian" => Self::laplacian(Laplacian::from_map(&options)?),
             other => Err(kind::unknown("basis", other, NAMES)),
@@ -111,7 +136,7 @@ impl Basis {
 
     /// Returns the images [B, C, H, W] whose coefficients [`Basis::forward`] computed.
     pub fn inverse(&self, coefficients: &Tensor) -> Result<Tensor> {
-        let rank = if matches!(self, Basis::Laplacian(_)) { 5 } else { 4 };
+        let rank = if matches!(self.kind, Kind::Laplacian(_)) { 5 } else { 4 };
         crate::ensure!(
             coefficients.rank() == rank,
             "expected coefficients of {rank} dimensions, as {self} gives for images, found shape {:?}",
@@ -125,17 +150,21 @@ impl Basis {
     ///
     /// The shape is [H, W], or [K, 1, 1, 1, 1] for a Laplacian pyramid, where the radius is the middle of the band.
     pub fn radius(&self, height: usize, width: usize, dtype: DType, device: Device) -> Result<Tensor> {
-        let shape = match self {
-            Basis::Laplacian(pyramid) => vec![pyramid.bands() as i64, 1, 1, 1, 1],
-            _ => vec![height as i64, width as i64],
-        };
-        let radii = match self {
-            Basis::Dct => cosines::radii(height, width),
-            Basis::Fft => fourier::radii(height, width),
-            Basis::Haar(haar) => haar.radii(height, width)?,
-            Basis::Laplacian(pyramid) => pyramid.radii(),
-        };
-        Tensor::from_f64(&radii, &shape)?.to_dtype(dtype)?.to_device(device)
+        // Code may write into what it receives.
+        self.radii(height, width, dtype, device)?.copy()
+    }
+
+    /// As [`Basis::radius`], for use without writes.
+    fn radii(&self, height: usize, width: usize, dtype: DType, device: Device) -> Result<Tensor> {
+        self.tables.get(What::Radii(height, width), dtype, device, || {
+            let plane = vec![height as i64, width as i64];
+            Ok(match &self.kind {
+                Kind::Dct => (cosines::radii(height, width), plane),
+                Kind::Fft => (fourier::radii(height, width), plane),
+                Kind::Haar(haar) => (haar.radii(height, width)?, plane),
+                Kind::Laplacian(pyramid) => (pyramid.radii(), vec![pyramid.bands() as i64, 1, 1, 1, 1]),
+            })
+        })
     }
 
     /// Returns [`Basis::radius`] for images [B, C, H, W], on their device.
@@ -161,8 +190,8 @@ impl Basis {
         let values = planes.values();
         let radii = self.radius(planes.height, planes.width, values.dtype(), values.device())?;
         let gains = Self::gains(&radii, &gain)?;
-        let passed = match self {
-            Basis::Fft => fourier::scale(values, &gains)?,
+        let passed = match &self.kind {
+            Kind::Fft => fourier::scale(values, &gains, &self.tables)?,
             _ => self.back(&self.transform(values)?.mul(&gains)?)?,
         };
         crate::ensure!(
@@ -183,7 +212,7 @@ impl Basis {
         );
         let planes = Planes::of(x, grid)?;
         let values = planes.values();
-        let radii = self.radius(planes.height, planes.width, values.dtype(), values.device())?;
+        let radii = self.radii(planes.height, planes.width, values.dtype(), values.device())?;
         let coefficients = self.transform(values)?;
         let mut bands = Vec::new();
         let mut rest = x.clone();
@@ -214,20 +243,20 @@ impl Basis {
     }
 
     fn transform(&self, planes: &Tensor) -> Result<Tensor> {
-        match self {
-            Basis::Dct => cosines::forward(planes),
-            Basis::Fft => planes.fft2("ortho"),
-            Basis::Haar(haar) => haar.forward(planes),
-            Basis::Laplacian(pyramid) => pyramid.forward(planes),
+        match &self.kind {
+            Kind::Dct => cosines::forward(planes, &self.tables),
+            Kind::Fft => planes.fft2("ortho"),
+            Kind::Haar(haar) => haar.forward(planes),
+            Kind::Laplacian(pyramid) => pyramid.forward(planes, &self.tables),
         }
     }
 
     fn back(&self, coefficients: &Tensor) -> Result<Tensor> {
-        match self {
-            Basis::Dct => cosines::inverse(coefficients),
-            Basis::Fft => coefficients.ifft2("ortho")?.real(),
-            Basis::Haar(haar) => haar.inverse(coefficients),
-            Basis::Laplacian(_) => coefficients.sum(&[0], false),
+        match &self.kind {
+            Kind::Dct => cosines::inverse(coefficients, &self.tables),
+            Kind::Fft => coefficients.ifft2("ortho")?.real(),
+            Kind::Haar(haar) => haar.inverse(coefficients),
+            Kind::Laplacian(_) => coefficients.sum(&[0], false),
         }
     }
 }
