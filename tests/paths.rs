@@ -406,3 +406,50 @@ fn what_others_read_must_not_be_changed_in_place() {
         told.call("the images of filter::custom", || made(#{ corrections: low }).forward(x, t, y));
     "#);
 }
+}
+
+#[test]
+fn gradients_flow_to_times_through_factors_that_are_functions() {
+    run(r#"
+    let written = flow::path(#{ alpha: |t| (PI() / 2.0 * t).sin(), sigma: |t| (PI() / 2.0 * t).cos(), predict: "x" });
+    let named = flow::path(#{ interpolant: "gvp", predict: "x" });
+    let x1 = images[..3];
+    let noise = tensor::randn(x1.shape, #{ seed: 2 });
+    let one = tensor([0.1, 0.5, 0.9]);
+    let pixels = tensor::rand([3, 1, 4, 4], #{ seed: 3 }) * 0.8 + 0.1;
+    for at in [one, pixels] {
+        for f in [
+            |p, t| p.pair(x1, t, #{ noise: noise }).x_t,
+            |p, t| p.pair(x1, t, #{ noise: noise }).target,
+            |p, t| p.velocity(x1, noise, t),
+            |p, t| p.convert(x1, noise, t, "score"),
+        ] {
+            let slopes = |p| {
+                let t = at.clone().requires_grad(true);
+                let first = grad(f.call(p, t).square().sum(), t, #{ create_graph: true });
+                [first, grad(first.square().sum(), t)]
+            };
+            let a = slopes.call(written);
+            let b = slopes.call(named);
+            assert(b[0].abs().max().item() > 1e-2);
+            assert_close(a[0], b[0], 1e-3 * (1.0 + b[0].abs().max().item()));
+            assert_close(a[1], b[1], 1e-3 * (1.0 + b[1].abs().max().item()));
+        }
+    }
+    // The derivative of a point along its time is the velocity there.
+    let p = flow::path(#{ alpha: |t| t ** 2, sigma: |t| 1.0 - t });
+    let both = jvp(|t| p.pair(x1, t, #{ noise: noise }).x_t, one, tensor::ones([3]));
+    assert_close(both[1], p.pair(x1, one, #{ noise: noise }).target, 1e-5);
+    // It is finite where slopes are not, and constants have none.
+    let steep = flow::path(#{ alpha: |t| t.sqrt(), sigma: |t| (1.0 - t).sqrt() });
+    let large = flow::path(#{ alpha: |t| 1.0, sigma: |t| 2.0 * (1.0 - t) });
+    for p in [steep, large] {
+        let t = tensor([0.0, 0.3, 1.0]).requires_grad(true);
+        let pair = p.pair(x1, t, #{ noise: noise });
+        let found = grad(pair.x_t.sum() + pair.target.sum(), t);
+        assert(found.isfinite().all().item(), `${found}`);
+        // Values are the same with and without gradients.
+        assert_eq(pair.x_t.detach(), p.pair(x1, t.detach(), #{ noise: noise }).x_t);
+        assert_eq(pair.target.detach(), p.pair(x1, t.detach(), #{ noise: noise }).target);
+    }
+    "#);

@@ -66,7 +66,8 @@ pub struct PathOptions {
     pub interpolant: Interpolant,
     /// Function that returns the factor of the image at times t, float64 `[B]`: `|t| alpha`. With `sigma` it replaces `interpolant`:
     /// `x_t = alpha(t) x1 + sigma(t) noise`. Derivatives are computed by automatic differentiation, where they are infinite at
-    /// an end 1e-5 before it. Gradients to what a function captured are not recorded.
+    /// an end 1e-5 before it. Gradients flow to times that record them, at the ends those 1e-5 before; gradients to what a
+    /// function captured are recorded only together with these.
     #[option(takes = ["t"])]
     pub alpha: Option<Function>,
     /// Function that returns the factor of the noise at times t: `|t| sigma`. Sampling starts from noise times its first value.
@@ -99,11 +100,15 @@ impl Path {
     /// Checks the options and creates a path from them.
     pub fn new(options: PathOptions) -> Result<Self> {
         options.check()?;
-        ensure!(
-            options.mix.is_none() || options.predict == Predict::Velocity,
-            "a path with `mix` has points of its own, from which only `predict: \"v\"` gives velocities, found \"{}\"",
-            options.predict.name()
-        );
+        if options.mix.is_some() && options.predict != Predict::Velocity {
+            return Err(Error::argument(format!(
+                "a path with `mix` has points of its own, from which only `predict: \"v\"` gives velocities, found \"{}\"",
+                options.predict.name()
+            ))
+            .hint(
+                "points `alpha(t) x1 + sigma(t) noise` need no `mix`: `alpha: |t| .., sigma: |t| ..` works with every `predict`",
+            ));
+        }
         if options.noise.is_some() && options.predict == Predict::Score {
             return Err(Error::argument(
                 "a path with `noise` has noise of another distribution, whose score is not known, found \
