@@ -304,14 +304,7 @@ impl Path {
     /// and the steps of a diffusion, in units of `1 / scale` steps.
     pub fn input(&self, x: &Tensor, t: &Tensor, scale: f64) -> Result<(Tensor, Tensor)> {
         match self.options.predict {
-            Predict::Ddpm => {
-                ensure!(
-                    t.rank() == 1,
-                    "diffusion steps are those of images, t of shape [B], found {}",
-                    t.signature()
-                );
-                Ok((ddpm::scaled(x, t)?, ddpm::steps(t)?.mul_scalar(1.0 / scale)?))
-            }
+            Predict::Ddpm => Ok((ddpm::scaled(x, t)?, ddpm::steps(t)?.mul_scalar(1.0 / scale)?)),
             _ => Ok((x.clone(), t.clone())),
         }
     }
