@@ -131,6 +131,22 @@ fn samples_have_the_values_by_hand_for_batches_solvers_and_guidance() {
     // log p(0) = 6 (k - log(2 pi) / 2)
     let found = flow::log_likelihood(net, x * 0.0, #{ labels: o.labels, fields: #{ k: k }, batch: 3, rtol: 1e-6 });
     assert_close(found.nats.float(), 6.0 * (k - 0.5 * ln(2.0 * PI())), 1e-3);
+    // Fields of each evaluation are those of its images, whatever the groups.
+    let own = |x, t, c| {
+        assert_eq(c.labels.shape, c.rows.shape);
+        #{ k: k[c.rows] }
+    };
+    let same = flow::log_likelihood(net, x * 0.0, #{ labels: o.labels, fields: own, batch: 3, rtol: 1e-6 });
+    assert_close(same.nats, found.nats, 1e-9);
+    // What they change with x is a part of the divergence: a velocity of k x / 2 from the fields alone.
+    let through = nn::model(#{ image_shape: [1, 2, 3], num_classes: 1, make: |b| |x, t, y, c| -c.fields.v });
+    for probe in ["rademacher", "exact"] {
+        let s = #{ labels: o.labels, fields: |x, t, c| #{ v: k[c.rows].reshape([-1, 1, 1, 1]) * x }, probe: probe, rtol: 1e-6 };
+        assert_close(flow::log_likelihood(through, x * 0.0, s).nats, found.nats, 1e-3);
+    }
+    let told = "";
+    try { flow::log_likelihood(net, x, #{ labels: o.labels, fields: |x, t, c| #{ k: k[..2] } }); } catch (e) { told = `${e}`; }
+    assert(told.contains("`fields`"), told);
     "#);
 }
 

@@ -442,3 +442,44 @@ fn files_open_with_another_scaling_of_positions_than_they_were_saved_with() {
         }";
     good(folder.path(), "open.rhai", text);
 }
+
+#[test]
+fn weights_of_a_network_with_other_code_are_loaded_with_a_note() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = |scale: &str, body: &str| {
+        format!(
+            r#"
+let scale = {scale};
+let net = nn::model(#{{ image_shape: [1, 4, 4], num_classes: 2, make: |b| {{
+    let w = b.parameter("w", [1], #{{ init: "ones" }});
+    |x, t, y| {body}
+}} }});
+let size = #{{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 }};
+let gated = correction(filter::binomial(), gate::schedule(|t| [scale * t, 0.0]));
+let part = nn::part(|b| |x, c| {{ let w = scale; {body} }}, #{{ name: "own" }}).at("tokens");
+let dit = model::dit(size + #{{ corrections: gated, parts: part }});
+"#
+        )
+    };
+    let save = r#"net.save("net.safetensors"); dit.save("dit.safetensors");"#;
+    let load = r#"net.load("net.safetensors"); dit.load("dit.safetensors");"#;
+    good(folder.path(), "own.rhai", &(text("2.0", "x * w * scale") + save));
+    // Comments, layout and lines before make no difference.
+    let same = format!("// More.\n{}{load}", text("2.0", "x  *  w * scale /* the same */"));
+    let told = good(folder.path(), "own.rhai", &same);
+    assert!(!told.contains("made for another model"), "{told}");
+    let told = good(folder.path(), "own.rhai", &(text("2.0", "x * w + scale") + load));
+    assert!(
+        told.contains("the weights fit, but they were made for another model, so that the outputs differ: the code of the network")
+            && told.contains("line 5 of own.rhai was `|x, t, y| x * w * scale` and is `|x, t, y| x * w + scale`")
+            && told.contains("the code of `parts.own` differs: line 9"),
+        "{told}"
+    );
+    let told = good(folder.path(), "own.rhai", &(text("3.0", "x * w * scale") + load));
+    assert!(
+        told.contains("the code of the network differs: `scale` was 2.0 and is 3.0")
+            && told.contains("the code of `corrections[0].gate` differs: `scale` was 2.0 and is 3.0")
+            && told.contains("the code of `parts.own` differs: `scale` was 2.0 and is 3.0"),
+        "{told}"
+    );
+}

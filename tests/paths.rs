@@ -299,15 +299,10 @@ fn pixels_may_have_times_of_their_own() {
     let told = "";
     try { train::fit(made(#{}), set, o + #{ steps: 2, path: forcing, loss_bins: 4 }); } catch (e) { told = `${e}`; }
     assert(told.contains("`loss_bins` need one time per image"), told);
-    // Gates are those of images.
-    let gated = made(#{ corrections: correction(filter::binomial(), gate::time()) });
-    told = "";
-    try { gated.forward(x, t, y); } catch (e) { told = `${e}`; }
-    assert(told.contains("the gates of corrections are those of an image"), told);
     told = "";
     let told_of = made(#{ parts: ideas::condition_on("text", 6) });
     try { told_of.forward(x, t, y, #{ fields: #{ text: tensor::zeros([3, 6]) } }); } catch (e) { told = `${e}`; }
-    assert(told.contains("parts at `condition` change the embedding of an image"), told);
+    assert(told.contains("at condition changes the embedding of an image"), told);
     told = "";
     try { net.forward(x, t[.., .., .., ..3], y); } catch (e) { told = `${e} ${e.hint}`; }
     assert(told.contains("expected times [3], one per image") && told.contains("[3, 1, 4, 4]"), told);
@@ -330,6 +325,142 @@ fn pixels_may_have_times_of_their_own() {
     try { flow::sample(net, s + #{ sampler: |velocity, x, t, next, c| velocity.call(x, tensor::full([3], 1.5)) }); } catch (e) { told = `${e}`; }
     assert(told.contains("takes times from 0, noise, to 1, data, found 1.5"), told);
     "#);
+}
+
+/// Functions for models with weights that are not zero.
+const FILLED: &str = r#"
+    fn filled(net) {
+        no_grad(|| {
+            let i = 0;
+            for p in net.parameters().values() { i += 1; p += 0.2 * tensor::randn(p.shape, #{ seed: i }); }
+        });
+        net
+    }
+    fn with_weights_of(net, other) {
+        let from = other.parameters();
+        let own = net.parameters();
+        no_grad(|| for name in own.keys() {
+            if name in from { let p = own[name]; p *= 0.0; p += from[name]; }
+        });
+        net
+    }
+    let x = images[..3];
+    let y = tensor([0, 1, 2]);
+    let t = tensor::cat([tensor::full([3, 1, 4, 2], 0.2), tensor::full([3, 1, 4, 2], 0.8)], 3);
+    let bands = [filter::gaussian(#{ sigma: 1.0 }), filter::gaussian(#{ sigma: 0.5 })];
+    let corrections = [
+        correction(filter::binomial(), gate::time()),
+        correction(filter::dct(), gate::time_label(#{ per: "channel" })),
+        correction(bands, gate::static()),
+        correction(filter::learned(), gate::static(#{ per: "channel" })),
+        correction(filter::custom(|x| 0.5 * x), gate::time()),
+        correction(filter::binomial(), gate::custom(|b| { let out = b.linear("out", b.width, 2, #{ init: "zeros" }); |c| out.forward(c.both) })),
+    ];
+    let places = ["tokens", "norm_attn", "heads", "attn", "norm_mlp", "hidden", "mlp", "block", "image", "velocity"];
+"#;
+
+#[test]
+fn gates_have_coefficients_of_each_token_where_pixels_have_times() {
+    run(&format!(
+        r#"{FILLED}
+    let plain = filled(made(#{{}}));
+    let zeros = correction(filter::binomial(), gate::schedule(|t| [0.0 * t, 0]));
+    for c in corrections + [zeros, correction(filter::box(), gate::constant())] {{
+        for place in places {{
+            // Gates of zero are the plain DiT, to the bit.
+            let net = with_weights_of(made(#{{ parts: c.at(place) }}), plain);
+            assert_eq(net.forward(x, t, y), plain.forward(x, t, y), `${{c}} at ${{place}}`);
+        }}
+    }}
+    for c in corrections + [correction(filter::binomial(), gate::schedule(|t| [1.0 - t, -0.5])), correction(filter::box(), gate::constant(#{{ high: -0.5 }}))] {{
+        for place in places {{
+            // One time for all pixels is the time of the image, on any grid.
+            let net = filled(made(#{{ parts: c.at(place) }}));
+            for x in [x, tensor::randn([3, 1, 4, 8], #{{ seed: 5 }})] {{
+                let expected = net.forward(x, tensor::full([3], 0.3), y);
+                let found = net.forward(x, tensor::full([3, 1, x.size(2), x.size(3)], 0.3), y);
+                assert((found - expected).abs().max().item() < 1e-4, `${{c}} at ${{place}}`);
+            }}
+        }}
+    }}
+    // Coefficients by hand: those of a token are those of its time.
+    let halves = correction(filter::binomial(), gate::schedule(|t| [1.0 - t, t - 1.0]));
+    let net = with_weights_of(made(#{{ corrections: halves }}), plain);
+    let seen = net.trace(x, t, y)[0];
+    let own = tensor([0.8, 0.2, 0.8, 0.2]).expand([3, 4]);
+    assert_close(seen.gates, tensor::stack([own, -own], 2), 1e-6);
+    let added = own.unsqueeze(2) * (seen.low - seen.high);
+    assert_close(seen.corrected, seen.mlp_residual + added, 1e-5);
+    // The block adds it to the stream of the plain DiT.
+    assert_close(seen.output, plain.trace(x, t, y)[0].output + added, 1e-5);
+    assert(added.abs().max().item() > 1e-3);
+    // Pixels have the coefficients of their patch.
+    let pixels = filled(made(#{{ parts: halves.at("image") }}));
+    let low = |t| filter::binomial().apply(x) * (1.0 - t) + (x - filter::binomial().apply(x)) * (t - 1.0);
+    let same = with_weights_of(made(#{{}}), pixels);
+    let alike = pixels.forward(x, t, y);
+    let by_hand = same.forward(x + low.call(t), t, y);
+    assert_close(alike, by_hand, 1e-5);
+    // A shape of images is not one of tokens.
+    let wrong = made(#{{ corrections: correction(filter::binomial(), gate::schedule(|t| tensor::zeros([3, 2, 16]))) }});
+    let told = "";
+    try {{ wrong.forward(x, t, y); }} catch (e) {{ told = `${{e}} ${{e.hint}}`; }}
+    assert(told.contains("expected coefficients of 2 bands, [B, N, 2] or [B, N, 2, D], found shape [3, 2, 16]"), told);
+    assert(told.contains("t is [B, N]"), told);
+    "#
+    ));
+}
+
+#[test]
+fn models_with_gates_and_steps_train_where_pixels_have_times() {
+    run(&format!(
+        r#"{FILLED}
+    let patches = |n, g| tensor::rand([n, 1, 2, 2], #{{ generator: g }}).repeat_interleave(2, 2).repeat_interleave(2, 3);
+    let forcing = flow::path(#{{ times: patches }});
+    let gated = || made(#{{ corrections: [corrections[0], corrections[3]] }});
+    let whole = train::fit(gated.call(), set, o + #{{ steps: 6, path: forcing }});
+    train::fit(gated.call(), set, o + #{{ steps: 3, path: forcing, out: "gated" }});
+    let resumed = train::fit(gated.call(), set, o + #{{ steps: 6, path: forcing, out: "gated" }});
+    assert(same(whole.model, resumed.model));
+    assert(whole.model.parameters()["blocks.0.freq_gate.2.weight"].abs().max().item() > 1e-4);
+    assert(whole.model.parameters()["blocks.0.freq_gate_2_static_logits"].abs().max().item() > 1e-4);
+    whole.model.save("gated.safetensors");
+    assert_eq(model::open("gated.safetensors").forward(x, t, y), whole.model.forward(x, t, y));
+    let again = train::fit(gated.call(), set, o + #{{ steps: 6, path: forcing, checkpoint_activations: true }});
+    assert_close(tensor(again.losses), tensor(whole.losses), 1e-5);
+    for more in [#{{ accumulate: 2 }}, #{{ precision: "bfloat16" }}] {{
+        train::fit(gated.call(), set, o + #{{ steps: 2, path: forcing }} + more);
+    }}
+    // Steps of a diffusion are those of pixels too, and gates see times.
+    let dit = filled(made(#{{ family: "dit", corrections: correction(filter::binomial(), gate::schedule(|t| [1.0 - t, t])) }}));
+    let at = |t| dit.forward(x, t, y);
+    assert_close(at.call(tensor::full([3, 1, 4, 4], 300.0)), at.call(tensor::full([3], 300.0)), 1e-4);
+    let steps = tensor::cat([tensor::full([3, 1, 4, 2], 100.0), tensor::full([3, 1, 4, 2], 900.0)], 3);
+    let gates = |t| dit.trace(x, t, y)[0].gates;
+    assert_close(gates.call(steps)[.., 0], gates.call(tensor::full([3], 100.0)), 1e-6);
+    assert_close(gates.call(steps)[.., 3], gates.call(tensor::full([3], 900.0)), 1e-6);
+    let noisy = flow::path(#{{ predict: "ddpm", times: patches }});
+    train::fit(dit, set, o + #{{ steps: 3, path: noisy }});
+    let ahead = |velocity, x, t, next, c| x + (next - t) * velocity.call(x, tensor::full([x.size(0), 1, 4, 4], t));
+    for pair in [[dit, noisy], [whole.model, forcing]] {{
+        let s = #{{ labels: [0, 1, 1], steps: 4, path: pair[1] }};
+        assert_close(flow::sample(pair[0], s + #{{ sampler: ahead }}), flow::sample(pair[0], s), 1e-4);
+    }}
+    // Coefficients of a block are those of tokens.
+    let half = nn::part(|b| |m, c| {{ m.gate_mlp = 0.5 * m.gate_mlp; m }}).at("modulation");
+    for parts in [[half], ideas::adaln_single(), ideas::adaln_single() + [half]] {{
+        let net = filled(made(#{{ parts: parts }}));
+        assert_close(net.forward(x, tensor::full([3, 1, 4, 4], 0.3), y), net.forward(x, tensor::full([3], 0.3), y), 1e-4);
+    }}
+    let of_images = nn::part(|b| {{
+        let map = b.linear("map", b.width, b.width);
+        |m, c| {{ m.gate_mlp = m.gate_mlp + map.forward(c.both).unsqueeze(1); m }}
+    }}).at("modulation");
+    let told = "";
+    try {{ made(#{{ parts: of_images }}).forward(x, t, y); }} catch (e) {{ told = `${{e}}`; }}
+    assert(told.contains("gate_mlp") || told.contains("shape"), told);
+    "#
+    ));
 }
 
 /// Mean and spread of the states are those of a Brownian bridge: `0.8 (t (1 - t))^(1/2)` around the straight path.
@@ -368,6 +499,53 @@ fn schedules_need_derivatives_and_stay_finite_where_they_are_flat() {
             try { flow::path(#{ alpha: alpha, sigma: |t| 1.0 - t }); } catch (e) { told = `${e}`; }
             assert(told.contains("operations that record gradients"), told);
         }
+    "#);
+}
+
+#[test]
+fn gradients_flow_to_times_through_factors_that_are_functions() {
+    run(r#"
+    let written = flow::path(#{ alpha: |t| (PI() / 2.0 * t).sin(), sigma: |t| (PI() / 2.0 * t).cos(), predict: "x" });
+    let named = flow::path(#{ interpolant: "gvp", predict: "x" });
+    let x1 = images[..3];
+    let noise = tensor::randn(x1.shape, #{ seed: 2 });
+    let one = tensor([0.1, 0.5, 0.9]);
+    let pixels = tensor::rand([3, 1, 4, 4], #{ seed: 3 }) * 0.8 + 0.1;
+    for at in [one, pixels] {
+        for f in [
+            |p, t| p.pair(x1, t, #{ noise: noise }).x_t,
+            |p, t| p.pair(x1, t, #{ noise: noise }).target,
+            |p, t| p.velocity(x1, noise, t),
+            |p, t| p.convert(x1, noise, t, "score"),
+        ] {
+            let slopes = |p| {
+                let t = at.clone().requires_grad(true);
+                let first = grad(f.call(p, t).square().sum(), t, #{ create_graph: true });
+                [first, grad(first.square().sum(), t)]
+            };
+            let a = slopes.call(written);
+            let b = slopes.call(named);
+            assert(b[0].abs().max().item() > 1e-2);
+            assert_close(a[0], b[0], 1e-3 * (1.0 + b[0].abs().max().item()));
+            assert_close(a[1], b[1], 1e-3 * (1.0 + b[1].abs().max().item()));
+        }
+    }
+    // The derivative of a point along its time is the velocity there.
+    let p = flow::path(#{ alpha: |t| t ** 2, sigma: |t| 1.0 - t });
+    let both = jvp(|t| p.pair(x1, t, #{ noise: noise }).x_t, one, tensor::ones([3]));
+    assert_close(both[1], p.pair(x1, one, #{ noise: noise }).target, 1e-5);
+    // It is finite where slopes are not, and constants have none.
+    let steep = flow::path(#{ alpha: |t| t.sqrt(), sigma: |t| (1.0 - t).sqrt() });
+    let large = flow::path(#{ alpha: |t| 1.0, sigma: |t| 2.0 * (1.0 - t) });
+    for p in [steep, large] {
+        let t = tensor([0.0, 0.3, 1.0]).requires_grad(true);
+        let pair = p.pair(x1, t, #{ noise: noise });
+        let found = grad(pair.x_t.sum() + pair.target.sum(), t);
+        assert(found.isfinite().all().item(), `${found}`);
+        // Values are the same with and without gradients.
+        assert_eq(pair.x_t.detach(), p.pair(x1, t.detach(), #{ noise: noise }).x_t);
+        assert_eq(pair.target.detach(), p.pair(x1, t.detach(), #{ noise: noise }).target);
+    }
     "#);
 }
 

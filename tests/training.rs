@@ -238,6 +238,7 @@ fn what_functions_of_the_script_give_is_checked_where_they_stand() {
         "flow::path(#{ predict: \"x\", mix: |x1, z, t| #{ x_t: x1, target: z } });",
         &[
             "a path with `mix` has points of its own, from which only `predict: \"v\"` gives velocities, found \"x\"",
+            "points `alpha(t) x1 + sigma(t) noise` need no `mix`",
         ],
     );
     fails("flow::path(#{ nose: |z, x1| z });", &["unknown option `nose`", "did you mean `noise`?"]);

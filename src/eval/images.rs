@@ -12,7 +12,7 @@ use crate::torch::autograd::is_recording;
 use crate::torch::{DType, Device, Tensor};
 
 /// Approximate number of pixel values per chunk.
-const CHUNK: i64 = 1 << 21;
+pub(super) const CHUNK: i64 = 1 << 21;
 
 /// Images to evaluate, with their origin.
 #[derive(Debug, Clone)]

@@ -4,13 +4,16 @@
 //! 1). The divergence is estimated by `mean of e^T (dv / dx) e` over probes e with the covariance 1 (Hutchinson's estimate;
 //! Grathwohl et al. 2019, FFJORD, equation 8; Song et al. 2021, section 4.3).
 
+use std::sync::Arc;
+
 use crate::context::Context;
 use crate::declare::{Choice, Options, record};
 use crate::ensure;
 use crate::error::{Error, Result};
 use crate::flow::Path;
 use crate::flow::ode::adaptive::{DOPRI5, Tolerance};
-use crate::flow::sample::{self, Labels};
+use crate::flow::sample::step::{Memory, SamplingStep};
+use crate::flow::sample::{self, Captured, Conditions, Labels};
 use crate::model::{Model, Pass};
 use crate::ranks::Ranks;
 use crate::torch::{DType, Fields, Tensor, autograd, enable_grad, no_grad};
@@ -32,8 +35,11 @@ pub enum Probe {
 pub struct LikelihoodOptions {
     /// One label per image, 0 to K - 1, or K for no label, which is the default.
     pub labels: Option<Labels>,
-    /// Fields of the images by name, tensors [B, ..] that parts read as `c.fields.NAME`.
-    pub fields: Fields,
+    /// Fields of the images by name, tensors [B, ..] that parts read as `c.fields.NAME`. Or a function `|x, t, c| map` that is
+    /// called before each evaluation and returns the fields of its images, as in `flow::sample`; the divergence includes what
+    /// they change with x.
+    #[option(takes = ["x, t, c"])]
+    pub fields: Conditions,
     /// Path that the model was trained on.
     pub path: Path,
     /// Distribution of the probes.
@@ -113,7 +119,7 @@ pub fn log_likelihood(
         labels.size(0)?
     );
     let labels = labels.to_device(device)?;
-    let fields = sample::given(&options.fields, count, model)?;
+    let fields = sample::given(&options.fields.given(), count, model)?;
     // Half precision is too coarse for the sums of a solver.
     let dtype = sample::state_dtype(model);
     let images = images.detach()?.to_device(device)?.to_dtype(dtype)?;
@@ -128,15 +134,24 @@ pub fn log_likelihood(
     ])?;
     let (first, own) = ranks.share(groups as usize);
     let mut bar = context.bar("log likelihood", own as u64 * PARTS);
+    let code = || options.fields.function().into_iter().collect();
+    let captured = Captured::of(code(), own);
+    let draws = Arc::new(sample::Draws::new((options.seed, &[]), count, shape_of(&images)));
     let mut parts = Vec::new();
     for (made, first) in (0..count).step_by(batch as usize).skip(first).take(own).enumerate() {
         let size = batch.min(count - first);
         let (labels, fields) = (labels.narrow(0, first, size)?, fields.narrow(first, size)?);
+        let memory = Memory::new(&draws, options.seed);
         let velocity = |x: &Tensor, t: &[f64], rows: &[usize]| {
             context.check()?;
             let t = Tensor::from_f64(t, &[t.len() as i64])?.to_dtype(DType::Float32)?.to_device(device)?;
             let index = index(rows, &labels)?;
             let (y, fields) = (labels.index_select(0, &index)?, fields.index_select(&index)?);
+            let (stage, rows) =
+                (memory.evaluation(), rows.iter().map(|row| first as usize + row).collect::<Vec<_>>());
+            let told =
+                |fields: &Fields| SamplingStep::of_evaluation(&memory, stage, (&y, fields), &rows, dtype);
+            let fields = options.fields.of((x, &t), &fields, &told)?;
             let (input, times) = options.path.input(x, &t, model.time_scale())?;
             let pass = Pass { fields, ..Pass::default() };
             let output = model.forward_in(&input.to_dtype(model.dtype())?, &times, &y, &pass)?;
@@ -152,6 +167,9 @@ pub fn log_likelihood(
             Tolerance { rtol: options.rtol, atol: options.atol },
             |part| bar.update(done + (part * PARTS as f64) as u64, ""),
         )?);
+        if made == 0 {
+            captured.check(code(), context);
+        }
     }
     drop(bar);
     let all = match parts.is_empty() {
@@ -220,8 +238,7 @@ fn probes(options: &LikelihoodOptions, images: &Tensor) -> Result<Option<Tensor>
         return Ok(Some(given.to_device(images.device())?.to_dtype(images.dtype())?));
     }
     let count = images.size(0)?;
-    let shape = images.shape();
-    let draws = sample::Draws::new((options.seed, &[]), count, [shape[1], shape[2], shape[3]]);
+    let draws = sample::Draws::new((options.seed, &[]), count, shape_of(images));
     let draw = |probe: usize| {
         let numbers = draws.draw(Some(probe), 0, count)?;
         match options.probe {
@@ -234,6 +251,12 @@ fn probes(options: &LikelihoodOptions, images: &Tensor) -> Result<Option<Tensor>
     }
     let all: Vec<Tensor> = (0..options.probes).map(draw).collect::<Result<_>>()?;
     Ok(Some(Tensor::stack(&all, 0)?.to_device(images.device())?.to_dtype(images.dtype())?))
+}
+
+/// Returns the channels, height and width of images [B, C, H, W].
+fn shape_of(images: &Tensor) -> [i64; 3] {
+    let shape = images.shape();
+    [shape[1], shape[2], shape[3]]
 }
 
 /// Returns how many numbers an image [B, ..] has.

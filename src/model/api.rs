@@ -126,7 +126,7 @@ pub mod methods {
         /// the null label. No label is dropped here; training does so with `drop_labels`. Parts run as in sampling, with
         /// `c.step` `()`, except for the model `s.model` of a loss, whose parts run in the training step. `fields` are tensors
         /// [B, ..] that belong to the images, for parts that read them. Times may be those of pixels, [B, 1, H, W]: a DiT
-        /// without corrections and parts at `condition` conditions each token on the mean over its patch.
+        /// without parts at `condition` conditions each token, and the gates of its corrections, on the mean over its patch.
         ///
         /// A model of the family `dit` takes diffusion steps from 0, nearly data, to 999, noise, integer or fractional.
         /// It returns the noise and, with `learn_sigma`, the variance of the public DiT: [B, 2 C, H, W].

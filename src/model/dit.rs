@@ -83,6 +83,7 @@ pub type Traced = Arc<Mutex<Vec<BlockTrace>>>;
 pub(super) struct Forward {
     /// Input of every adaLN, after the SiLU that they all start with.
     modulation: Tensor,
+    /// Times `[B]`, or those of tokens [B, N].
     t: Tensor,
     time: Tensor,
     time_label: Tensor,
@@ -111,7 +112,7 @@ impl Forward {
         Condition { t, time, time_label, grid: Some(*grid) }
     }
 
-    /// Returns the embedding of time and label [B, D], before the SiLU of adaLN.
+    /// Returns the embedding of time and label [B, D] or, with times of pixels, [B, N, D], before the SiLU of adaLN.
     pub fn embedding(&self) -> &Tensor {
         &self.time_label
     }
@@ -214,18 +215,18 @@ impl Dit {
         let placed = self.positions.of(grid)?;
         let label = self.label_embed.forward(y)?;
         // One embedding for each image [B, D] or, with times of pixels, for each token [B, N, D].
-        let (time, label) = match t.rank() {
-            1 => (self.time_embed.forward(t)?, label),
-            _ => {
-                (self.time_embed.forward(&times::of_tokens(t, &x.shape(), self.patch)?)?, label.unsqueeze(1)?)
-            }
+        let (own, label) = match t.rank() {
+            1 => (t.clone(), label),
+            _ => (times::of_tokens(t, &x.shape(), self.patch)?, label.unsqueeze(1)?),
         };
+        let time = self.time_embed.forward(&own)?;
         let both = time.add(&label)?;
         // Gates and parts are written for times, and do the same in every family.
-        let t = &match self.steps {
-            Some(scale) => diffusion::times(&t.mul_scalar(scale)?)?,
-            None => t.clone(),
+        let as_times = |t: &Tensor| match self.steps {
+            Some(scale) => diffusion::times(&t.mul_scalar(scale)?),
+            None => Ok(t.clone()),
         };
+        let t = &as_times(t)?;
         let seen = |both: &Tensor| Passing {
             seen: Arc::new(Seen {
                 x: x.clone(),
@@ -243,7 +244,7 @@ impl Dit {
         let parts = self.parts.look.then(|| seen(&both));
         let mut run = Forward {
             modulation: both.clone(),
-            t: t.clone(),
+            t: if own.rank() == 1 { t.clone() } else { as_times(&own)? },
             time: time.clone(),
             time_label: both,
             grid,

@@ -274,7 +274,8 @@ impl Model {
     ///
     /// A DiT takes images of any height and width that its `patch_size` divides, with the positions that
     /// `position_scaling` says. Times of pixels, [B, 1, H, W] or another shape that broadcasts to the images, condition each
-    /// token by the mean over its patch. Custom networks receive them as they are.
+    /// token, and its coefficients in corrections, by the mean over its patch; a DiT with parts at `condition` refuses them. Custom
+    /// networks receive them as they are.
     ///
     /// Shapes and values are checked first, which waits for the device on CUDA.
     pub fn forward(&self, x: &Tensor, t: &Tensor, y: &Tensor) -> Result<Tensor> {

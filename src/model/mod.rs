@@ -10,7 +10,7 @@
 //! - [`custom`]: user-defined networks; [`design`]: the description of any model
 //! - [`handle`]: [`Model`], the network with its named parameters; `inside`: a model as a module of another network
 //! - [`weights`]: loading and saving of parameters as safetensors files under PyTorch names; `advice`: hints when they
-//!   do not fit
+//!   do not fit; `unseen`: differences of models whose weights fit
 //! - [`mod@open`]: opening of model files; `public`: configurations of public models from the shapes of their parameters
 //! - [`accounting`]: parameters and floating-point operations, compared with the plain DiT
 
@@ -34,6 +34,7 @@ pub mod presets;
 mod public;
 mod times;
 pub mod trace;
+mod unseen;
 pub mod weights;
 
 pub use api::namespace::*;

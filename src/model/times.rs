@@ -1,7 +1,7 @@
 //! Times of images, and of each of their pixels.
 
+use super::Config;
 use super::parts::Place;
-use super::{Config, Family};
 use crate::error::{Error, Result};
 use crate::torch::Tensor;
 
@@ -23,22 +23,18 @@ pub(crate) fn check_times(t: &Tensor, shape: &[i64]) -> Result<()> {
     })
 }
 
-/// Returns an error if a DiT needs one time for all pixels of an image.
+/// Returns an error if a part of a DiT needs one time for all pixels of an image.
 pub(super) fn check_pixels(config: &Config) -> Result<()> {
-    let why = if config.family == Family::Dit {
-        "a model of the family `dit` takes diffusion steps"
-    } else if config.has_corrections() {
-        "the gates of corrections are those of an image"
-    } else if config.parts.iter().any(|part| matches!(part.place(), Ok(Place::Condition))) {
-        // With as many images as tokens, an embedding of each image would be added to the tokens without an error.
-        "parts at `condition` change the embedding of an image"
-    } else if config.parts.iter().any(|part| matches!(part.place(), Ok(Place::Modulation))) {
-        "parts at `modulation` take the coefficients of an image"
-    } else {
-        return Ok(());
-    };
-    Err(Error::argument(format!("expected times [B], one per image, found times of pixels, and {why}"))
-        .hint("a network of `nn::model`, and a DiT without corrections and parts at `condition` and `modulation`, take times of pixels"))
+    // With as many images as tokens, an embedding of each image would be added to the tokens without an error. Coefficients at
+    // `modulation` have three dimensions in both cases, so that a wrong shape is always found.
+    match config.parts.iter().find(|part| matches!(part.place(), Ok(Place::Condition))) {
+        None => Ok(()),
+        Some(part) => Err(Error::argument(format!(
+            "expected times [B], one per image, found times of pixels, and the {} changes the embedding of an image",
+            part.title()
+        ))
+        .hint("a part at `tokens` may add what it computes to each token instead: `x + e.unsqueeze(1)`")),
+    }
 }
 
 /// Returns the times of tokens [B, N] from times of pixels, which broadcast to images [B, C, H, W]: means over the pixels of a

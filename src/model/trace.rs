@@ -22,7 +22,7 @@ pub struct BlockTrace {
 /// Bands of a residual and their coefficients.
 #[derive(Debug, Clone)]
 pub struct Split {
-    /// Coefficients of the bands, [B, k] or [B, k, D].
+    /// Coefficients of the bands, [B, k] or [B, k, D]; with times of pixels [B, N, k] or [B, N, k, D].
     pub gates: Tensor,
     /// The bands, [B, N, D] each, the lowest first.
     pub bands: Vec<Tensor>,

@@ -2,15 +2,14 @@
 //!
 //! Loading checks every name, shape and dtype before it copies anything; on an error nothing changes.
 
-use crate::declare::{Map, OneOrMany, Options, Value};
+use crate::declare::{OneOrMany, Options};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use super::Model;
 use super::advice::{NO_FAMILY, advice};
-use super::design::Design;
 use super::family::PUBLIC;
 use super::open::{Weights, choose};
-use super::{Config, Model, PositionScaling};
 use crate::error::{Error, Result, Subject, nearest};
 use crate::nn::glob;
 use crate::torch::io::{About, TensorFile, save_safetensors};
@@ -18,18 +17,6 @@ use crate::torch::{DType, Device, Tensor, uninterrupted};
 
 /// Key of the configuration, as JSON, in a file's metadata.
 pub const CONFIG: &str = "config";
-
-/// Options that change what a model computes and no shape of its weights.
-const UNSEEN: [&str; 8] = [
-    "corrections",
-    "num_heads",
-    "position",
-    "rope_theta",
-    "position_scaling",
-    "position_base",
-    "time_order",
-    "time_scale",
-];
 
 /// Options of `model.load`.
 #[derive(Debug, Clone, Options)]
@@ -138,37 +125,6 @@ impl Model {
             }
         }
         Ok(tensors)
-    }
-
-    /// Describes which options of a stored configuration differ from the model's, where the shapes of the weights are
-    /// the same with either and the outputs are not.
-    fn differs_from(&self, stored: &str) -> Option<String> {
-        let stored = Design::from_json(&serde_json::from_str(stored).ok()?).ok()?;
-        let [theirs, ours] = [&stored, self.design()].map(|design| match design {
-            Design::Dit(config) => {
-                let corrections: Vec<String> = config.corrections.iter().map(ToString::to_string).collect();
-                let base = config.position_base.unwrap_or(config.image_size);
-                let scaled = config.position_scaling != PositionScaling::None;
-                let mut options =
-                    Config { position_base: scaled.then_some(base), ..config.resolved() }.to_map();
-                options.insert("corrections".to_string(), Value::Str(corrections.join(", ")));
-                Some(options)
-            }
-            Design::Custom(_) => None,
-        });
-        let (theirs, ours) = (theirs?, ours?);
-        let json = |options: &Map, name: &str| options.get(name).cloned().unwrap_or(Value::Unit).to_json();
-        let differing = UNSEEN.iter().filter_map(|name| {
-            let (their, our) = (json(&theirs, name)?, json(&ours, name)?);
-            (their != our).then(|| format!("`{name}` was {their} and is {our} here"))
-        });
-        let differing: Vec<String> = differing.collect();
-        (!differing.is_empty()).then(|| {
-            format!(
-                "the weights fit, but they were made for another model, so that the outputs differ: {}",
-                differing.join(", ")
-            )
-        })
     }
 
     /// Describes how tables in a file, if it has them, differ from those that the model computes.
@@ -474,6 +430,7 @@ mod tests {
     use crate::context::Context;
     use crate::model::family::Position;
     use crate::model::open::{OpenOptions, open};
+    use crate::model::{Config, PositionScaling};
     use crate::nn::attention::QkNorm;
     use crate::spectral::{Filter, correction, filter, gate};
 

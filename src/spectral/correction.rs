@@ -169,8 +169,10 @@ struct OnGrid {
 /// Output of one correction.
 #[derive(Debug, Clone)]
 pub struct Bands {
-    /// Coefficients of the bands, [B, k] or [B, k, D].
+    /// Coefficients of the bands, [B, k] or [B, k, D]; those of tokens are [B, N, k] or [B, N, k, D].
     pub gates: Tensor,
+    /// Whether each token has coefficients of its own.
+    pub of_tokens: bool,
     /// Residual as filtered by each filter, [B, N, D], the coarsest first.
     pub passed: Vec<Tensor>,
 }
@@ -197,15 +199,21 @@ impl Layer {
     pub fn bands(&self, residual: &Tensor, condition: &Condition) -> Result<Bands> {
         let passed =
             self.on(condition.grid)?.plans.iter().map(|plan| plan.apply(residual)).collect::<Result<_>>()?;
-        Ok(Bands { gates: self.gate.forward(condition)?, passed })
+        let gates = condition.on_grid(self.gate.forward(condition)?)?;
+        Ok(Bands { gates, of_tokens: condition.is_of_tokens(), passed })
     }
 }
 
 impl Bands {
     /// Returns the coefficients of one band, shaped to multiply tokens.
     fn coefficient(&self, band: usize) -> Result<Tensor> {
-        let one = self.gates.narrow(1, band as i64, 1)?;
-        if one.rank() == 2 { one.unsqueeze(2) } else { Ok(one) }
+        let band = band as i64;
+        match (self.of_tokens, self.gates.rank()) {
+            (false, 2) => self.gates.narrow(1, band, 1)?.unsqueeze(2),
+            (false, _) => self.gates.narrow(1, band, 1),
+            (true, 3) => self.gates.narrow(2, band, 1),
+            (true, _) => self.gates.select(2, band),
+        }
     }
 
     /// Returns the factor of the residual itself: the coefficients of the highest band.
@@ -235,7 +243,8 @@ impl Bands {
 /// Adds `r = gate m` with its corrections to `x`, as [`add_corrected`] does, for tokens x and m [B, N, D] and one
 /// gate [B, 1, D] per image.
 ///
-/// Corrections with linear filters are applied in one pass over the tokens; those that call code follow.
+/// Corrections with linear filters are applied in one pass over the tokens; those that call code follow. The gate may be one for
+/// each token, [B, N, D]. Coefficients of tokens are applied one after another by libtorch's operators.
 pub fn add_gated(
     x: &Tensor,
     m: &Tensor,
@@ -243,14 +252,29 @@ pub fn add_gated(
     corrections: &[Layer],
     condition: &Condition,
 ) -> Result<Tensor> {
-    counted(corrections, condition, || {
-        add_filtered(x, m, gate, &weighted(&coefficients(corrections, condition)?))
+    counted(corrections, condition, || match condition.is_of_tokens() && !corrections.is_empty() {
+        true => add_each(fused::gated_add(x, m, gate)?, &gate.mul(m)?, corrections, condition),
+        false => add_filtered(x, m, gate, &weighted(&coefficients(corrections, condition)?)),
     })
 }
 
 /// Returns tokens [B, N, D] with their corrections, as [`add_gated`] does with x = 0 and a gate of 1.
 pub fn corrected(tokens: &fused::Tokens, corrections: &[Layer], condition: &Condition) -> Result<Tensor> {
-    counted(corrections, condition, || filtered(tokens, &weighted(&coefficients(corrections, condition)?)))
+    counted(corrections, condition, || match condition.is_of_tokens() {
+        true => {
+            let residual = tokens.plain()?;
+            add_each(residual.clone(), &residual, corrections, condition)
+        }
+        false => filtered(tokens, &weighted(&coefficients(corrections, condition)?)),
+    })
+}
+
+/// Adds what each correction adds to the residual [B, N, D] to a sum; coefficients of zero preserve every bit of it.
+fn add_each(sum: Tensor, residual: &Tensor, corrections: &[Layer], condition: &Condition) -> Result<Tensor> {
+    corrections.iter().try_fold(sum, |sum, correction| {
+        let bands = correction.bands(residual, condition)?;
+        bands.add_passed(sum.addcmul(&bands.whole()?, residual, 1.0)?)
+    })
 }
 
 /// Counts the stated operations of corrections instead of those of the operators that happen to compute them.
@@ -262,7 +286,13 @@ fn counted(
     if corrections.is_empty() {
         return body();
     }
-    let flops = corrections.iter().map(|c| Ok(c.on(condition.grid)?.flops)).sum::<Result<f64>>()?;
+    // A gate is computed for each token that has a time of its own.
+    let more = if condition.is_of_tokens() { condition.time.size(1)? - 1 } else { 0 };
+    let each = |c: &Layer| {
+        let gate = c.correction.gate.multiplications(c.correction.bands(), c.width);
+        Ok(c.on(condition.grid)?.flops + 2.0 * (more * gate) as f64)
+    };
+    let flops = corrections.iter().map(each).sum::<Result<f64>>()?;
     let images = condition.t.size(0)? as f64;
     flops::instead(|| images * flops, body)
 }
@@ -308,7 +338,7 @@ fn in_one_pass(
     let residual = residual()?;
     others.into_iter().try_fold(sum, |sum, (plans, gates)| {
         let passed = plans.iter().map(|plan| plan.apply(&residual)).collect::<Result<_>>()?;
-        let bands = Bands { gates: gates.clone(), passed };
+        let bands = Bands { gates: gates.clone(), of_tokens: false, passed };
         bands.add_passed(sum.addcmul(&bands.whole()?, &residual, 1.0)?)
     })
 }
@@ -340,6 +370,7 @@ mod tests {
         let (x, residual) = (row([10.0, 20.0]), row([1.0, 2.0]));
         let bands = |low, gates: [f64; 2]| Bands {
             gates: Tensor::from_f64(&gates, &[1, 2]).unwrap(),
+            of_tokens: false,
             passed: vec![row(low)],
         };
         // x + r + g_low low + g_high (r - low), first with low = (3, 1), then with low = (0, 2) as well.
@@ -357,6 +388,7 @@ mod tests {
         // Bands (3, 1), (2, 3) - (3, 1) = (-1, 2) and (1, 2) - (2, 3) = (-1, -1).
         let bands = |gates: &[f64], shape: &[i64]| Bands {
             gates: Tensor::from_f64(gates, shape).unwrap(),
+            of_tokens: shape.len() > 2 && shape[1] == 1,
             passed: vec![row([3.0, 1.0]), row([2.0, 3.0])],
         };
         let found = |bands: &Bands| {
@@ -366,6 +398,11 @@ mod tests {
         assert_eq!(found(&per_band), [11.0 + 1.5 - 2.0 + 1.0, 22.0 + 0.5 + 4.0 + 1.0]);
         let per_channel = bands(&[0.5, 1.0, 2.0, 0.0, -1.0, 4.0], &[1, 3, 2]);
         assert_eq!(found(&per_channel), [11.0 + 1.5 - 2.0 + 1.0, 22.0 + 1.0 - 4.0]);
+        // The same coefficients of the only token.
+        let of_token = bands(&[0.5, 2.0, -1.0], &[1, 1, 3]);
+        assert_eq!(found(&of_token), found(&per_band));
+        let of_its_channels = bands(&[0.5, 1.0, 2.0, 0.0, -1.0, 4.0], &[1, 1, 3, 2]);
+        assert_eq!(found(&of_its_channels), found(&per_channel));
         let split = per_band.split(&residual).unwrap();
         let values: Vec<_> = split.iter().map(|band| band.to_f64().unwrap()).collect();
         assert_eq!(values, [[3.0, 1.0], [-1.0, 2.0], [-1.0, -1.0]]);

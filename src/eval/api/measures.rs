@@ -8,6 +8,7 @@ use crate::declare::{IntoValue, Map, Options};
 use crate::error::{Error, Result};
 use crate::eval::features::{Extracted, Features, FeaturesOptions, features};
 use crate::eval::images::{Input, Samples};
+use crate::eval::radial_spectrum::{Grids, RadialSpectrumOptions};
 use crate::eval::{
     Images, Moments, SaveImagesOptions, SaveSamplesOptions, Statistics, density_coverage, fid,
     high_frequency_ratio, inception_score, kid, mmd, precision_recall, radial_spectrum, samples, statistics,
@@ -362,16 +363,23 @@ pub mod space {
             Ok(record(&[("mean", found.mean.into_value()), ("std", found.std.into_value())]))
         }
 
-        /// Returns the mean power of gray images by radial frequency, [R] float64.
+        /// Returns the mean power of gray images, or of other tensors, by radial frequency, [R] float64.
         ///
         /// Entry r is the mean of |FFT|^2 (orthonormal, of gray values in [0, 1]) over the frequencies from r up to
-        /// r + 1 cycles per image, averaged over the images.
+        /// r + 1 cycles per image, averaged over the images. With `gray: false` it is that of the values of any float tensor
+        /// [N, C, H, W], averaged over the channels too: 1 at every frequency for standard normal noise.
         ///
         /// ```rhai
         /// let flat = tensor::zeros([2, 1, 8, 8]);
         /// assert_close(eval::radial_spectrum(flat), [16.0, 0.0, 0.0, 0.0, 0.0, 0.0], 1e-9);
+        /// let noise = tensor::randn([500, 4, 8, 8], #{ seed: 1 });
+        /// assert_close(eval::radial_spectrum(noise, #{ gray: false }), tensor::ones([6]), 0.15);
         /// ```
-        fn radial_spectrum<cx>(images: Images) -> Tensor {
+        fn radial_spectrum<cx>(images: Grids, options: RadialSpectrumOptions) -> Tensor {
+            if !options.gray {
+                return radial_spectrum::radial_spectrum_of(&images, cx);
+            }
+            let images = images.images()?;
             tell("measured", &images, cx);
             radial_spectrum::radial_spectrum(&images, cx)
         }

@@ -6,6 +6,7 @@ use crate::declare::{Choice, Function, IntoValue, Value};
 use crate::ensure;
 use crate::error::{Error, Result};
 use crate::flow::answer;
+use crate::torch::autograd::is_recording;
 use crate::torch::{DType, Tensor, autograd, enable_grad};
 
 /// Interpolant `x_t = alpha(t) x1 + sigma(t) noise`, from noise at time 0 to data at time 1 (Ma et al. 2024, SiT, section 2
@@ -27,7 +28,8 @@ const RATES: (f64, f64) = (0.1, 20.0);
 /// Latest time at which the slope of the noise of [`Interpolant::Vp`] is computed; it is infinite at 1.
 const LAST: f64 = 1.0 - 1e-5;
 
-/// Distance from an end at which the derivative of a function is computed that is infinite there.
+/// Distance from an end at which the derivative of a function is computed that is infinite there, and those of factors at times
+/// that record gradients.
 const EDGE: f64 = 1e-5;
 
 /// Factors of image and noise at times `[B]` and their derivatives, float64 of the shape of the times.
@@ -81,8 +83,29 @@ impl Interpolant {
 }
 
 impl Factors {
-    /// Returns the factors that the functions `alpha` and `sigma` return for times t.
-    pub fn by([alpha, sigma]: [&Function; 2], t: &Tensor) -> Result<Self> {
+    /// Returns the factors that the functions `alpha` and `sigma` return for times t. Gradients flow to times that record them.
+    pub fn by(functions: [&Function; 2], t: &Tensor) -> Result<Self> {
+        let values = Self::detached(functions, t)?;
+        if !(t.requires_grad() && is_recording()) {
+            return Ok(values);
+        }
+        let t = t.to_dtype(DType::Float64)?;
+        // Inside of the ends all derivatives are finite.
+        let inside = t.add(&t.clamp(EDGE, 1.0 - EDGE)?.sub(&t)?.detach()?)?;
+        let [(alpha, d_alpha), (sigma, d_sigma)] =
+            [recorded("alpha", functions[0], &inside)?, recorded("sigma", functions[1], &inside)?];
+        // The values with the gradients of others.
+        let with = |value: Tensor, like: Tensor| value.add(&like.sub(&like.detach()?)?);
+        Ok(Self {
+            alpha: with(values.alpha, alpha)?,
+            sigma: with(values.sigma, sigma)?,
+            d_alpha: with(values.d_alpha, d_alpha)?,
+            d_sigma: with(values.d_sigma, d_sigma)?,
+        })
+    }
+
+    /// Returns the factors that the functions return for times t, without gradients.
+    fn detached([alpha, sigma]: [&Function; 2], t: &Tensor) -> Result<Self> {
         let exact = t.detach()?.to_dtype(DType::Float64)?;
         let both = Tensor::cat(&[exact.clone(), exact.clamp(EDGE, 1.0 - EDGE)?], 0)?;
         let count = exact.size(0)?;
@@ -125,43 +148,60 @@ struct Sloped {
     inside: Tensor,
 }
 
+/// Returns what a function returns for times t that record gradients, float64 of their shape.
+fn called(name: &str, function: &Function, t: &Tensor) -> Result<Tensor> {
+    let what = format!("`{name}` of the path");
+    let answer = function.call_as(&what, &[t.clone().into_value()])?;
+    let constant = match answer {
+        Value::Float(number) => Some(number),
+        Value::Int(number) => Some(number as f64),
+        _ => None,
+    };
+    let value = match constant {
+        Some(number) => t.detach()?.mul_scalar(0.0)?.add_scalar(number)?,
+        None => answer::tensor(&answer, &what, &format!("{}, or a number", t.signature()))?,
+    };
+    ensure!(
+        value.shape() == t.shape() && value.dtype().is_float(),
+        "{what} must return one number for each time, a {}, found a {}",
+        t.signature(),
+        value.signature()
+    );
+    if constant.is_none() && !value.requires_grad() {
+        return Err(Error::argument(format!(
+            "{what} must return what it computed from t by operations that record gradients, since its derivative is the velocity"
+        ))
+        .hint("leave out `detach`, `no_grad`, rounding and look-ups; a constant is a number: `|t| 1.0`"));
+    }
+    value.to_dtype(DType::Float64)
+}
+
+/// Returns the derivatives of values of a function of time at its times; with `again` they can be differentiated again.
+fn slope(value: &Tensor, t: &Tensor, again: bool) -> Result<Tensor> {
+    let found = match value.requires_grad() {
+        true => autograd::grad(&[value.sum(&[], false)?], std::slice::from_ref(t), None, again, again)?
+            .into_iter()
+            .next()
+            .flatten(),
+        false => None,
+    };
+    found.map_or_else(|| t.detach()?.mul_scalar(0.0), Ok)
+}
+
+/// Returns what a function returns for times t, which record gradients, and its derivatives, both with gradients.
+fn recorded(name: &str, function: &Function, t: &Tensor) -> Result<(Tensor, Tensor)> {
+    let value = called(name, function, t)?;
+    let slope = slope(&value, t, true)?;
+    Ok((value, slope))
+}
+
 /// Returns what a function returns for the first `count` of the times, and its derivative there or, where it is not finite, at the
 /// others.
 fn sloped(name: &str, function: &Function, times: &Tensor, count: i64) -> Result<Sloped> {
-    let what = format!("`{name}` of the path");
     enable_grad(|| {
         let t = times.copy()?.set_requires_grad(true)?;
-        let answer = function.call_as(&what, &[t.clone().into_value()])?;
-        let constant = match answer {
-            Value::Float(number) => Some(number),
-            Value::Int(number) => Some(number as f64),
-            _ => None,
-        };
-        let value = match constant {
-            Some(number) => times.mul_scalar(0.0)?.add_scalar(number)?,
-            None => answer::tensor(&answer, &what, &format!("{}, or a number", times.signature()))?,
-        };
-        ensure!(
-            value.shape() == times.shape() && value.dtype().is_float(),
-            "{what} must return one number for each time, a {}, found a {}",
-            times.signature(),
-            value.signature()
-        );
-        if constant.is_none() && !value.requires_grad() {
-            return Err(Error::argument(format!(
-                "{what} must return what it computed from t by operations that record gradients, since its derivative is the velocity"
-            ))
-            .hint("leave out `detach`, `no_grad`, rounding and look-ups; a constant is a number: `|t| 1.0`"));
-        }
-        let value = value.to_dtype(DType::Float64)?;
-        let slope = match value.requires_grad() {
-            true => autograd::grad(&[value.sum(&[], false)?], &[t], None, false, false)?
-                .into_iter()
-                .next()
-                .flatten(),
-            false => None,
-        };
-        let slope = slope.map_or_else(|| times.mul_scalar(0.0), Ok)?;
+        let value = called(name, function, &t)?;
+        let slope = slope(&value, &t, false)?;
         let (here, inside) = (slope.narrow(0, 0, count)?, slope.narrow(0, count, count)?);
         let value = value.detach()?.narrow(0, 0, count)?;
         Ok(Sloped { value, slope: here.where_true(&here.isfinite()?, &inside)?, inside })

@@ -66,7 +66,8 @@ pub struct PathOptions {
     pub interpolant: Interpolant,
     /// Function that returns the factor of the image at times t, float64 `[B]`: `|t| alpha`. With `sigma` it replaces
     /// `interpolant`: `x_t = alpha(t) x1 + sigma(t) noise`. Derivatives are computed by automatic differentiation;
-    /// one that is infinite at an end is evaluated 1e-5 before it. Gradients of captured values are not recorded.
+    /// one that is infinite at an end is evaluated 1e-5 before it, and so are gradients at an end. Gradients flow to times that
+    /// record them; captured values receive gradients only together with these.
     #[option(takes = ["t"])]
     pub alpha: Option<Function>,
     /// Function that returns the factor of the noise at times t: `|t| sigma`. Sampling starts from noise times its first value.
@@ -99,11 +100,15 @@ impl Path {
     /// Checks the options and creates a path from them.
     pub fn new(options: PathOptions) -> Result<Self> {
         options.check()?;
-        ensure!(
-            options.mix.is_none() || options.predict == Predict::Velocity,
-            "a path with `mix` has points of its own, from which only `predict: \"v\"` gives velocities, found \"{}\"",
-            options.predict.name()
-        );
+        if options.mix.is_some() && options.predict != Predict::Velocity {
+            return Err(Error::argument(format!(
+                "a path with `mix` has points of its own, from which only `predict: \"v\"` gives velocities, found \"{}\"",
+                options.predict.name()
+            ))
+            .hint(
+                "points `alpha(t) x1 + sigma(t) noise` need no `mix`: `alpha: |t| .., sigma: |t| ..` works with every `predict`",
+            ));
+        }
         if options.noise.is_some() && options.predict == Predict::Score {
             return Err(Error::argument(
                 "a path with `noise` has noise of another distribution, whose score is not known, found \
@@ -299,14 +304,7 @@ impl Path {
     /// and the steps of a diffusion, in units of `1 / scale` steps.
     pub fn input(&self, x: &Tensor, t: &Tensor, scale: f64) -> Result<(Tensor, Tensor)> {
         match self.options.predict {
-            Predict::Ddpm => {
-                ensure!(
-                    t.rank() == 1,
-                    "diffusion steps are those of images, t of shape [B], found {}",
-                    t.signature()
-                );
-                Ok((ddpm::scaled(x, t)?, ddpm::steps(t)?.mul_scalar(1.0 / scale)?))
-            }
+            Predict::Ddpm => Ok((ddpm::scaled(x, t)?, ddpm::steps(t)?.mul_scalar(1.0 / scale)?)),
             _ => Ok((x.clone(), t.clone())),
         }
     }

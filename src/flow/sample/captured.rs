@@ -6,21 +6,24 @@ use crate::declare::Function;
 use crate::error::list;
 
 /// Code of the functions before the first group of images, with what it captured.
-pub(super) struct Captured(Vec<(&'static str, Option<String>)>);
+pub(in crate::flow) struct Captured(Vec<(&'static str, Option<String>)>);
+
+/// Functions by the name of their option.
+type Given<'a> = Vec<(&'static str, &'a Function)>;
 
 impl Captured {
     /// Reads it, if there are several groups.
-    pub fn of(options: &SampleOptions, groups: usize) -> Self {
-        let given = if groups > 1 { functions(options) } else { Vec::new() };
+    pub fn of(given: Given, groups: usize) -> Self {
+        let given = if groups > 1 { given } else { Vec::new() };
         Self(given.into_iter().map(|(name, function)| (name, text(function))).collect())
     }
 
     /// Says after the first group which functions changed what they captured, since the next group begins with it.
-    pub fn check(&self, options: &SampleOptions, context: &Context) {
+    pub fn check(&self, given: Given, context: &Context) {
         if self.0.is_empty() {
             return;
         }
-        let changed: Vec<&str> = functions(options)
+        let changed: Vec<&str> = given
             .into_iter()
             .zip(&self.0)
             .filter(|((_, function), (_, before))| before.is_some() && text(function) != *before)
@@ -36,11 +39,18 @@ impl Captured {
     }
 }
 
-fn functions(options: &SampleOptions) -> Vec<(&'static str, &Function)> {
-    let fields = match &options.fields {
-        Conditions::Function(function) => Some(function),
-        Conditions::Given(_) => None,
-    };
+impl Conditions {
+    /// Returns the function, if it is one, with the name of the option.
+    pub(in crate::flow) fn function(&self) -> Option<(&'static str, &Function)> {
+        match self {
+            Conditions::Function(function) => Some(("fields", function)),
+            Conditions::Given(_) => None,
+        }
+    }
+}
+
+/// Returns the functions of `flow::sample`.
+pub(super) fn functions(options: &SampleOptions) -> Given<'_> {
     let sampler = match &options.sampler {
         Sampler::Function(function) => Some(function),
         Sampler::Named(_) => None,
@@ -49,10 +59,10 @@ fn functions(options: &SampleOptions) -> Vec<(&'static str, &Function)> {
         ("guide", options.guide.as_ref()),
         ("velocity", options.velocity.as_ref()),
         ("keep", options.keep.as_ref()),
-        ("fields", fields),
         ("sampler", sampler),
     ];
-    all.into_iter().filter_map(|(name, function)| Some((name, function?))).collect()
+    let all = all.into_iter().filter_map(|(name, function)| Some((name, function?)));
+    all.chain(options.fields.function()).collect()
 }
 
 fn text(function: &Function) -> Option<String> {

@@ -24,6 +24,7 @@ mod sde;
 pub(super) mod step;
 mod velocity;
 
+pub(super) use captured::Captured;
 use check::{check, per_image};
 pub use discrete::{Spacing, Variance};
 pub(super) use draws::Draws;
@@ -301,7 +302,7 @@ pub fn sample(model: &Model, options: &SampleOptions, context: &Context) -> Resu
     let mut graphs = graphs(model, options);
     let draws = Arc::new(Draws::new((options.seed, &options.seeds), count, options.shape(model)));
     let options = &Arc::new(options.clone());
-    let captured = captured::Captured::of(options, own);
+    let captured = Captured::of(captured::functions(options), own);
     let (mut parts, mut evaluations) = (Vec::new(), Vec::new());
     for (made, first) in (0..count).step_by(batch as usize).skip(first).take(own).enumerate() {
         let size = batch.min(count - first);
@@ -325,7 +326,7 @@ pub fn sample(model: &Model, options: &SampleOptions, context: &Context) -> Resu
             Scheme::Own => group.own(&mut update),
         })?);
         if made == 0 {
-            captured.check(options, context);
+            captured.check(captured::functions(options), context);
         }
     }
     drop(bar);

@@ -98,7 +98,7 @@ pub enum Conditions {
 
 impl Conditions {
     /// Returns the fields that are given for all images; none for a function.
-    pub(super) fn given(&self) -> Fields {
+    pub(in crate::flow) fn given(&self) -> Fields {
         match self {
             Conditions::Given(fields) => fields.clone(),
             Conditions::Function(_) => Fields::default(),

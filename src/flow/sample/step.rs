@@ -59,7 +59,7 @@ pub(super) struct Moment {
 
 /// What stays the same for a group of images: where numbers are drawn, and what functions keep.
 #[derive(Debug, Clone)]
-pub(super) struct Memory {
+pub(in crate::flow) struct Memory {
     pub draws: Arc<Draws>,
     pub seed: u64,
     pub state: State,
@@ -104,6 +104,18 @@ pub(super) struct Inner {
 impl SamplingStep {
     pub(super) fn new(inner: Inner) -> Self {
         Self(Arc::new(inner))
+    }
+
+    /// Returns what a function knows of images in some `rows` of all, in an evaluation of a solver that chooses its own steps.
+    pub(in crate::flow) fn of_evaluation(
+        memory: &Memory,
+        stage: usize,
+        (labels, fields): (&Tensor, &Fields),
+        rows: &[usize],
+        dtype: DType,
+    ) -> Self {
+        let (labels, fields, memory) = (labels.clone(), fields.clone(), memory.clone());
+        Self::new(Inner { moment: None, stage, labels, fields, rows: rows.to_vec(), dtype, memory })
     }
 }
 

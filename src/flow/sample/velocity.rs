@@ -12,7 +12,7 @@ use crate::torch::unwritten::unwritten;
 use crate::torch::{DType, Fields, Tensor};
 
 /// Makes what functions know of an evaluation, with its fields.
-pub(super) type Told<'a> = dyn Fn(&Fields) -> SamplingStep + 'a;
+pub(in crate::flow) type Told<'a> = dyn Fn(&Fields) -> SamplingStep + 'a;
 
 /// Returns the velocity at a state for checked labels, with guidance and the user's functions applied. `t` and `rows` are
 /// the time of each image at which guidance is looked up and its row among all images.
@@ -23,7 +23,7 @@ pub(super) fn velocity(
     (t, rows): (&[f64], &[usize]),
     told: &Told,
 ) -> Result<Tensor> {
-    let fields = &conditions(options, fields, (x, times), told)?;
+    let fields = &options.fields.of((x, times), fields, told)?;
     let told = || told(fields).into_value();
     let of = |model: &Model, x: &Tensor, t: &Tensor, y: &Tensor| {
         let (input, times) = options.path.input(x, t, model.time_scale())?;
@@ -53,7 +53,7 @@ pub(super) fn noise(
     told: &Told,
 ) -> Result<Tensor> {
     let times = Tensor::full(&[x.size(0)?], t, DType::Float32, x.device())?;
-    let fields = &conditions(options, fields, (x, &times), told)?;
+    let fields = &options.fields.of((x, &times), fields, told)?;
     let told = || told(fields).into_value();
     let of = |model: &Model, x: &Tensor, _: &Tensor, y: &Tensor| {
         let step = step as f64 / model.time_scale();
@@ -64,20 +64,23 @@ pub(super) fn noise(
     combined(model, options, &of, (x, &times, y), (&vec![t; rows.len()], rows), &told)
 }
 
-/// Returns the fields of an evaluation: those of its images, or what the function returns for it.
-fn conditions(
-    options: &SampleOptions,
-    fields: &Fields,
-    (x, times): (&Tensor, &Tensor),
-    told: &Told,
-) -> Result<Fields> {
-    let Conditions::Function(function) = &options.fields else { return Ok(fields.clone()) };
-    let mut arguments = answer::with_times(&[], x, times)?;
-    arguments.push(told(fields).into_value());
-    let made = unwritten(&[("the states", x)], || function.call_as("`fields`", &arguments))?;
-    let made = Fields::from_value(&made).map_err(|e| e.context("`fields`"))?;
-    made.check_rows(x.size(0)?).map_err(|e| e.context("`fields`"))?;
-    made.to_device(x.device())
+impl Conditions {
+    /// Returns the fields of an evaluation of images x [B, ..] at times `[B]`: those `given` for them, or what the function
+    /// returns.
+    pub(in crate::flow) fn of(
+        &self,
+        (x, times): (&Tensor, &Tensor),
+        given: &Fields,
+        told: &Told,
+    ) -> Result<Fields> {
+        let Conditions::Function(function) = self else { return Ok(given.clone()) };
+        let mut arguments = answer::with_times(&[], x, times)?;
+        arguments.push(told(given).into_value());
+        let made = unwritten(&[("the states", x)], || function.call_as("`fields`", &arguments))?;
+        let made = Fields::from_value(&made).map_err(|e| e.context("`fields`"))?;
+        made.check_rows(x.size(0)?).map_err(|e| e.context("`fields`"))?;
+        made.to_device(x.device())
+    }
 }
 
 /// Computes what a model predicts, through `of`, for the labels and for what guides, and combines both.

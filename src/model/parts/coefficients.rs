@@ -8,7 +8,7 @@ use crate::torch::autograd::is_autocasting;
 /// Names of the coefficients, in the order in which adaLN computes them.
 pub const NAMES: [&str; 6] = ["shift_attn", "scale_attn", "gate_attn", "shift_mlp", "scale_mlp", "gate_mlp"];
 
-/// The shift, scale and gate of attention, then those of the MLP, [B, 1, D] each.
+/// The shift, scale and gate of attention, then those of the MLP, [B, 1, D] each; with times of pixels [B, N, D].
 #[derive(Debug, Clone)]
 pub struct Coefficients(pub [Tensor; 6]);
 
@@ -24,7 +24,7 @@ impl IntoValue for Coefficients {
 }
 
 impl Coefficients {
-    /// Returns the coefficients that a part returned, which must have the shape and dtype of `like` [B, 1, D].
+    /// Returns the coefficients that a part returned, which must have the shape and dtype of `like`, [B, 1, D] or [B, N, D].
     pub fn of(given: &Value, like: &Tensor) -> Result<Self> {
         let Value::Map(map) = given else { return Err(given.mismatch(&described())) };
         if let Some(unknown) = map.keys().find(|key| !NAMES.contains(&key.as_str())) {
@@ -47,7 +47,8 @@ fn described() -> String {
 
 fn one(map: &Map, name: &str, like: &Tensor) -> Result<Tensor> {
     let (shape, dtype) = (like.shape(), like.dtype());
-    let wanted = format!("expected `{name}` of shape {shape:?}, one vector for each image");
+    let each = if shape.get(1) == Some(&1) { "image" } else { "token" };
+    let wanted = format!("expected `{name}` of shape {shape:?}, one vector for each {each}");
     let Some(value) = map.get(name) else { return Err(Error::argument(format!("{wanted}, found none"))) };
     let Some(found) = value.downcast::<Tensor>() else {
         return Err(value.mismatch(&format!("a tensor of shape {shape:?} as `{name}`")));

@@ -247,6 +247,14 @@ impl Part {
         self.0.place.map_or_else(|| name.clone(), |place| format!("{name} at {place}"))
     }
 
+    /// Returns the user code that it calls, by its place in a correction; that of a part itself has no place.
+    pub fn code(&self) -> Vec<(String, &Code)> {
+        match &self.0.body {
+            Body::Code(code) => vec![(String::new(), code)],
+            Body::Correction(correction) => correction.code(),
+        }
+    }
+
     /// Returns why it cannot be stored with a model, or `None` if it can.
     pub fn not_stored(&self) -> Option<Error> {
         match &self.0.body {

@@ -95,7 +95,8 @@ impl<M> Modulation<M> {
             Module::Usual(ada_ln) => usual(ada_ln)?,
             Module::Part(part) => {
                 let embedding = run.embedding();
-                let like = embedding.unsqueeze(1)?;
+                // With times of pixels each token has an embedding and coefficients of its own.
+                let like = if embedding.rank() == 2 { embedding.unsqueeze(1)? } else { embedding.clone() };
                 let value = embedding.clone().into_value();
                 unwritten(&[("the embeddings", embedding)], || {
                     part.run_coefficients(value, &like, run.passing()?)

@@ -41,7 +41,7 @@ struct Layer(Tensor);
 
 impl GateLayer for Layer {
     fn forward(&self, condition: &Condition) -> Result<Tensor> {
-        self.0.expand(&[condition.time.size(0)?, self.0.size(0)?])
+        self.0.expand(&[condition.rows(), self.0.shape()].concat())
     }
 }
 

@@ -14,9 +14,10 @@ functions! { in "gate";
     /// `make` is called with a builder once per block and returns the function that computes the coefficients in
     /// every forward pass. That function takes a map of the times `t` [B], as in `gate::schedule`, and the
     /// embeddings `time`, `label` and `both` [B, D], and returns coefficients [B, k] or [B, k, D], the lowest band
-    /// first, or an array of k numbers or tensors [B]. The builder has the properties `width`, `bands` and
-    /// `channels`. If the coefficients start at zero, the model starts as plain DiT. The code is stored with the
-    /// model if it was written in a file.
+    /// first, or an array of k numbers or tensors [B]. With times of pixels each of the N tokens has its own: t is [B, N],
+    /// embeddings are [B, N, D], and coefficients [B, N, k] or [B, N, k, D]. The builder has the properties `width`, `bands`
+    /// and `channels`. If the coefficients start at zero, the model starts as plain DiT. The code is stored with the model if it
+    /// was written in a file.
     ///
     /// ```rhai
     /// let gate = gate::custom(|b| {

@@ -22,6 +22,8 @@ mod given;
 mod network;
 
 /// Input of a gate: the times `[B]` and embeddings [B, D]; and the grid of the tokens, which filters read.
+///
+/// Where each token has a time of its own, times are [B, N] and embeddings [B, N, D].
 #[derive(Debug, Clone, Copy)]
 pub struct Condition<'a> {
     /// The times in [0, 1], even if the model takes diffusion steps.
@@ -32,6 +34,38 @@ pub struct Condition<'a> {
     pub time_label: &'a Tensor,
     /// Height and width of the grid of tokens; `None` is the grid that the model was built for.
     pub grid: Option<[i64; 2]>,
+}
+
+impl Condition<'_> {
+    /// Returns whether each token has a time of its own, and so coefficients of its own.
+    pub fn is_of_tokens(&self) -> bool {
+        self.time.rank() == 3
+    }
+
+    /// Returns the shape of what has coefficients of its own: `[B]`, or [B, N].
+    fn rows(&self) -> Vec<i64> {
+        let mut shape = self.time.shape();
+        shape.pop();
+        shape
+    }
+
+    /// Returns coefficients [B, N, ..] of tokens for each place of the grid [B, H W, ..], which has several places for a
+    /// token if it is that of the pixels. Coefficients of images are returned as they are.
+    pub fn on_grid(&self, coefficients: Tensor) -> Result<Tensor> {
+        let (Some([height, width]), true) = (self.grid, self.is_of_tokens()) else { return Ok(coefficients) };
+        let (batch, tokens) = (coefficients.size(0)?, coefficients.size(1)?);
+        let side = ((height * width / tokens.max(1)) as f64).sqrt() as i64;
+        if side <= 1 {
+            return Ok(coefficients);
+        }
+        let rest = coefficients.shape().split_off(2);
+        let of = |grid: [i64; 4]| [&[batch][..], &grid, &rest].concat();
+        let [rows, columns] = [height / side, width / side];
+        coefficients
+            .reshape(&of([rows, 1, columns, 1]))?
+            .expand(&of([rows, side, columns, side]))?
+            .reshape(&[&[batch, height * width][..], &rest].concat())
+    }
 }
 
 /// Widths of a gate's input and of the values that it weights.
@@ -45,7 +79,8 @@ pub struct Width {
 
 /// A gate with its parameters, inside one block.
 pub trait GateLayer: fmt::Debug + Send + Sync {
-    /// Computes the coefficients of the bands, the lowest first: [B, k], or [B, k, D] if each channel has its own.
+    /// Computes the coefficients of the bands, the lowest first: [B, k], or [B, k, D] if each channel has its own. Where each
+    /// token has a time of its own, they are [B, N, k] or [B, N, k, D].
     fn forward(&self, condition: &Condition) -> Result<Tensor>;
 }
 
@@ -124,9 +159,9 @@ impl Coefficients {
         [Some(self.bands), self.channels].into_iter().flatten().collect()
     }
 
-    /// Returns the shape `[B, k]` or `[B, k, D]`.
-    fn shape_for(self, batch: i64) -> Vec<i64> {
-        [vec![batch], self.shape()].concat()
+    /// Returns the shape `[.., k]` or `[.., k, D]` for rows `[B]` or [B, N].
+    fn shape_for(self, rows: &[i64]) -> Vec<i64> {
+        [rows, &self.shape()].concat()
     }
 }
 

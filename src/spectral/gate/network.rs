@@ -35,13 +35,18 @@ impl Network {
         })
     }
 
-    /// Maps embeddings [B, D] to coefficients [B, k] or [B, k, D] within ±scale.
+    /// Maps embeddings [B, D] to coefficients [B, k] or [B, k, D] within ±scale, and those of tokens [B, N, D] to [B, N, k] or
+    /// [B, N, k, D].
     pub fn forward(&self, embedding: &Tensor) -> Result<Tensor> {
         let ((first, first_bias), (second, second_bias)) = (self.first.parts()?, self.second.parts()?);
-        let flat = fused::gate(embedding, (&first, first_bias), (&second, second_bias), self.scale)?;
+        let mut rows = embedding.shape();
+        let width = rows.pop().unwrap_or_default();
+        let of_images = rows.len() == 1;
+        let flat = if of_images { embedding.clone() } else { embedding.reshape(&[-1, width])? };
+        let flat = fused::gate(&flat, (&first, first_bias), (&second, second_bias), self.scale)?;
         match self.coefficients.channels {
-            None => Ok(flat),
-            Some(_) => flat.reshape(&self.coefficients.shape_for(embedding.size(0)?)),
+            None if of_images => Ok(flat),
+            _ => flat.reshape(&self.coefficients.shape_for(&rows)),
         }
     }
 

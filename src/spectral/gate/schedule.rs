@@ -15,7 +15,7 @@ functions! { in "gate";
     /// band, the lowest first: an array of numbers or tensors [B], or a tensor [B, k] or [B, k, D]. It is called in
     /// every block of every forward pass, and is stored with the model if it was written in a file. A model of the
     /// family `dit` takes diffusion steps; t is then the time of the straight path with the step's signal-to-noise
-    /// ratio.
+    /// ratio. With times of pixels t is [B, N], one time for each token, and tensors are [B, N], [B, N, k] or [B, N, k, D].
     ///
     /// ```rhai
     /// // Low frequencies early, high ones late.

@@ -38,8 +38,7 @@ struct Layer {
 
 impl GateLayer for Layer {
     fn forward(&self, condition: &Condition) -> Result<Tensor> {
-        let mut shape = self.logits.shape();
-        shape.insert(0, condition.time.size(0)?);
+        let shape = [condition.rows(), self.logits.shape()].concat();
         self.logits.tanh()?.mul_scalar(self.scale)?.expand(&shape)
     }
 }

@@ -3,8 +3,7 @@
 use super::links::without_links;
 use crate::declare::{ADVICE, FromValue, INCOMPLETE, Map, Value};
 use crate::spectral::filter::SAME_RADIUS as SAME;
-use crate::text::code::{PIECES, compared};
-use crate::text::tokens::{Kind, tokens};
+use crate::text::code::{PIECES, changed_line, compared, cut};
 
 /// Returns a description of the first setting that both maps have and that differs: `lr was 0.1 and is 0.2`.
 ///
@@ -179,32 +178,11 @@ fn code_changed(name: &str, old: &Map, new: &Map) -> Option<String> {
     if whole(old) == whole(new) {
         return None;
     }
-    let (a, b) = (words(old), words(new));
-    let Some(first) =
-        (0..a.len().max(b.len())).find(|i| a.get(*i).map(|w| w.text) != b.get(*i).map(|w| w.text))
-    else {
-        let what = captured_changed(name, old, new).or_else(|| outside_changed(name, old, new));
-        return what.or_else(|| Some(format!("the code of `{name}` changed: its captured values differ")));
-    };
-    // Where one text goes on in a line that ends in the other, both lines are shown.
-    let follows = |word: Option<&Word>| word.is_some_and(|w| !w.starts_line);
-    let at = |own: &'_ [Word<'_>], other: &[Word<'_>]| {
-        let before = follows(other.get(first)) && !follows(own.get(first));
-        if before { first.saturating_sub(1) } else { first }
-    };
-    let (was, is) = (a.get(at(&a, &b)), b.get(at(&b, &a)));
-    let shown = |word: Option<&Word>| word.map_or("missing".to_string(), |w| format!("`{}`", cut(w.line)));
-    // Lines are numbered as in the current script.
-    let (number, map) = match (is, was) {
-        (Some(word), _) => (word.number, new),
-        (None, word) => (word.map_or(0, |w| w.number), old),
-    };
-    let file = match map.get("file") {
-        Some(Value::Str(file)) => format!(" of {file}"),
-        _ => String::new(),
-    };
-    let (was, is) = (shown(was), shown(is));
-    Some(format!("the code of `{name}` changed: line {number}{file} was {was} and is {is}"))
+    if let Some(line) = changed_line(old, new) {
+        return Some(format!("the code of `{name}` changed: {line}"));
+    }
+    let what = captured_changed(name, old, new).or_else(|| outside_changed(name, old, new));
+    what.or_else(|| Some(format!("the code of `{name}` changed: its captured values differ")))
 }
 
 /// Describes a change of what code captured.
@@ -275,49 +253,6 @@ fn is_code_of_value(map: &Map) -> bool {
 pub(super) fn libraries(code: &Map) -> Vec<&Map> {
     let Some(Value::List(all)) = code.get(LIBRARIES) else { return Vec::new() };
     all.iter().filter_map(|one| if let Value::Map(map) = one { Some(map) } else { None }).collect()
-}
-
-/// A token of stored code, its line, and the number of that line in the file.
-struct Word<'a> {
-    number: usize,
-    line: &'a str,
-    starts_line: bool,
-    text: &'a str,
-}
-
-/// Returns the tokens of stored code without its comments.
-fn words(code: &Map) -> Vec<Word<'_>> {
-    let Some(Value::List(pieces)) = code.get(PIECES) else { return Vec::new() };
-    let start = |piece: usize| match code.get("lines") {
-        Some(Value::List(starts)) => match starts.get(piece) {
-            Some(Value::Int(start)) => usize::try_from(*start).unwrap_or(1),
-            _ => 1,
-        },
-        _ => 1,
-    };
-    let mut found = Vec::new();
-    for (piece, text) in pieces.iter().enumerate() {
-        let Value::Str(text) = text else { continue };
-        let (mut number, mut seen) = (start(piece), 0);
-        for token in tokens(text).into_iter().filter(|token| token.kind != Kind::Comment) {
-            number = number.saturating_add(text[seen..token.start].matches('\n').count());
-            seen = token.start;
-            let before = text[..seen].rfind('\n').map_or(0, |i| i + 1);
-            let line = text[before..].lines().next().unwrap_or_default().trim();
-            let starts_line = text[before..seen].trim().is_empty() && before > 0;
-            found.push(Word { number, line, starts_line, text: token.text });
-        }
-    }
-    found
-}
-
-/// Cuts a line of code, so that a message stays on one line.
-fn cut(line: &str) -> String {
-    const MOST: usize = 60;
-    match line.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}..", &line[..end]),
-        None => line.to_string(),
-    }
 }
 
 /// Key of the code of imported files.
