@@ -1,4 +1,4 @@
-//! Decoding an arbitrary PNG or JPEG image returns pixels or an error.
+//! Decoding an arbitrary PNG, JPEG or WebP image returns pixels or an error.
 #![no_main]
 
 use std::path::Path;

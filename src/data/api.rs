@@ -74,7 +74,7 @@ pub mod space {
         /// ```
         fn mnist(options: MnistOptions) -> Dataset { data::mnist::mnist(&options) }
 
-        /// Opens a folder or archive of PNG and JPEG images, with one folder per class or all images in one.
+        /// Opens a folder or archive of PNG, JPEG and WebP images, with one folder per class or all images in one.
         ///
         /// The central square of each image is resized to `size` with antialiasing (bicubic). Sets of up to 1 GiB
         /// of pixels are kept in memory; larger ones are read and decoded ahead of use on threads.
@@ -117,7 +117,7 @@ pub mod space {
             data::folder::images_in(&path, &options, cx)
         }
 
-        /// Reads one PNG or JPEG file as an image, float32 [C, H, W] in [-1, 1].
+        /// Reads one PNG, JPEG or WebP file as an image, float32 [C, H, W] in [-1, 1].
         ///
         /// It is turned upright by its EXIF orientation, and blended over `background` where it is transparent.
         /// `eval::save_images` writes such images.

@@ -23,7 +23,7 @@ pub fn is_litter(name: &str) -> bool {
 }
 
 /// Extensions of supported image files.
-pub const READ: [&str; 3] = ["png", "jpg", "jpeg"];
+pub const READ: [&str; 4] = ["png", "jpg", "jpeg", "webp"];
 /// Returns whether a name is that of a supported image file.
 pub fn is_image(name: &Path) -> bool {
     let ending = name.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
@@ -31,7 +31,7 @@ pub fn is_image(name: &Path) -> bool {
 }
 
 /// Extensions of unsupported image files.
-pub const OTHERS: [&str; 10] = ["webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "jfif", "jp2", "ppm"];
+pub const OTHERS: [&str; 9] = ["gif", "bmp", "tif", "tiff", "avif", "heic", "jfif", "jp2", "ppm"];
 
 /// Maximum number of names in a note.
 const NAMED: usize = 4;
@@ -79,7 +79,8 @@ pub fn find(tree: &Tree, path: &Path) -> Result<Found> {
         ));
     }
     if !empty.is_empty() {
-        let what = format!("skipped {} without PNG or JPEG images: {}", folders(empty.len()), some(&empty));
+        let what =
+            format!("skipped {} without PNG, JPEG or WebP images: {}", folders(empty.len()), some(&empty));
         found.notes.push(what);
     }
     if !deep.is_empty() {
@@ -107,7 +108,7 @@ pub fn find(tree: &Tree, path: &Path) -> Result<Found> {
     }
     found.notes.extend(others.note());
     if found.images.is_empty() {
-        let error = Error::file(path, "expected PNG or JPEG images, found none");
+        let error = Error::file(path, "expected PNG, JPEG or WebP images, found none");
         return Err(match found.notes.first() {
             Some(note) => error.hint(note.clone()),
             None => error.hint("each class is a folder of files that end in .png, .jpg or .jpeg"),
@@ -123,7 +124,7 @@ pub fn all(tree: &Tree, path: &Path) -> Result<(Vec<PathBuf>, Vec<String>)> {
     images.sort();
     match images.is_empty() {
         true => {
-            let error = Error::file(path, "expected PNG or JPEG images, found none");
+            let error = Error::file(path, "expected PNG, JPEG or WebP images, found none");
             Err(match search.others.note() {
                 Some(note) => error.hint(note),
                 None => error,
@@ -151,7 +152,7 @@ impl Others {
     pub fn note(&self) -> Option<String> {
         let first = self.first.as_ref()?;
         Some(format!(
-            "skipped {} image files that are neither PNG nor JPEG, the first is {}",
+            "skipped {} image files that are not PNG, JPEG or WebP, the first is {}",
             self.count,
             first.display()
         ))
@@ -296,16 +297,16 @@ mod tests {
             "lists/train.txt",
             "lists/deep/notes.txt",
             "beside.png",
-            "cat/1.webp",
+            "cat/1.gif",
             "cat/2.HEIC",
         ];
         let (classes, notes) = classes(&files);
         assert_eq!(classes, ["cat", "dog"]);
         for part in [
             "skipped 3 folders created by another system: `$RECYCLE.BIN`, `@eaDir`, `__MACOSX`",
-            "skipped 1 folder without PNG or JPEG images: `lists`",
+            "skipped 1 folder without PNG, JPEG or WebP images: `lists`",
             "skipped 1 images outside of the class folders",
-            "skipped 2 image files that are neither PNG nor JPEG, the first is ",
+            "skipped 2 image files that are not PNG, JPEG or WebP, the first is ",
         ] {
             assert!(notes.contains(part), "{notes}");
         }
@@ -362,8 +363,8 @@ mod tests {
 
     #[test]
     fn a_folder_of_other_formats_says_so() {
-        let error = find(&Tree::Disk, folder(&["a/0.webp"]).path()).unwrap_err();
-        assert!(error.message().contains("expected PNG or JPEG images, found none"), "{error}");
+        let error = find(&Tree::Disk, folder(&["a/0.avif"]).path()).unwrap_err();
+        assert!(error.message().contains("expected PNG, JPEG or WebP images, found none"), "{error}");
         assert!(error.hint_text().is_some_and(|hint| hint.contains("skipped")), "{error}");
     }
 }

@@ -1,10 +1,11 @@
-//! Decoding of PNG and JPEG files to pixels of a given shape.
+//! Decoding of PNG, JPEG and WebP files to pixels of a given shape.
 
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::io::{BufRead, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use image_webp::WebPDecoder;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 use zune_jpeg::{ImageInfo, JpegDecoder};
@@ -54,15 +55,23 @@ pub struct Image {
     pub damaged: bool,
 }
 
-/// Decodes a PNG or JPEG file as a viewer shows it: turned upright by its EXIF orientation, and laid over
+/// Decodes a PNG, JPEG or WebP file as a viewer shows it: turned upright by its EXIF orientation, and laid over
 /// `background` if it is transparent; 16 bits become 8.
 ///
-/// Stray bytes and a missing end of at most a few blocks or rows are tolerated, and reported in the image.
+/// Stray bytes and a missing end of at most a few blocks or rows of a PNG or JPEG are tolerated, and reported in the image.
+/// Animations are refused.
 pub fn decode(bytes: &[u8], path: &Path, background: Background) -> Result<Image> {
     let place = Cell::new(0);
     let decoded = match bytes {
         [0x89, b'P', b'N', b'G', ..] => png(bytes, &place, background),
         [0xff, 0xd8, ..] => jpeg(bytes, &place),
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => {
+            if is_animated(bytes) {
+                return Err(Error::file(path, "expected a still image, found a WebP animation")
+                    .hint("convert the frame that is wanted to PNG"));
+            }
+            webp(bytes, &place, background)
+        }
         _ => {
             let (found, hint) = match files::recognize(bytes) {
                 Some(kind) => (kind.describe().to_string(), kind.advice()),
@@ -71,7 +80,9 @@ pub fn decode(bytes: &[u8], path: &Path, background: Background) -> Result<Image
                     "the file is not what its name says",
                 ),
             };
-            return Err(Error::file(path, format!("expected a PNG or JPEG image, found {found}")).hint(hint));
+            return Err(
+                Error::file(path, format!("expected a PNG, JPEG or WebP image, found {found}")).hint(hint)
+            );
         }
     };
     let image = decoded.map_err(|message| {
@@ -195,13 +206,38 @@ fn png(bytes: &[u8], place: &Cell<u64>, background: Background) -> Result<Image,
             3
         }
         png::ColorType::Rgba => {
-            let over = |p: &[u8]| background.under([p[0], p[1], p[2]], p[3]);
-            pixels = pixels.chunks_exact(4).flat_map(over).collect();
+            pixels = over(&pixels, background);
             3
         }
         _ => 3,
     };
     Ok(Image { width, height, channels, pixels, damaged })
+}
+
+/// Returns pixels of red, green, blue and opacity over a background.
+fn over(pixels: &[u8], background: Background) -> Vec<u8> {
+    pixels.chunks_exact(4).flat_map(|p| background.under([p[0], p[1], p[2]], p[3])).collect()
+}
+
+/// Returns whether the header of a WebP file declares an animation.
+fn is_animated(bytes: &[u8]) -> bool {
+    const ANIMATED: u8 = 2;
+    bytes.get(12..16) == Some(b"VP8X") && bytes.get(20).is_some_and(|flags| flags & ANIMATED != 0)
+}
+
+fn webp(bytes: &[u8], place: &Cell<u64>, background: Background) -> Result<Image, String> {
+    let mut decoder =
+        WebPDecoder::new(Tracked { cursor: Cursor::new(bytes), place }).map_err(|e| e.to_string())?;
+    let (width, height) = decoder.dimensions();
+    let (width, height) = (width as usize, height as usize);
+    check_size(width, height)?;
+    let channels = if decoder.has_alpha() { 4 } else { 3 };
+    let mut pixels = vec![0; width * height * channels];
+    decoder.read_image(&mut pixels).map_err(|e| e.to_string())?;
+    if channels == 4 {
+        pixels = over(&pixels, background);
+    }
+    Ok(Image { width, height, channels: 3, pixels, damaged: false })
 }
 
 fn jpeg(bytes: &[u8], place: &Cell<u64>) -> Result<Image, String> {
@@ -444,8 +480,8 @@ pub(crate) mod tests {
         let middle = flipped.len() / 2;
         flipped[middle] ^= 0xff;
         assert!(message(&flipped).contains("damaged at byte"), "{}", message(&flipped));
-        assert!(message(b"GIF89a").contains("expected a PNG or JPEG image"));
-        assert!(message(b"").contains("expected a PNG or JPEG image"));
+        assert!(message(b"GIF89a").contains("expected a PNG, JPEG or WebP image"));
+        assert!(message(b"").contains("expected a PNG, JPEG or WebP image"));
     }
 
     #[test]
@@ -491,7 +527,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// Compares every type of PNG and JPEG with the result of Pillow 13.0: turned upright, over white if
+    /// Compares every type of PNG, JPEG and WebP with the result of Pillow 13.0: turned upright, over white if
     /// transparent, as RGB; 16-bit gray by its upper bytes.
     #[test]
     fn pixels_are_those_of_pillow() {
@@ -513,6 +549,18 @@ pub(crate) mod tests {
                 assert!(found.abs_diff(wanted) <= 2, "{name}: byte {i} is {found}, Pillow has {wanted}");
             }
         }
+    }
+
+    #[test]
+    fn a_webp_is_whole_and_still() {
+        let folder = Path::new("tests/fixtures/images");
+        for name in ["lossy.webp", "lossless.webp", "alpha.webp"] {
+            let bytes = std::fs::read(folder.join(name)).unwrap();
+            let error = read(&bytes[..bytes.len() * 2 / 3], "x").map(drop).unwrap_err();
+            assert!(error.message().starts_with("x: the image is damaged at byte"), "{name}: {error}");
+        }
+        let error = read(&std::fs::read(folder.join("animated.webp")).unwrap(), "x").map(drop).unwrap_err();
+        assert_eq!(error.message(), "x: expected a still image, found a WebP animation");
     }
 
     #[test]

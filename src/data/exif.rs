@@ -1,4 +1,4 @@
-//! EXIF orientation of JPEG and PNG files.
+//! EXIF orientation of JPEG, PNG and WebP files.
 
 /// Tag of the orientation in the first directory.
 const ORIENTATION: u16 = 0x0112;
@@ -8,6 +8,7 @@ pub fn orientation(bytes: &[u8]) -> u8 {
     let found = match bytes {
         [0x89, b'P', b'N', b'G', ..] => in_png(bytes),
         [0xff, 0xd8, ..] => in_jpeg(bytes),
+        [b'R', b'I', b'F', b'F', ..] => in_webp(bytes),
         _ => None,
     };
     found.filter(|n| (1..=8).contains(n)).map_or(1, |n| n as u8)
@@ -23,6 +24,19 @@ fn in_png(bytes: &[u8]) -> Option<u16> {
         match kind {
             b"eXIf" => return in_tiff(data.strip_prefix(b"Exif\0\0").unwrap_or(data)),
             _ => rest = rest.get(12 + length..)?,
+        }
+    }
+}
+
+/// Searches all chunks for `EXIF`; one of odd length is followed by a byte of padding.
+fn in_webp(bytes: &[u8]) -> Option<u16> {
+    let mut rest = bytes.get(12..)?;
+    loop {
+        let length = u32::from_le_bytes(*rest.get(4..)?.first_chunk()?) as usize;
+        let data = rest.get(8..)?.get(..length)?;
+        match rest.get(..4)? {
+            b"EXIF" => return in_tiff(data.strip_prefix(b"Exif\0\0").unwrap_or(data)),
+            _ => rest = rest.get(8 + length + length % 2..)?,
         }
     }
 }
@@ -151,6 +165,9 @@ pub(super) mod tests {
                 let text = [&3u32.to_be_bytes()[..], b"tEXtabc", &[0; 4]].concat();
                 let png = [b"\x89PNG\r\n\x1a\n".as_slice(), &text, &chunk].concat();
                 assert_eq!(orientation(&png), n as u8);
+                let length = (tiff.len() as u32).to_le_bytes();
+                let head = [b"RIFF\xff\0\0\0WEBPVP8 ".as_slice(), &3u32.to_le_bytes(), b"abc\0"].concat();
+                assert_eq!(orientation(&[&head[..], b"EXIF", &length, &tiff].concat()), n as u8);
             }
         }
     }

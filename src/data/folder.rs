@@ -1,4 +1,4 @@
-//! Folders and archives of PNG and JPEG images, with one folder per class or all images in one.
+//! Folders and archives of PNG, JPEG and WebP images, with one folder per class or all images in one.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -425,7 +425,7 @@ mod tests {
     fn a_folder_without_images_says_what_is_expected() {
         let place = tempfile::tempdir().unwrap();
         let error = open(place.path(), true).unwrap_err();
-        assert!(error.message().contains("expected PNG or JPEG images, found none"), "{error}");
+        assert!(error.message().contains("expected PNG, JPEG or WebP images, found none"), "{error}");
         assert!(open(Path::new("/no/such"), true).unwrap_err().message().contains("no such file or folder"));
         std::fs::write(place.path().join("a.PNG"), png_of(3, 5, |_, _| [1, 2, 3])).unwrap();
         let set = open(place.path(), true).unwrap();

@@ -24,7 +24,7 @@ pub struct ImageOptions {
     pub background: Background,
 }
 
-/// Reads a PNG or JPEG file as float32 [C, H, W] in [-1, 1].
+/// Reads a PNG, JPEG or WebP file as float32 [C, H, W] in [-1, 1].
 ///
 /// A file with barely visible damage is read, and `note` is told.
 pub(crate) fn image(path: &Path, options: &ImageOptions, note: impl FnOnce(&str)) -> Result<Tensor> {
@@ -83,6 +83,6 @@ mod tests {
         };
         assert!(message("no.png").contains("no.png: there is no such file"), "{}", message("no.png"));
         std::fs::write(place.path().join("a.png"), "text").unwrap();
-        assert!(message("a.png").contains("expected a PNG or JPEG image"), "{}", message("a.png"));
+        assert!(message("a.png").contains("expected a PNG, JPEG or WebP image"), "{}", message("a.png"));
     }
 }

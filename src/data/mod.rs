@@ -1,7 +1,7 @@
 //! Image data sets: reading from files or tensors, splitting, shuffling and batching.
 //!
 //! - [`dataset`]: images with labels; [`loader`]: endless shuffled batches
-//! - [`store`]: images in memory or in files; [`ahead`]: reading files on threads; [`decode`]: PNG and JPEG, with
+//! - [`store`]: images in memory or in files; [`ahead`]: reading files on threads; [`decode`]: PNG, JPEG and WebP, with
 //!   [`exif`] and [`background`]; [`classes`]: finding the image files and classes of a [`tree`] of folders, on disk or in
 //!   an [`archive`]; `place`: which of both a path names; [`item`]: one of these files; `manifest` and `sheet`: labels in a
 //!   file beside them

@@ -165,8 +165,10 @@ impl Kind {
             Self::Npy => "read it with `tensor::load_npy(path)`",
             Self::Npz => "read it with `tensor::load(path)`, which gives a map of its arrays",
             Self::Zip | Self::Gzip | Self::Compressed => "unpack it first",
-            Self::Png | Self::Jpeg => "a folder of images is opened by `data::image_folder(path)`",
-            Self::Gif | Self::WebP | Self::Tiff | Self::Bmp => "convert it to PNG",
+            Self::Png | Self::Jpeg | Self::WebP => {
+                "a folder of images is opened by `data::image_folder(path)`"
+            }
+            Self::Gif | Self::Tiff | Self::Bmp => "convert it to PNG",
             Self::LfsPointer => "fetch it: `git lfs pull`",
             Self::Html => "the download went wrong; the page may say why",
             Self::Json => "read it with `files::read_json(path)`",

@@ -85,7 +85,7 @@ pub fn samples(listing: &Listing, folder: &Path, wanted: Wanted<'_>) -> Result<S
     let lacks = |sample: &Sample| match sample {
         Sample { image: None, class, facts, arrays, .. } => {
             let belongs = class.is_some() || (wanted.key.is_some() && facts.is_some()) || !arrays.is_empty();
-            belongs.then(|| "no PNG or JPEG image".to_string())
+            belongs.then(|| "no PNG, JPEG or WebP image".to_string())
         }
         Sample { class: None, .. } if wanted.key.is_none() => Some(format!("no `.{CLASS}`")),
         Sample { facts: None, .. } if wanted.key.is_some() => Some(format!("no `.{FACTS}`")),
@@ -114,7 +114,7 @@ pub fn samples(listing: &Listing, folder: &Path, wanted: Wanted<'_>) -> Result<S
     }
     found.notes.extend(lacking.notes(listing, wanted.skip)?);
     if kept.is_empty() {
-        let error = Error::file(listing.root(), "expected PNG or JPEG images, found none");
+        let error = Error::file(listing.root(), "expected PNG, JPEG or WebP images, found none");
         return Err(match found.notes.pop() {
             Some(note) => error.hint(note),
             None => error.hint("an image and its class are files such as `0001.jpg` and `0001.cls`"),

@@ -307,12 +307,17 @@ fn samples_without_a_part_are_named() {
     };
     let png = image(7);
     let (place, path) =
-        sample(&[("0.png", &png), ("0.cls", b"1"), ("1.png", &png), ("2.cls", b"1"), ("3.webp", b"")]);
+        sample(&[("0.png", &png), ("0.cls", b"1"), ("1.png", &png), ("2.cls", b"1"), ("3.gif", b"")]);
     let (message, hint) = refused(&path, &options());
-    assert!(message.contains("1 sample has no PNG or JPEG image") && hint.contains("skip"), "{message}");
+    assert!(
+        message.contains("1 sample has no PNG, JPEG or WebP image") && hint.contains("skip"),
+        "{message}"
+    );
     let (set, notes) = noted(&[path], &skipping()).unwrap();
     assert_eq!((set.len(), labels(&set)), (1, vec![1]));
-    for part in ["1 sample has no `.cls`: ", "1 sample has no PNG or JPEG image: ", "neither PNG nor JPEG"] {
+    for part in
+        ["1 sample has no `.cls`: ", "1 sample has no PNG, JPEG or WebP image: ", "not PNG, JPEG or WebP"]
+    {
         assert!(notes.contains(part), "{notes}");
     }
     drop(place);

@@ -204,7 +204,10 @@ fn what_helps_with_arrays_is_what_the_hint_says() {
 
 #[test]
 fn other_formats_are_counted_where_there_is_no_image() {
-    let files = [("0.webp", b"x".to_vec()), ("dataset.json", b"{\"labels\": null}".to_vec())];
-    let (_place, path) = written("webp.zip", &zipped(&files, false));
-    assert!(refused(&path, &options()).1.contains("skipped 1 image files that are neither"), "{path:?}");
+    let files = [("0.gif", b"x".to_vec()), ("dataset.json", b"{\"labels\": null}".to_vec())];
+    let (_place, path) = written("gif.zip", &zipped(&files, false));
+    assert!(
+        refused(&path, &options()).1.contains("skipped 1 image files that are not PNG, JPEG or WebP"),
+        "{path:?}"
+    );
 }
