@@ -23,6 +23,7 @@ use crate::data::{Batch, Dataset, Loader, LoaderOptions};
 use crate::declare::{Map, Value};
 use crate::error::{Error, Result, Subject};
 use crate::flow::losses::wide;
+use crate::flow::path::Unread;
 use crate::flow::{Facts, Loss, Pair, Times};
 use crate::model::Model;
 use crate::ranks::{Ranks, share};
@@ -101,6 +102,8 @@ pub(super) struct Pending {
     pub norm: Tensor,
     pub lr: f64,
     pub indices: Tensor,
+    /// Times of a function that have not been checked.
+    times: Option<Unread>,
 }
 
 /// One gradient for each parameter, not stored on the parameters.
@@ -377,8 +380,11 @@ impl<'a> Training<'a> {
         self.model
             .check_images(&batch.images)
             .map_err(|e| e.within(Subject::Option("augment".to_string())))?;
-        let drawn = self.draw(step, &batch)?;
-        let (measured, gradients) = self.gradients(&drawn, step, context)?;
+        let (drawn, times) = self.draw(step, &batch)?;
+        let (mut measured, gradients) = self.gradients(&drawn, step, context)?;
+        if let Some(times) = &times {
+            measured.loss = times.mark(&measured.loss)?;
+        }
         let (Measured { loss, bins }, gradients) = self.summed(measured, gradients)?;
         context.check()?;
         // The average follows every update, including the one during which the user interrupts.
@@ -402,7 +408,7 @@ impl<'a> Training<'a> {
             }
             Ok::<_, Error>(norm)
         })?;
-        Ok(Pending { loss, norm, lr, indices: batch.indices })
+        Ok(Pending { loss, norm, lr, indices: batch.indices, times })
     }
 
     /// Returns the first image of a batch that is loaded, and their number: this rank's share, or the whole batch if
@@ -418,8 +424,8 @@ impl<'a> Training<'a> {
     }
 
     /// Draws times, noise and dropped labels, which depend on the seed, the step and the position in the batch: those
-    /// of the whole batch, of which this rank's share is returned.
-    fn draw(&self, step: usize, batch: &Batch) -> Result<Drawn> {
+    /// of the whole batch, of which this rank's share is returned. The times of a function are perhaps yet to be checked.
+    fn draw(&self, step: usize, batch: &Batch) -> Result<(Drawn, Option<Unread>)> {
         let device = self.model.device();
         let generator = step_generator(self.options.seed, step as u64, device)?;
         let FitOptions { path, timesteps, loss, .. } = self.options;
@@ -437,12 +443,15 @@ impl<'a> Training<'a> {
         let seen = facts.into();
         let mut shape = images.shape();
         shape[0] = count;
-        let (t, pair) = no_grad(|| {
-            let t = match path.times(&shape, device, &generator, &seen) {
+        // Of the first step of all they are checked at once, and where each step is read anyway.
+        let later = device.is_cuda() && step > 0 && self.options.not_finite != NotFinite::Skip;
+        let (t, unread, pair) = no_grad(|| {
+            let (t, unread) = match path.times_perhaps_unread((&shape[..], device), &generator, &seen, later)
+            {
                 Some(times) => times?,
                 None => {
                     let times = timesteps.clone().unwrap_or_default();
-                    times.draw(&shape, device, &generator, &seen, "`timesteps`")?
+                    times.draw((&shape[..], device), &generator, &seen, "`timesteps`", later)?
                 }
             };
             let t = t.narrow(0, first, loaded)?;
@@ -454,7 +463,7 @@ impl<'a> Training<'a> {
                 }
             };
             let pair = path.pair(&images, &t, noise.as_ref(), Some(&generator), &seen)?;
-            Ok::<_, Error>((t, pair))
+            Ok::<_, Error>((t, unread, pair))
         })?;
         let Pair { x_t, target, noise, others } = pair;
         // Labels were checked against the model before the first step.
@@ -465,10 +474,8 @@ impl<'a> Training<'a> {
         let fields = batch.fields.clone();
         let drawn = Drawn { x_t, t, labels, target, indices, fields, first, ends };
         let (own, count) = self.ranks.share(self.options.batch);
-        match count as i64 == loaded {
-            true => Ok(drawn),
-            false => drawn.part(own as i64, count as i64),
-        }
+        let drawn = if count as i64 == loaded { drawn } else { drawn.part(own as i64, count as i64)? };
+        Ok((drawn, unread))
     }
 
     /// Returns the loss and errors by time. Gradients are stored on the parameters, or returned if they were recorded.
@@ -613,8 +620,11 @@ impl<'a> Training<'a> {
             let failed = step.saturating_sub(self.losses.len()).min(self.pending.len());
             let unmade = (self.pending.len() - failed) as u64;
             self.averages.iter().for_each(|average| average.uncount(unmade));
-            let loss = self.pending.get(failed).map_or(Ok(f64::NAN), |p| p.loss.item())?;
-            self.pending.clear();
+            let pending: Vec<Pending> = self.pending.drain(..).collect();
+            let (loss, times) =
+                pending.get(failed).map_or((Ok(f64::NAN), None), |p| (p.loss.item(), p.times.as_ref()));
+            let loss = loss?;
+            times.map_or(Ok(()), Unread::check)?;
             return Err(self.not_finite(step, loss));
         }
         let scalars: Vec<Tensor> = self.pending.iter().map(|p| p.loss.clone()).collect();

@@ -125,7 +125,8 @@ fn steps_neither_wait_for_the_device_nor_send_to_it() {
     let own = "loss: |s| (s.v - s.target).square().mean(),";
     let path = "path: flow::path(#{ noise: |z, x1| 0.5 * z, predict: \"x\" }), loss_bins: 4,";
     let spectral = |basis: &str| format!("loss: loss::spectral(basis::{basis}(), |r| 1.0 + r),");
-    let smooth = "path: { let b = basis::fft(); flow::path(#{ noise: |z, x1| b.scale(z, |r| 1.0 / (1.0 + r)) }) },";
+    let smooth = "path: { let b = basis::fft(); flow::path(#{ noise: |z, x1| b.scale(z, |r| 1.0 / (1.0 + r)), \
+                  times: |n, g| tensor::rand([n], #{ generator: g }) ** 2 }) },";
     let half = "precision: \"bfloat16\", accumulate: 2, clip: 1.0,";
     for (model, options) in [
         ("corrections: correction(filter::binomial(), gate::time()), position: \"rope\"", ""),
@@ -158,6 +159,33 @@ flow::sample(net, #{{ labels: [1, 2], steps: {steps}, seed: 1, {guided} }});"#
     assert_eq!(sample(12, "guidance: 2.0"), sample(4, "guidance: 2.0"));
     let guide = "guide: { let b = basis::dct(); |c, u, x, t| c + b.scale(c - u, |r| r < 0.5) },";
     assert_eq!(sample(12, guide), sample(4, guide));
+}
+
+/// Times of a function are checked when the losses are read, and the weights are those before a step with wrong ones.
+#[test]
+fn wrong_times_of_a_later_step_leave_the_weights_before_it() {
+    run_text(
+        r#"
+let images = data::fashion_mnist().take(32);
+let small = #{ depth: 1, hidden_size: 16, num_heads: 2, seed: 1 };
+let untrained = model::dit(small).parameters().values();
+let trained = |times, more, expected| {
+    let net = model::dit(small);
+    let told = "";
+    let o = #{ steps: 12, batch: 8, seed: 2, lr: 1e-2, log_every: 6, path: flow::path(#{ times: times }) };
+    try { train::fit(net, images, o + more); } catch (e) { told = e.message; }
+    assert(told.contains(expected), told);
+    net.parameters().values()
+};
+for more in [#{}, #{ not_finite: "skip" }, #{ accumulate: 2 }, #{ loss_bins: 4 }] {
+    let wrong = |n, g, c| tensor::full([n], if c.step < 3 { 0.5 } else { 1.5 });
+    let found = trained.call(wrong, more, "`times` of the path must return times from 0, noise, to 1, data, found 1.5");
+    let failing = |n, g, c| if c.step < 3 { tensor::full([n], 0.5) } else { throw "stop here" };
+    let expected = trained.call(failing, more, "stop here");
+    assert(found.all(|p, i| p.equal(expected[i])), `${more}`);
+    assert(found.some(|p, i| !p.equal(untrained[i])));
+}"#,
+    );
 }
 
 #[test]

@@ -25,6 +25,7 @@ pub use stored::Given;
 pub use straight::Pair;
 pub(crate) use straight::pair;
 pub use times::Times;
+pub(crate) use times::Unread;
 
 use super::answer;
 use crate::declare::{Choice, Display, Function, IntoValue, Map, Options, Value};
@@ -169,10 +170,19 @@ impl Path {
         generator: &Generator,
         step: &PathStep,
     ) -> Option<Result<Tensor>> {
-        self.options
-            .times
-            .as_ref()
-            .map(|times| times.draw(shape, device, generator, step, "`times` of the path"))
+        Some(self.times_perhaps_unread((shape, device), generator, step, false)?.map(|(t, _)| t))
+    }
+
+    /// As [`Path::times`]; with `later` the times of a function are not checked, see [`Times::draw`].
+    pub(crate) fn times_perhaps_unread(
+        &self,
+        images: (&[i64], Device),
+        generator: &Generator,
+        step: &PathStep,
+        later: bool,
+    ) -> Option<Result<(Tensor, Option<Unread>)>> {
+        let times = self.options.times.as_ref();
+        times.map(|times| times.draw(images, generator, step, "`times` of the path", later))
     }
 
     /// Converts standard normal numbers `z` to noise, for the images `x1` if there are any.

@@ -3,7 +3,7 @@
 use super::PathStep;
 use crate::declare::{FromValue, Function, IntoValue, Value};
 use crate::ensure;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::flow::{Timesteps, answer};
 use crate::model::check_times;
 use crate::torch::{DType, Device, Generator, Tensor};
@@ -19,18 +19,21 @@ pub enum Times {
 
 impl Times {
     /// Draws times `[B]` for images of a shape [B, C, H, W], float32 in [0, 1]. A function may return times of pixels, which
-    /// broadcast to the images. Its values are checked, which waits for CUDA; `what` names it in messages.
+    /// broadcast to the images; `what` names it in messages.
+    ///
+    /// The values that a function returns are checked, which waits for CUDA. With `later` nothing waits: times outside of
+    /// [0, 1] are returned as 0, with what [`Unread::check`] needs to report them.
     pub(crate) fn draw(
         &self,
-        shape: &[i64],
-        device: Device,
+        (shape, device): (&[i64], Device),
         generator: &Generator,
         step: &PathStep,
-        what: &str,
-    ) -> Result<Tensor> {
+        what: &'static str,
+        later: bool,
+    ) -> Result<(Tensor, Option<Unread>)> {
         let count = shape.first().copied().unwrap_or(0);
         let function = match self {
-            Times::Sampler(sampler) => return sampler.draw(count, device, Some(generator)),
+            Times::Sampler(sampler) => return Ok((sampler.draw(count, device, Some(generator))?, None)),
             Times::Function(function) => function,
         };
         let expected = format!("tensor [{count}] float32");
@@ -44,15 +47,18 @@ impl Times {
             if t.rank() > 1 { format!(" or times of pixels for images {shape:?}") } else { String::new() },
             t.signature()
         );
-        let t = t.to_dtype(DType::Float32)?.to_device(device)?;
-        if count > 0 {
-            let ends = Tensor::stack(&[t.amin(&[], false)?, t.amax(&[], false)?], 0)?.to_f64()?;
-            // A comparison with NaN is false.
-            if let Some(wrong) = ends.iter().find(|t| !(0.0..=1.0).contains(*t)) {
-                ensure!(false, "{what} must return times from 0, noise, to 1, data, found {wrong}");
-            }
+        let t = t.to_dtype(DType::Float32)?;
+        if count == 0 {
+            return Ok((t.to_device(device)?, None));
         }
-        Ok(t)
+        let ends = Tensor::stack(&[t.amin(&[], false)?, t.amax(&[], false)?], 0)?;
+        let unread = Unread { ends, what };
+        if !later || t.device() == Device::Cpu {
+            unread.check()?;
+            return Ok((t.to_device(device)?, None));
+        }
+        let zeros = Tensor::zeros(&t.shape(), DType::Float32, t.device())?;
+        Ok((t.where_true(&within(&t)?, &zeros)?.to_device(device)?, Some(unread)))
     }
 
     /// Returns the times as data: the stored sampler, or the code of the function, which is an error without a stored
@@ -81,6 +87,38 @@ impl Times {
     pub(crate) fn calls_code(&self) -> bool {
         matches!(self, Times::Function(_))
     }
+}
+
+/// Least and largest of the times that a function returned, on the device until they are read.
+#[derive(Debug)]
+pub(crate) struct Unread {
+    ends: Tensor,
+    what: &'static str,
+}
+
+impl Unread {
+    /// Returns a loss, or NaN in its place if a time is wrong, so that the step makes no update. Does not wait.
+    pub fn mark(&self, loss: &Tensor) -> Result<Tensor> {
+        let right = within(&self.ends)?.all(&[], false)?.to_device(loss.device())?;
+        loss.where_true(&right, &Tensor::full(&loss.shape(), f64::NAN, loss.dtype(), loss.device())?)
+    }
+
+    /// Returns an error if a time is wrong. Waits for the device.
+    pub fn check(&self) -> Result<()> {
+        // A comparison with NaN is false.
+        match self.ends.to_f64()?.iter().find(|t| !(0.0..=1.0).contains(*t)) {
+            Some(wrong) => Err(Error::argument(format!(
+                "{} must return times from 0, noise, to 1, data, found {wrong}",
+                self.what
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Returns which times are in [0, 1]; NaN is not.
+fn within(t: &Tensor) -> Result<Tensor> {
+    t.ge_scalar(0.0)?.logical_and(&t.le_scalar(1.0)?)
 }
 
 impl Default for Times {
