@@ -444,6 +444,40 @@ fn files_open_with_another_scaling_of_positions_than_they_were_saved_with() {
 }
 
 #[test]
+fn parts_that_depend_on_the_grid_say_so_at_another_size() {
+    let folder = tempfile::tempdir().unwrap();
+    good(
+        folder.path(),
+        "sizes.rhai",
+        r#"
+let small = #{ image_size: 8, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 };
+let bias = nn::part(|b| {
+    let table = b.parameter("table", [b.grid * b.grid, 1], #{ init: "zeros" });
+    |x| x + table
+}, #{ name: "bias" }).at("tokens");
+let net = model::dit(small + #{ parts: bias });
+net.save("net.safetensors");
+let told = "";
+try { model::open("net.safetensors", #{ image_size: 12 }); } catch (e) { told = `${e} ${e.hint}`; }
+let expected = "`parts.bias.table` depends on the grid: it has shape [16, 1] for images of 8 x 8, with which the model was made, and [36, 1] for 12 x 12";
+assert(told.contains(expected) && told.contains("keep `image_size: 8`"), told);
+told = "";
+try { net.forward(tensor::zeros([1, 1, 12, 8]), tensor([0.5]), tensor([0])); } catch (e) { told = `${e} ${e.hint}`; }
+assert(told.contains("`b.grid` was 4 when the part was made, and these images have a grid of 6 x 4 tokens, `c.grid_size`"), told);
+// At the size of the model nothing is said of grids.
+let wrong = model::dit(small + #{ parts: nn::part(|b| |x| x + tensor::zeros([5, 1])).at("tokens") });
+told = "";
+try { wrong.forward(tensor::zeros([1, 1, 8, 8]), tensor([0.5]), tensor([0])); } catch (e) { told = `${e} ${e.hint}`; }
+assert(told.len() > 0 && !told.contains("b.grid"), told);
+// A part whose parameters do not depend on the grid opens at any size.
+let plain = model::dit(small + #{ parts: nn::part(|b| { let s = b.parameter("s", [1]); |x| x * s }).at("tokens") });
+plain.save("plain.safetensors");
+assert_eq(model::open("plain.safetensors", #{ image_size: 12 }).config.image_size, 12);
+"#,
+    );
+}
+
+#[test]
 fn weights_of_a_network_with_other_code_are_loaded_with_a_note() {
     let folder = tempfile::tempdir().unwrap();
     let text = |scale: &str, body: &str| {

@@ -158,7 +158,34 @@ impl Model {
             };
             *table = other.set_requires_grad(table.requires_grad())?;
         }
-        Self::build(to.into(), Builder::sharing(&parameters, 0, self.dtype(), self.device()))
+        let builder = Builder::sharing(&parameters, 0, self.dtype(), self.device());
+        Self::build(to.clone().into(), builder).map_err(|e| self.of_grid(&to).unwrap_or(e))
+    }
+
+    /// Returns the error that parameters of parts depend on the grid, if they have other shapes in a model of the configuration.
+    fn of_grid(&self, to: &Config) -> Option<Error> {
+        let (config, other) = (self.config()?, Self::outline(to.clone().into()).ok()?);
+        let differs = |(name, own): &&(String, Tensor)| {
+            let there = other.parameters().iter().find(|(other, _)| other == name);
+            name.as_str() != POSITIONS && there.is_some_and(|(_, there)| there.shape() != own.shape())
+        };
+        let (name, own) = self.parameters().iter().find(differs)?;
+        let (_, there) = other.parameters().iter().find(|(other, _)| other == name)?;
+        Some(
+            Error::argument(format!(
+                "`{name}` depends on the grid: it has shape {:?} for images of {size} x {size}, with which the model was made, and \
+                 {:?} for {new} x {new}",
+                own.shape(),
+                there.shape(),
+                size = config.image_size,
+                new = to.image_size,
+            ))
+            .hint(format!(
+                "a part whose parameters depend on `b.grid` has one size: keep `image_size: {}`, or make its parameters of a \
+                 size of their own and resize them to `c.grid_size` in each call",
+                config.image_size
+            )),
+        )
     }
 
     /// Returns an error unless the model takes images of this height and width.

@@ -77,7 +77,8 @@ pub fn word(kind: Kind) -> &'static str {
 /// An error of a callback, kept inside a native error until it returns to rhai.
 type Carried = Mutex<Option<Box<EvalAltResult>>>;
 
-/// Converts a native error to a rhai error. An error that came from a script's callback is returned unchanged.
+/// Converts a native error to a rhai error. An error that came from a script's callback is returned unchanged, but for a hint that
+/// native code gave it.
 pub fn raise(error: Error, at: At) -> Box<EvalAltResult> {
     raise_in(error, "", at)
 }
@@ -85,7 +86,8 @@ pub fn raise(error: Error, at: At) -> Box<EvalAltResult> {
 /// Like [`raise`], with the name of the native function, which the call chain shows if a callback failed.
 pub fn raise_in(error: Error, function: &str, at: At) -> Box<EvalAltResult> {
     let carried = error.origin().and_then(|o| o.downcast_ref::<Carried>());
-    if let Some(original) = carried.and_then(|c| c.lock().ok().and_then(|mut c| c.take())) {
+    if let Some(mut original) = carried.and_then(|c| c.lock().ok().and_then(|mut c| c.take())) {
+        pass_hint(&mut original, &error);
         return match *original {
             // Native code called the callback, so only the call of that code has a position.
             EvalAltResult::ErrorInFunctionCall(_, source, inner, position) if position.is_none() => {
@@ -110,6 +112,22 @@ pub fn raise_in(error: Error, function: &str, at: At) -> Box<EvalAltResult> {
             let position = at.position;
             Box::new(EvalAltResult::ErrorRuntime(Dynamic::from(Failure::new(error, at)), position))
         }
+    }
+}
+
+/// Gives the error of a callback the hint of the native error that was made of it.
+fn pass_hint(original: &mut EvalAltResult, error: &Error) {
+    match original {
+        EvalAltResult::ErrorInFunctionCall(_, _, inner, _) | EvalAltResult::ErrorInModule(_, inner, _) => {
+            pass_hint(inner, error);
+        }
+        EvalAltResult::ErrorRuntime(value, _) => {
+            let Some(mut failure) = value.write_lock::<Failure>() else { return };
+            if let Some(hint) = error.hint_text().filter(|hint| failure.error.hint_text() != Some(*hint)) {
+                failure.error = failure.error.clone().hint(hint);
+            }
+        }
+        _ => {}
     }
 }
 

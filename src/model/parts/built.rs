@@ -7,7 +7,7 @@ use super::call::{At, Seen, Within};
 use super::coefficients::Coefficients;
 use super::{Body, Call, Part, Pass, Place};
 use crate::declare::{Function, IntoValue, Map, Value, check_count};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::model::Config;
 use crate::nn::attention::Usual;
 use crate::nn::shared_builder::Facts;
@@ -30,6 +30,8 @@ pub(in crate::model) struct Running {
     part: Part,
     place: Place,
     block: Option<i64>,
+    /// `grid` of its builder.
+    grid: Option<i64>,
 }
 
 /// One step at a place.
@@ -214,8 +216,9 @@ impl Running {
             return Err(Error::internal("a correction has no code"));
         };
         facts.extend(block.map(|block| ("block", block)));
+        let grid = facts.iter().find(|(name, _)| *name == "grid").map(|(_, grid)| *grid);
         let run = SharedBuilder::lend(builder, facts, |shared| make(code.function()?, shared, FORMS))?;
-        Ok(Self { run, part: part.clone(), place, block })
+        Ok(Self { run, part: part.clone(), place, block, grid })
     }
 
     fn explain(&self, error: Error) -> Error {
@@ -245,13 +248,27 @@ impl Running {
     /// Calls the part's function and counts the operations that it states, besides those of what it runs inside.
     fn given(&self, value: Value, passing: &Passing, at: At) -> Result<Value> {
         let at = At { block: self.block, replaces: self.part.replaces(), ..at };
+        let explain = |e| self.on_other_grid(e, passing.seen.grid);
         let Some(flops) = self.part.flops() else {
-            return self.call(value, Call::new(&passing.seen, &passing.pass, at));
+            return self.call(value, Call::new(&passing.seen, &passing.pass, at)).map_err(explain);
         };
         let images = passing.seen.x.size(0)? as f64;
         let (at, inside) = at.counted();
         let call = Call::new(&passing.seen, &passing.pass, at);
-        flops::instead(|| flops * images + inside(), || self.call(value, call))
+        flops::instead(|| flops * images + inside(), || self.call(value, call)).map_err(explain)
+    }
+
+    /// Says of an error of the part's code that the images have another grid than the part was built for, which may be why.
+    fn on_other_grid(&self, error: Error, [height, width]: [i64; 2]) -> Error {
+        let Some(grid) = self.grid.filter(|grid| [height, width] != [*grid; 2]) else { return error };
+        if error.kind() == Kind::Interrupted {
+            return error;
+        }
+        let other = format!(
+            "`b.grid` was {grid} when the part was made, and these images have a grid of {height} x {width} tokens, `c.grid_size`"
+        );
+        let hint = error.hint_text().map_or(other.clone(), |own| format!("{own}; {other}"));
+        error.hint(hint)
     }
 
     /// Runs the part on the coefficients of a block or, if it replaces adaLN, on the embedding [B, D].
