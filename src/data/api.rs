@@ -74,7 +74,7 @@ pub mod space {
         /// ```
         fn mnist(options: MnistOptions) -> Dataset { data::mnist::mnist(&options) }
 
-        /// Opens a folder or archive of PNG, JPEG and WebP images, with one folder per class or all images in one.
+        /// Opens PNG, JPEG and WebP images with their classes: in a folder, archives or Parquet files.
         ///
         /// The central square of each image is resized to `size` with antialiasing (bicubic). Sets of up to 1 GiB
         /// of pixels are kept in memory; larger ones are read and decoded ahead of use on threads.
@@ -100,6 +100,10 @@ pub mod space {
         /// `"train-*.tar"`. They are read in place. Classes are those of `dataset.json` (StyleGAN, EDM, EDM2), of a `.cls` beside each image
         /// (WebDataset), of an entry of its `.json` with `label_column`, or folders. `"set.zip/train"` is a folder in an archive. Arrays
         /// `0001.text.npy` beside `0001.jpg` become the field `text` with `fields: ["text"]`.
+        ///
+        /// Parquet files, as the Hugging Face hub has them, are opened by name, as `"data/train-*.parquet"`, or as their folder. A
+        /// row has the bytes of an image, in the column `image_column`, and a class, in the column `label_column`; usual names such as
+        /// `image` and `label` are found without them. `fields` names columns of numbers or of lists of numbers.
         ///
         /// With `labels`, a CSV file gives the classes instead of folders: a row for every image, with its path in the
         /// folder and its class, a name or a number. The ending of a name may be left out.
