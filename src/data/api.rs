@@ -74,7 +74,7 @@ pub mod space {
         /// ```
         fn mnist(options: MnistOptions) -> Dataset { data::mnist::mnist(&options) }
 
-        /// Opens a folder or archive of PNG, JPEG and WebP images, with one folder per class or all images in one.
+        /// Opens PNG, JPEG and WebP images with their classes: in a folder, archives or Parquet files.
         ///
         /// The central square of each image is resized to `size` with antialiasing (bicubic). Sets of up to 1 GiB
         /// of pixels are kept in memory; larger ones are read and decoded ahead of use on threads.
@@ -102,6 +102,10 @@ pub mod space {
         /// (StyleGAN, EDM, EDM2), from a `.cls` file next to each image (WebDataset), from an entry of its `.json`
         /// file with `label_column`, or from folders. `"set.zip/train"` is a folder in an archive. Arrays
         /// `0001.text.npy` next to `0001.jpg` become the field `text` with `fields: ["text"]`.
+        ///
+        /// Parquet files of the Hugging Face hub are opened by name, `"data/train-*.parquet"`, or by their folder. A row has the
+        /// bytes of an image in the column `image_column` and a class in the column `label_column`; usual names such as
+        /// `image` and `label` are found without them. `fields` names columns of numbers or of lists of numbers.
         ///
         /// With `labels`, the classes come from a CSV file instead of folders: a row for every image, with its path
         /// in the folder and its class, a name or a number. The extension of the path may be omitted.

@@ -1,16 +1,17 @@
-//! Folders and archives of PNG, JPEG and WebP images, with one folder per class or all images in one.
+//! Folders, archives and Parquet files of PNG, JPEG and WebP images.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::Dataset;
 use super::ahead::{Ahead, Form, room};
-use super::archive::samples::{self, Samples, Wanted};
+use super::archive::samples::{self, Samples};
 use super::background::Background;
 use super::classes::{self, Found};
 use super::decode::Fit;
 use super::item::Item;
 use super::manifest;
+use super::parquet::{self, Named, Wanted};
 use super::place::Place;
 use super::sheet::{self, Columns};
 use super::store::{MEMORY, Store};
@@ -54,11 +55,14 @@ pub struct ImageFolderOptions {
     pub labels: Option<String>,
     /// Name of the column of paths in the file `labels`.
     pub file_column: Option<String>,
-    /// Name of the column of classes in the file `labels`; without `labels`, key of the class in the `.json` of each image
-    /// of an archive.
+    /// Name of the column of classes in the file `labels`, or in Parquet files, where `""` opens them without classes; key of
+    /// the class in the `.json` of each image of an archive.
     pub label_column: Option<String>,
+    /// Name of the column of images in Parquet files, if it is not one of the usual names, such as `image`.
+    pub image_column: Option<String>,
     /// Names of arrays next to the images of an archive, which become fields of the data set: `0001.text.npy` next to
-    /// `0001.jpg` is the field `text`, and `0001.npy` is the field `npy`.
+    /// `0001.jpg` is the field `text`, and `0001.npy` is the field `npy`. In Parquet files, names of columns of numbers or of
+    /// lists of equal length, which are kept in memory.
     pub fields: Vec<String>,
     /// What to do with unreadable files: "stop" is an error that names the file, "skip" skips and counts it.
     /// With "skip", every file is read once when the folder is opened; rows of `labels` without an image and images
@@ -88,13 +92,20 @@ pub(crate) fn images_in(paths: &[PathBuf], options: &ImageFolderOptions, cx: &Co
         return Err(Error::not_allowed("channels", "1 or 3", 2));
     }
     let skip = options.on_error == OnError::Skip;
-    let small = match &options.label_column {
-        Some(_) => [samples::CLASS, samples::FACTS].as_slice(),
-        None => &[samples::CLASS],
+    let (found, folder, own_name) = match parquet::named(paths)? {
+        Some(named) => (in_tables(&named, options, cx)?, named.root, named.name),
+        None => {
+            let small = match &options.label_column {
+                Some(_) => [samples::CLASS, samples::FACTS].as_slice(),
+                None => &[samples::CLASS],
+            };
+            let place = Place::open(paths, small, skip, cx)?;
+            let found = found(&place, options).map_err(|e| place.explain(e))?;
+            (found, place.folder, place.name)
+        }
     };
-    let place = Place::open(paths, small, skip, cx)?;
-    let Samples { images, classes, fields, notes } = found(&place, options).map_err(|e| place.explain(e))?;
-    notes.iter().for_each(|note| cx.note(&format!("{}: {note}", place.folder.display())));
+    let Samples { images, classes, fields, columns, notes } = found;
+    notes.iter().for_each(|note| cx.note(&format!("{}: {note}", folder.display())));
     let fit = Fit { channels: options.channels, side: options.size, background: options.background };
     let (items, mut labels): (Vec<Item>, Vec<i64>) = images.into_iter().unzip();
     let files = Ahead::new(items, Form::Image(fit));
@@ -105,7 +116,7 @@ pub(crate) fn images_in(paths: &[PathBuf], options: &ImageFolderOptions, cx: &Co
         true => {
             let read = read_all(&files, in_memory, skip, cx)?;
             labels = read.good.iter().map(|place| labels[*place]).collect();
-            read.tell(&files, &place.folder, cx);
+            read.tell(&files, &folder, cx);
             good = Some(read.good.clone());
             match read.images {
                 Some(images) => Store::Tensor(images),
@@ -129,9 +140,19 @@ pub(crate) fn images_in(paths: &[PathBuf], options: &ImageFolderOptions, cx: &Co
         };
         Ok((name, store))
     };
-    let fields: BTreeMap<String, Store> = fields.into_iter().map(field).collect::<Result<_>>()?;
+    let mut fields: BTreeMap<String, Store> = fields.into_iter().map(field).collect::<Result<_>>()?;
+    for (name, column) in columns {
+        let column = match &good {
+            Some(places) if places.len() as i64 != column.shape()[0] => {
+                let places: Vec<i64> = places.iter().map(|place| *place as i64).collect();
+                column.index_select(0, &Tensor::from_i64(&places, &[places.len() as i64])?)?
+            }
+            _ => column,
+        };
+        fields.insert(name, Store::Tensor(column));
+    }
     let count = labels.len();
-    let name = options.name.as_deref().unwrap_or(&place.name);
+    let name = options.name.as_deref().unwrap_or(&own_name);
     Dataset::of_store(store, &Tensor::from_i64(&labels, &[count as i64])?, name, &options.split, classes)?
         .with_stored_fields(fields)
 }
@@ -154,6 +175,22 @@ pub(super) fn load(files: &Ahead, places: &[usize], cx: &Context) -> Result<Tens
     Tensor::cat(&parts, 0)
 }
 
+/// Opens Parquet files, which have their classes in them.
+fn in_tables(named: &Named, options: &ImageFolderOptions, cx: &Context) -> Result<Samples> {
+    for (name, given) in [("labels", &options.labels), ("file_column", &options.file_column)] {
+        ensure!(
+            given.is_none(),
+            "`{name}` is for folders: a Parquet file has the classes in a column, `label_column`"
+        );
+    }
+    let wanted = Wanted {
+        image: options.image_column.as_deref(),
+        label: options.label_column.as_deref(),
+        fields: &options.fields,
+    };
+    parquet::samples(named, wanted, options.on_error == OnError::Skip, cx)
+}
+
 /// Finds the images and their classes: by the rows of a file, by the files beside each image of an archive, by
 /// `dataset.json`, or by folders.
 fn found(place: &Place, options: &ImageFolderOptions) -> Result<Samples> {
@@ -165,7 +202,7 @@ fn found(place: &Place, options: &ImageFolderOptions) -> Result<Samples> {
         let (images, classes, notes) = (paths, found.classes, found.notes);
         let mut samples = match tree {
             Tree::Archives(listing) if !options.fields.is_empty() => {
-                let wanted = Wanted { key: None, fields: &options.fields, skip };
+                let wanted = samples::Wanted { key: None, fields: &options.fields, skip };
                 let images = listing.chosen(&images)?.into_iter().zip(labels).collect();
                 samples::beside(listing, folder, images, wanted)?
             }
@@ -179,6 +216,7 @@ fn found(place: &Place, options: &ImageFolderOptions) -> Result<Samples> {
         Ok(samples)
     };
     let in_archive = matches!(tree, Tree::Archives(_));
+    ensure!(options.image_column.is_none(), "`image_column` belongs to Parquet files");
     ensure!(
         options.fields.is_empty() || (in_archive && options.labels.is_none()),
         "`fields` are arrays beside the images of an archive, whose classes are there too, not in `labels`"
@@ -201,7 +239,7 @@ fn found(place: &Place, options: &ImageFolderOptions) -> Result<Samples> {
     }
     let mut notes = Vec::new();
     if let Tree::Archives(listing) = tree {
-        let wanted = Wanted { key: columns.label, fields: &options.fields, skip };
+        let wanted = samples::Wanted { key: columns.label, fields: &options.fields, skip };
         let samples = samples::samples(listing, folder, wanted)?;
         if !samples.images.is_empty() {
             return Ok(samples);

@@ -1,14 +1,15 @@
-//! A file of a data set, on disk or in an archive.
+//! A file of a data set, on disk, in an archive or in a row of a table.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::archive::{Archive, Entry};
+use super::parquet::Rows;
 use crate::error::Result;
 use crate::files;
 
-/// A file on disk or in an archive.
+/// A file on disk, in an archive or in a row of a Parquet file.
 #[derive(Debug, Clone)]
 pub enum Item {
     /// A file on disk.
@@ -19,6 +20,13 @@ pub enum Item {
         archive: Arc<Archive>,
         /// Its entry.
         entry: Entry,
+    },
+    /// A row of a Parquet file.
+    Row {
+        /// The file.
+        rows: Arc<Rows>,
+        /// Number of the row, from 0.
+        row: u64,
     },
 }
 
@@ -34,6 +42,7 @@ impl Item {
         match self {
             Self::Disk(path) => Cow::Borrowed(path),
             Self::Part { archive, entry } => Cow::Owned(archive.path().join(&entry.name)),
+            Self::Row { rows, row } => Cow::Owned(rows.path(*row)),
         }
     }
 
@@ -42,6 +51,7 @@ impl Item {
         match self {
             Self::Disk(path) => files::read(path),
             Self::Part { archive, entry } => archive.read(&entry.place).map_err(|e| e.in_file(self.path())),
+            Self::Row { rows, row } => rows.read(*row).map_err(|e| e.in_file(self.path())),
         }
     }
 
@@ -56,6 +66,7 @@ impl Item {
                 Ok(format!("{} {}", facts.len(), changed.unwrap_or_default().as_nanos()))
             }
             Self::Part { archive, entry } => Ok(archive.facts(&entry.place)),
+            Self::Row { rows, .. } => Ok(rows.facts()),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! - [`dataset`]: images with labels; [`loader`]: endless shuffled batches
 //! - [`store`]: images in memory or in files; [`ahead`]: reading files on threads; [`decode`]: PNG, JPEG and WebP, with
 //!   [`exif`] and [`background`]; [`classes`]: finding the image files and classes of a [`tree`] of folders, on disk or in
-//!   an [`archive`]; `place`: which of both a path names; [`item`]: one of these files; `manifest` and `sheet`: labels in a
+//!   an [`archive`], or as rows of [`parquet`] files; `place`: which of both a path names; [`item`]: one of these files; `manifest` and `sheet`: labels in a
 //!   file beside them
 //! - [`weights`]: how often a loader draws each image; [`augment`]: a function that changes its batches
 //! - [`divide`]: disjoint parts of a set; `join`: several sets as one
@@ -39,6 +39,7 @@ pub(crate) mod manifest;
 pub mod mnist;
 pub mod npz;
 pub mod open;
+pub mod parquet;
 pub mod pixels;
 pub(crate) mod place;
 pub mod scale;

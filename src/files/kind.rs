@@ -158,8 +158,12 @@ impl Kind {
     pub fn advice(self) -> &'static str {
         match self {
             Self::PyTorch => "read it with `tensor::load(path)`, which takes .pt and .pth",
-            Self::Pickle | Self::Hdf5 | Self::Gguf | Self::Parquet => {
+            Self::Pickle | Self::Hdf5 | Self::Gguf => {
                 "convert it in Python: `safetensors.torch.save_file(tensors, path)` writes tensors by name"
+            }
+            Self::Parquet => {
+                "images in it are opened by `data::image_folder(path)`; convert other tables in Python: \
+                 `pandas.read_parquet(path).to_csv(other)`"
             }
             Self::Safetensors => "read it with `tensor::load_safetensors(path)`",
             Self::Npy => "read it with `tensor::load_npy(path)`",

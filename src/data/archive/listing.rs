@@ -59,7 +59,8 @@ impl Listing {
     pub fn open(paths: &[PathBuf], root: &Path, small: &[&str], skip: bool, cx: &Context) -> Result<Self> {
         let (mut archives, mut files, mut notes) = (Vec::new(), Vec::new(), Vec::new());
         let mut passed: BTreeMap<What, (usize, String)> = BTreeMap::new();
-        for (number, (path, scanned)) in paths.iter().zip(scan_all(paths, small, cx)?).enumerate() {
+        let all = on_threads(paths, "archives", cx, |path, stop| scan(path, small, stop))?;
+        for (number, (path, scanned)) in paths.iter().zip(all).enumerate() {
             let (archive, index, contents) = scanned?;
             if let Some(cut) = index.cut {
                 let count = index.entries.len();
@@ -185,20 +186,26 @@ fn add_folder(folders: &mut BTreeMap<PathBuf, Folder>, path: &Path, root: &Path)
     }
 }
 
-/// Reads the indices of archives by several threads.
-fn scan_all(paths: &[PathBuf], small: &[&str], cx: &Context) -> Result<Vec<Result<Scanned>>> {
+/// Reads archives by several threads, which are told by a flag when the user wants to stop; `what` they are for the
+/// progress bar.
+pub(in crate::data) fn on_threads<P: Sync, T: Send>(
+    paths: &[P],
+    what: &str,
+    cx: &Context,
+    read: impl Fn(&P, &AtomicBool) -> Result<T> + Sync,
+) -> Result<Vec<Result<T>>> {
     let (stop, next, done) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
-    let results: Vec<Mutex<Option<Result<Scanned>>>> = paths.iter().map(|_| Mutex::new(None)).collect();
+    let results: Vec<Mutex<Option<Result<T>>>> = paths.iter().map(|_| Mutex::new(None)).collect();
     let work = || {
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let (Some(path), Some(result)) = (paths.get(number), results.get(number)) else { break };
-            let scanned = scan(path, small, &stop);
-            *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(scanned);
+            let done_now = read(path, &stop);
+            *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(done_now);
             done.fetch_add(1, Ordering::Relaxed);
         }
     };
-    let mut bar = (paths.len() > 1).then(|| cx.bar("archives", paths.len() as u64));
+    let mut bar = (paths.len() > 1).then(|| cx.bar(what, paths.len() as u64));
     std::thread::scope(|scope| -> Result<()> {
         let threads: Vec<_> = (0..paths.len().min(MOST_THREADS)).map(|_| scope.spawn(work)).collect();
         while threads.iter().any(|thread| !thread.is_finished()) {
@@ -219,9 +226,12 @@ fn scan_all(paths: &[PathBuf], small: &[&str], cx: &Context) -> Result<Vec<Resul
 }
 
 /// An archive that refuses to be read once the user wants to stop.
-struct Stoppable<'a> {
-    opened: Opened,
-    stop: &'a AtomicBool,
+#[derive(Debug)]
+pub(in crate::data) struct Stoppable<'a> {
+    /// The archive.
+    pub opened: Opened,
+    /// Whether the user wants to stop.
+    pub stop: &'a AtomicBool,
 }
 
 impl ReadAt for Stoppable<'_> {
@@ -273,7 +283,7 @@ fn index(file: &dyn ReadAt, path: &Path) -> Result<Index> {
         Some(kind) => (kind.describe(), kind.advice()),
         None => ("neither", "the file may be damaged, or is not what its name says"),
     };
-    Err(Error::argument(format!("expected a folder of images, or a zip or tar file, found {found}"))
+    Err(Error::argument(format!("expected a folder of images, or a zip, tar or Parquet file, found {found}"))
         .hint(hint))
 }
 

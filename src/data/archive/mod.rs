@@ -57,7 +57,8 @@ pub struct Archive {
 }
 
 /// An archive that is open.
-struct Opened {
+#[derive(Debug)]
+pub(in crate::data) struct Opened {
     file: File,
     length: u64,
 }
@@ -72,7 +73,8 @@ impl ReadAt for Opened {
 }
 
 impl Archive {
-    fn open(path: &Path) -> Result<(Self, Opened)> {
+    /// Opens an archive.
+    pub(in crate::data) fn open(path: &Path) -> Result<(Self, Opened)> {
         let (file, length, modified) = opened(path).map_err(|e| files::failed(path, &e))?;
         Ok((Self { path: path.to_path_buf(), length, modified }, Opened { file, length }))
     }
@@ -90,14 +92,24 @@ impl Archive {
         }
     }
 
-    /// Reads the content of an entry; an archive that was changed after its index was read is an error.
-    pub fn read(&self, place: &Place) -> Result<Vec<u8>> {
+    /// Returns what changes when the archive does: its length, and the time of its last change.
+    pub(in crate::data) fn state(&self) -> String {
+        format!("{} {}", self.length, self.modified.as_nanos())
+    }
+
+    /// Opens the archive again; one that was changed after its index was read is an error.
+    pub(in crate::data) fn reopen(&self) -> Result<Opened> {
         let (file, length, modified) = opened(&self.path).map_err(|e| files::failed(&self.path, &e))?;
         if (length, modified) != (self.length, self.modified) {
             return Err(Error::file(&self.path, "the archive was changed after it was opened")
                 .hint("open the data set again when the archive is complete"));
         }
-        place.read(&Opened { file, length })
+        Ok(Opened { file, length })
+    }
+
+    /// Reads the content of an entry; an archive that was changed after its index was read is an error.
+    pub fn read(&self, place: &Place) -> Result<Vec<u8>> {
+        place.read(&self.reopen()?)
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Samples {
     pub classes: Vec<String>,
     /// Arrays of each image, by name.
     pub fields: BTreeMap<String, Vec<Item>>,
+    /// Columns of numbers beside the images, [N, ..], by name.
+    pub columns: BTreeMap<String, Tensor>,
     /// Notes on what was left out.
     pub notes: Vec<String>,
 }
@@ -320,7 +322,7 @@ fn class_of(listing: &Listing, sample: &Sample, key: Option<&str>) -> Result<Res
 }
 
 /// Returns labels and the names of classes. Whole numbers are the labels themselves, names are ordered as folders are.
-fn numbered(words: &[String]) -> Result<(Vec<i64>, Vec<String>)> {
+pub(in crate::data) fn numbered(words: &[String]) -> Result<(Vec<i64>, Vec<String>)> {
     let numbers: Vec<i64> = words.iter().filter_map(|word| word.parse().ok()).collect();
     if numbers.len() == words.len() {
         if let Some(negative) = numbers.iter().find(|n| **n < 0) {
