@@ -98,3 +98,14 @@ fn check_warns_of_what_is_quietly_another_number() {
     );
     assert!(ran.err.contains("write `1.0/3`") && ran.err.ends_with("3 warnings\n"), "{}", ran.err);
 }
+
+#[test]
+fn a_map_whose_function_captured_it_has_no_json() {
+    let mut session = Session::new(Options::default());
+    let cell = "let m = #{ n: 1 }; let add = |by| m.n += by; m.add = add; m.to_json()";
+    let report = session.run_cell(cell, "cell").err().expect("an error");
+    assert_eq!(report.message, "a function that captured variables has no form in JSON");
+    let rest = "let rest = m.filter(|k, v| type_of(v) != \"Fn\"); assert_eq(rest.to_json(), `{\"n\":1}`);";
+    assert!(session.run_cell(rest, "cell").is_ok());
+    assert!(session.run_cell("const K = #{ a: 1.5, f: |x| x }; K.to_json()", "cell").is_ok());
+}

@@ -6,7 +6,7 @@ use super::engine::CALLS;
 use super::failure::Failure;
 use super::names::{self, Names, word};
 use super::source::Sources;
-use super::stack::{TooDeep, too_deep};
+use super::stops::Stop;
 use super::syntax;
 use crate::declare::{Declaration, Form, singular};
 use crate::error::{Error, Kind, Problem, closest, list, nearest};
@@ -89,8 +89,10 @@ pub fn translate(error: &EvalAltResult, around: &Surroundings) -> (Error, &'stat
                 .hint("a recursive function needs a base case; deeper recursion is written as a loop"),
             "depth",
         ),
-        E::ErrorTerminated(token, _) if token.is::<TooDeep>() => (too_deep(), "depth"),
-        E::ErrorTerminated(..) => (Error::interrupted(), "interrupted"),
+        E::ErrorTerminated(token, _) => match Stop::of(token) {
+            Some(stop) => stop.error(),
+            None => (Error::interrupted(), "interrupted"),
+        },
         E::ErrorUnboundThis(_) => (
             plain("`this` is only there in a function called as a method".to_string())
                 .hint("call it as `value.name(..)`, or pass the value as a parameter"),
