@@ -11,7 +11,7 @@
 //! - `arrays`, `lengths`: functions of rhai in a stricter form; `stops`: ends of scripts that leave no stack or [`memory`]
 //! - [`help`]: documentation pages from the declarations
 //! - [`check`]: mistakes that can be found without running a script; `kinds`: types that are certain; `replaced`: parts
-//!   that run or replace a module
+//!   that run or replace a module; `temporaries`: changes of values that nothing keeps
 //! - [`std_lib`]: the library written in rhai; [`entries`]: all functions, native or not, with documentation;
 //!   [`catalog`]: these and rhai's own, for lookup; [`mod@reference`]: the reference pages
 //! - [`code`]: script functions stored in files; [`stored`]: the files that these import; `captured`: handles that
@@ -50,6 +50,7 @@ pub mod std_lib;
 mod stops;
 pub mod stored;
 pub mod syntax;
+mod temporaries;
 pub mod translate;
 pub mod values;
 
