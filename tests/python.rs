@@ -7,7 +7,7 @@ use shared::spectral;
 use spectral::session::{Options, Session};
 
 /// Lines, and what their hint must contain.
-const LINES: [(&str, &str); 34] = [
+const LINES: [(&str, &str); 43] = [
     ("torch.randn(2, 3)", "tensor::randn([2, 3])"),
     ("torch.zeros(2, 3, dtype=torch.float64)", "tensor::zeros([2, 3], #{ dtype: \"float64\" })"),
     ("torch.nn.functional.softmax(x, dim=1)", "x.softmax(1)"),
@@ -42,6 +42,15 @@ const LINES: [(&str, &str); 34] = [
     ("print(\"a\", 2)", "print(`a 2`)"),
     ("str(5)", "x.to_string()"),
     ("[1].append(2)", "xs.push(x)"),
+    ("torch::randn(2, 3)", "tensor::randn([2, 3])"),
+    ("torch::cuda::is_available()", "tensor::set_default_device(\"auto\")"),
+    ("nn::Linear(2, 3)", "`spectral docs builder`"),
+    ("x.requires_grad = true", "`.requires_grad_(..)`"),
+    ("let a = [0] * 3;", "xs.pad(10, 0)"),
+    ("m.load_state_dict(1)", "write `model.load(path)`"),
+    ("let b = inf;", "(1.0 / 0.0)"),
+    ("let (a, b) = [1, 2];", "let a = both[0];"),
+    ("map(f, [1, 2])", "write `xs.map(|x| ..)`"),
 ];
 
 const BEFORE: &str = "let x = tensor::ones([2, 3]);\nlet m = model::dit(#{ depth: 1 });\nlet f = |a| a;\n";
@@ -97,4 +106,66 @@ fn check_warns_of_what_is_quietly_another_number() {
         ]
     );
     assert!(ran.err.contains("write `1.0/3`") && ran.err.ends_with("3 warnings\n"), "{}", ran.err);
+}
+
+#[test]
+fn check_warns_of_changes_that_nothing_keeps() {
+    let folder = tempfile::tempdir().unwrap();
+    let warned = [
+        ("m.keys().push(\"c\");", "`push` changes an array that nothing keeps, and returns nothing"),
+        (
+            "let t = files::read_text(\"a\").trim();",
+            "`trim` changes a string that nothing keeps, and returns nothing",
+        ),
+        ("let u = \" a \".trim();", "`trim` changes a string that nothing keeps, and returns nothing"),
+        ("let v = [2, 1].sort();", "`sort` changes an array that nothing keeps, and returns nothing"),
+        (
+            "let w = m[\"a\"].to_string().make_upper();",
+            "`make_upper` changes a string that nothing keeps, and returns nothing",
+        ),
+    ];
+    let kept = "m.list.push(1); m[\"a\"].push(2); xs.sort(); xs[0] = 3; m.keys().len();\n\
+        x.view([2]).zero_(); xs.filter(|v| v > 1).pop(); m.keys()[0].len();\n\
+        let own = #{ make: || [1] }; own.make().push(1); let s = \"a\"; s.trim(); xs[m.keys()[0].len()] = 1;\n\
+        fn values() { [1] } values().len(); m.keys().order(); let o = xs.filter(|v| v > 1); o.sort();\n";
+    let lines: Vec<&str> = warned.iter().map(|(line, _)| *line).collect();
+    let script = format!(
+        "let m = #{{ a: [1], list: [] }}; let xs = [2, 1]; let x = tensor::zeros([2]);\n\
+         let net = model::dit(#{{ depth: 1 }});\n{kept}{}\n",
+        lines.join("\n")
+    );
+    std::fs::write(folder.path().join("s.rhai"), script).unwrap();
+    let ran = spectral(folder.path(), &["check", "s.rhai"], "");
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let found: Vec<&str> = ran.err.lines().filter_map(|l| l.strip_prefix("warning: ")).collect();
+    let expected: Vec<&str> = warned.iter().map(|(_, message)| *message).collect();
+    assert_eq!(found, expected, "{}", ran.err);
+}
+
+#[test]
+fn a_map_whose_function_captured_it_has_no_json() {
+    let mut session = Session::new(Options::default());
+    let cell = "let m = #{ n: 1 }; let add = |by| m.n += by; m.add = add; m.to_json()";
+    let report = session.run_cell(cell, "cell").err().expect("an error");
+    assert_eq!(report.message, "a function that captured variables has no form in JSON");
+    let rest = "let rest = m.filter(|k, v| type_of(v) != \"Fn\"); assert_eq(rest.to_json(), `{\"n\":1}`);";
+    assert!(session.run_cell(rest, "cell").is_ok());
+    assert!(session.run_cell("const K = #{ a: 1.5, f: |x| x }; K.to_json()", "cell").is_ok());
+}
+
+#[test]
+fn check_knows_the_places_of_a_network() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |parts: &str| {
+        let network =
+            "let net = nn::model(#{ image_shape: [1, 8, 8], num_classes: 1, make: |b| |x, t, y| x, parts: ";
+        std::fs::write(folder.path().join("s.rhai"), format!("{network}{parts} }});\n")).unwrap();
+        spectral(folder.path(), &["check", "s.rhai"], "")
+    };
+    let ran = check("[nn::part(|b| |r, c| r).at(\"image\"), nn::part(|b| |r, c| r).at(\"mlp\")]");
+    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    let message = "a custom network has the places `image`, `velocity` and `weight`, found the part at `mlp`";
+    assert!(ran.err.contains(message) && ran.err.contains("1 finding"), "{}", ran.err);
+    assert_eq!(check("nn::part(|b| |r, c| r).at(\"velocity\")").code, Some(0));
+    assert!(check("nn::part(|b| |r, c| r).at(\"velosity\")").err.contains("did you mean"));
 }

@@ -265,3 +265,30 @@ fn code_of_filters_is_stored_and_a_run_with_it_resumes() {
         assert!(changed.err.contains("filter` changed") && changed.err.contains(".sin()"), "{}", changed.err);
     }
 }
+
+#[test]
+fn a_function_that_captures_functions_is_stored_in_time_that_they_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let saved = |first: &str, levels: usize, wrap: &str| {
+        let make = format!("let f = {first};\nfor i in 0..{levels} {{ let g = f; let h = f; f = {wrap}; }}");
+        let parts = "parts: nn::part(|b| |r, c| f.call(r)).at(\"mlp\")";
+        good(
+            folder.path(),
+            "make.rhai",
+            &format!("{make}\n{}net.save(\"net.safetensors\"); print(\"saved\");", net(parts)),
+        )
+    };
+    let chain = saved("|x| x * 2.0", 30, "|x| g.call(x)");
+    assert!(chain.contains("saved") && !chain.contains("not stored"), "{chain}");
+    let opened =
+        good(folder.path(), "open.rhai", &format!("let net = model::open(\"net.safetensors\");{SHOW}"));
+    assert!(opened.contains("sum "), "{opened}");
+    // What is captured at the end of a chain cannot be stored.
+    let tensor = saved("{ let large = tensor::zeros([400, 400]); |x| x + large[0, 0] }", 30, "|x| g.call(x)");
+    assert!(tensor.contains("saved") && tensor.contains("not stored"), "{tensor}");
+    let doubled = saved("|x| x", 40, "|x| g.call(h.call(x))");
+    assert!(
+        doubled.contains("saved") && doubled.contains("it captures more than 1000 functions"),
+        "{doubled}"
+    );
+}

@@ -332,11 +332,19 @@ impl Function {
     /// Returns the code as data, or an error that says why it cannot be stored.
     pub fn to_data(&self) -> Result<Value> {
         let data = self.to_compared()?;
-        let Value::Map(map) = &data else { return Ok(data) };
+        match Self::not_stored(&data) {
+            Some(error) => Err(error),
+            None => Ok(data),
+        }
+    }
+
+    /// Returns why no file can hold the code that [`Function::to_compared`] returned; `None` if one can.
+    pub fn not_stored(compared: &Value) -> Option<Error> {
+        let Value::Map(map) = compared else { return None };
         match (map.get(INCOMPLETE), map.get(ADVICE)) {
-            (Some(Value::Str(why)), Some(Value::Str(advice))) => Err(Error::argument(why).hint(advice)),
-            (Some(Value::Str(why)), _) => Err(Error::argument(why)),
-            _ => Ok(data),
+            (Some(Value::Str(why)), Some(Value::Str(advice))) => Some(Error::argument(why).hint(advice)),
+            (Some(Value::Str(why)), _) => Some(Error::argument(why)),
+            _ => None,
         }
     }
 

@@ -90,6 +90,8 @@ pub enum Problem {
     NoVariable(String),
     /// A function that does not exist.
     NoFunction(String),
+    /// A namespace that does not exist.
+    NoSpace(String),
     /// A method of other types.
     WrongReceiver {
         /// The method.
@@ -195,6 +197,7 @@ impl fmt::Display for Problem {
             }
             Problem::NoVariable(name) => write!(f, "there is no variable `{name}`"),
             Problem::NoFunction(path) => write!(f, "there is no function `{path}`"),
+            Problem::NoSpace(path) => write!(f, "there is no namespace `{path}`"),
             Problem::WrongReceiver { name, owners, found } => {
                 write!(f, "`{name}` is a method of {owners}, found {found}")
             }

@@ -2,9 +2,9 @@
 
 use serde_json::{Value as Json, json};
 
-use super::doctor::available;
 use super::terminal;
 use crate::document::{Block, Cell, Column, Document, Look, Role, Table};
+use crate::script::memory::available;
 use crate::torch::{self, Device, device, kernels::Nvrtc};
 
 /// Shows versions, devices and where libtorch was found; returns the exit code.

@@ -71,15 +71,7 @@ impl CustomNetwork {
             interface.dtype.name()
         );
         for part in &interface.parts.0 {
-            let place = part.place()?;
-            if !matches!(place, Place::Image | Place::Velocity | Place::Weight) {
-                return Err(Error::argument(format!(
-                    "a custom network has the places `image`, `velocity` and `weight`, found the {part}"
-                ))
-                .hint(
-                    "blocks take parts themselves, as in `b.dit_block(name, width, heads, #{ parts: .. })`",
-                ));
-            }
+            part.place()?.check_of_network(part)?;
             if part.correction().is_some() {
                 return Err(Error::argument(format!(
                     "the places of a custom network take parts made of code, found the {part}"

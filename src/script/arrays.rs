@@ -77,6 +77,18 @@ pub fn register(engine: &mut Engine) {
     engine.register_fn("map", |call: Call, range: RangeInclusive<i64>, change: FnPtr| {
         mapped(&call, *range.start()..range.end().saturating_add(1), &change)
     });
+    engine.register_fn("to_json", |call: Call, map: Map| -> Done<String> {
+        // A function may have captured the map itself, for which rhai would wait for ever.
+        let error = match map.values().any(has_captured) {
+            false => match serde_json::to_string(&map) {
+                Ok(text) => return Ok(text),
+                Err(error) => Error::argument(format!("the map has no form in JSON: {error}")),
+            },
+            true => Error::argument("a function that captured variables has no form in JSON")
+                .hint("leave it out: `m.filter(|k, v| type_of(v) != \"Fn\").to_json()`"),
+        };
+        Err(raise_in(error, "to_json", At::of(&call)))
+    });
     engine.register_fn("filter", |call: Call, map: &mut Map, test: FnPtr| -> Done<Map> {
         Ok(divide(&call, "filter", map.clone(), &test)?.0)
     });
@@ -218,4 +230,15 @@ fn sorted(mut array: Array, right_first: &mut impl FnMut(&Dynamic, &Dynamic) -> 
         };
         merged.extend(taken);
     }
+}
+
+/// Returns whether a value is or holds a function that captured variables.
+fn has_captured(value: &Dynamic) -> bool {
+    if let Some(function) = value.read_lock::<FnPtr>() {
+        return !function.curry().is_empty();
+    }
+    if let Some(map) = value.read_lock::<Map>() {
+        return map.values().any(has_captured);
+    }
+    value.read_lock::<Array>().is_some_and(|array| array.iter().any(has_captured))
 }

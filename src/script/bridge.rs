@@ -12,6 +12,7 @@ use rhai::{
 };
 
 use super::failure::{self, At};
+use super::memory;
 use super::values::Types;
 use crate::context::Context;
 use crate::declare::renamed::take_renamed;
@@ -92,6 +93,7 @@ fn body(declaration: &'static Declaration, types: Arc<Types>, context: Context) 
     let replaces = replaces(declaration);
     let run = move |call: Option<NativeCallContext>, arguments: &mut [&mut Dynamic]| {
         let _timer = context.profile.enter(|| declaration.path());
+        memory::called();
         let named = matches!(declaration.form, Form::Operator("[]" | "[]="))
             && arguments.get(1).is_some_and(|index| index.is_string())
             // If names are all it takes, its own message is better.

@@ -21,6 +21,7 @@ use super::resolver::{self, Link};
 use super::results::Functions;
 use super::rewrite::SEVERAL;
 use super::source::CAUGHT;
+use super::temporaries;
 use super::translate::{self, Surroundings};
 use crate::declare::{Field, Value};
 use crate::error::{Error, Kind, Problem, Subject, nearest};
@@ -253,6 +254,11 @@ impl Checker<'_> {
 
     fn statement(&mut self, script: &Script, statement: &Stmt, body: &Body) {
         statement.walk(&mut Vec::new(), &mut |path: &[ASTNode]| {
+            let is_key = |name: &str| script.keys.contains(name);
+            let around = temporaries::Around { names: &script.names, is_key: &is_key };
+            if let Some((error, at)) = temporaries::lost(path, &around) {
+                self.warn(script, at, error);
+            }
             match path.last() {
                 Some(ASTNode::Expr(Expr::FnCall(call, at)) | ASTNode::Stmt(Stmt::FnCall(call, at))) => {
                     self.call(script, call, *at, false, body);
@@ -329,6 +335,11 @@ impl Checker<'_> {
             }
         }
         self.library(script, call, &path);
+        if path == "nn::model" {
+            for (error, at) in replaced::of_network(call) {
+                self.report(Some((script.name, at)), error.in_function(&path, false));
+            }
+        }
     }
 
     /// Checks the function of a part.

@@ -10,7 +10,7 @@ use super::fix;
 use super::habits;
 use super::names::Names;
 use super::source::{Place, SESSION};
-use super::stack::TooDeep;
+use super::stops::Stop;
 use super::translate::{self, Surroundings, translate, with_makers};
 use crate::error::{Error, Kind};
 
@@ -59,7 +59,7 @@ pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Di
     let end = match inner {
         EvalAltResult::ErrorTerminated(token, _) => match token.clone().try_cast::<Exit>() {
             Some(Exit(code)) => End::Exit(code),
-            None if token.is::<TooDeep>() => End::Failed,
+            None if Stop::of(token).is_some() => End::Failed,
             None => End::Interrupted,
         },
         _ if error.kind() == Kind::Usage => End::Usage,

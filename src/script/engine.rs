@@ -11,13 +11,13 @@ use super::failure::{At, raise};
 use super::names;
 use super::resolver::Resolver;
 use super::source::Sources;
-use super::stack::{self, TooDeep};
+use super::stops::Stop;
 use super::values::{Columns, Types};
 use crate::context::{Compile, Context, Print};
 use crate::declare::{Declaration, IntoValue, Scripted, TypeRegistry, Value};
 use crate::error::{Error, Result};
 
-/// Number of script functions that may run inside each other. `stack` ends a script earlier if its thread is small.
+/// Number of script functions that may run inside each other. `stops` ends a script earlier if its thread is small.
 pub const CALLS: usize = 1000;
 
 /// Options of an engine.
@@ -109,9 +109,9 @@ pub fn language(options: EngineOptions) -> Language {
     engine.on_print(move |text| print(text));
     engine.on_debug(move |text, _, _| debug(text));
     let interrupt = context.interrupt.clone();
-    engine.on_progress(move |_| match stack::is_used_up() {
-        true => Some(Dynamic::from(TooDeep)),
-        false => interrupt.is_raised().then_some(Dynamic::UNIT),
+    engine.on_progress(move |_| match Stop::due() {
+        Some(stop) => Some(Dynamic::from(stop)),
+        None => interrupt.is_raised().then_some(Dynamic::UNIT),
     });
     let imports = Resolver::new(sources.clone());
     engine.set_module_resolver(imports.clone());

@@ -6,7 +6,7 @@ use rhai::{Dynamic, EvalAltResult, NativeCallContext, Position};
 
 use super::fix::Fix;
 use super::source::Place;
-use super::stack::{TooDeep, too_deep};
+use super::stops::Stop;
 use crate::declare::{Display, Value};
 use crate::document::width::width;
 use crate::document::{Block, Document, Line, Role};
@@ -134,8 +134,9 @@ fn pass_hint(original: &mut EvalAltResult, error: &Error) {
 /// Converts an error of a script's callback to a native error.
 pub fn native(error: Box<EvalAltResult>) -> Error {
     let summary = match innermost(&error) {
-        EvalAltResult::ErrorTerminated(token, _) if token.is::<TooDeep>() => too_deep(),
-        EvalAltResult::ErrorTerminated(..) => Error::interrupted(),
+        EvalAltResult::ErrorTerminated(token, _) => {
+            Stop::of(token).map_or_else(Error::interrupted, |stop| stop.error().0)
+        }
         EvalAltResult::ErrorRuntime(value, _) if value.is::<Failure>() => value.clone_cast::<Failure>().error,
         // What a script throws is its message; rhai adds a place in the compiled text.
         EvalAltResult::ErrorRuntime(value, _) if value.is_string() => Error::argument(value.to_string()),

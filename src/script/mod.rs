@@ -8,10 +8,10 @@
 //! - [`failure`]: an error with file, line, caret, call chain and hint; [`diagnose`] makes it from the messages of
 //!   [`translate`] and [`syntax`] and the nearest of all [`names`]
 //! - [`fix`]: a correction as a change to the cell; [`habits`]: Python syntax and what to write instead
-//! - `arrays`, `lengths`: functions of rhai in a stricter form
+//! - `arrays`, `lengths`: functions of rhai in a stricter form; `stops`: ends of scripts that leave no stack or [`memory`]
 //! - [`help`]: documentation pages from the declarations
 //! - [`check`]: mistakes that can be found without running a script; `kinds`: types that are certain; `replaced`: parts
-//!   that run or replace a module
+//!   that run or replace a module; `temporaries`: changes of values that nothing keeps
 //! - [`std_lib`]: the library written in rhai; [`entries`]: all functions, native or not, with documentation;
 //!   [`catalog`]: these and rhai's own, for lookup; [`mod@reference`]: the reference pages
 //! - [`code`]: script functions stored in files; [`stored`]: the files that these import; `captured`: handles that
@@ -34,6 +34,7 @@ pub mod habits;
 pub mod help;
 mod kinds;
 mod lengths;
+pub mod memory;
 pub mod names;
 mod places;
 mod precedence;
@@ -46,8 +47,10 @@ pub mod rewrite;
 pub mod source;
 mod stack;
 pub mod std_lib;
+mod stops;
 pub mod stored;
 pub mod syntax;
+mod temporaries;
 pub mod translate;
 pub mod values;
 

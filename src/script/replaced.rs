@@ -50,6 +50,27 @@ pub fn check(functions: &Functions, call: &FnCallExpr, place: Option<&str>) -> O
     }
 }
 
+/// Returns the parts of a call of `nn::model` whose place a custom network does not have, as far as they are written there.
+pub fn of_network(call: &FnCallExpr) -> Vec<(Error, Position)> {
+    let options = call.args.last().and_then(map).unwrap_or_default();
+    let parts = options.iter().filter(|(key, _)| key.name == "parts").flat_map(|(_, value)| match value {
+        Expr::Array(entries, _) => entries.as_slice(),
+        one => std::slice::from_ref(one),
+    });
+    let wrong = |part: &Expr| {
+        let Expr::Dot(both, ..) = part else { return None };
+        let (Expr::FnCall(made, _), Expr::MethodCall(at, _)) = (&both.lhs, &both.rhs) else { return None };
+        let (true, Some(Expr::StringConstant(name, position))) =
+            (made.name == "part" && at.name == "at", at.args.first())
+        else {
+            return None;
+        };
+        let error = Place::named(name).ok()?.check_of_network(format_args!("part at `{name}`")).err()?;
+        Some((error, *position))
+    };
+    parts.filter_map(wrong).collect()
+}
+
 impl Functions<'_> {
     /// Returns where the function of a part calls `c.inner`, or `Some(None)` if it certainly does not; `None` if that is not
     /// known.

@@ -8,11 +8,7 @@ use crate::error::Error;
 /// Bytes that native code called by a script may need, or half of a smaller stack.
 const RESERVE: usize = 512 << 10;
 
-/// Why an engine stopped a script: a program that embeds a session may have a small stack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TooDeep;
-
-/// Returns the error of a script that was stopped for this reason.
+/// Returns the error of a script that was stopped because its thread has no stack left.
 pub fn too_deep() -> Error {
     Error::argument("recursion is too deep for the stack of this thread").hint(
         "a recursive function needs a base case, and deep recursion a loop; a Rust program may run the session on a \

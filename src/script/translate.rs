@@ -6,7 +6,7 @@ use super::engine::CALLS;
 use super::failure::Failure;
 use super::names::{self, Names, word};
 use super::source::Sources;
-use super::stack::{TooDeep, too_deep};
+use super::stops::Stop;
 use super::syntax;
 use crate::declare::{Declaration, Form, singular};
 use crate::error::{Error, Kind, Problem, closest, list, nearest};
@@ -89,8 +89,10 @@ pub fn translate(error: &EvalAltResult, around: &Surroundings) -> (Error, &'stat
                 .hint("a recursive function needs a base case; deeper recursion is written as a loop"),
             "depth",
         ),
-        E::ErrorTerminated(token, _) if token.is::<TooDeep>() => (too_deep(), "depth"),
-        E::ErrorTerminated(..) => (Error::interrupted(), "interrupted"),
+        E::ErrorTerminated(token, _) => match Stop::of(token) {
+            Some(stop) => stop.error(),
+            None => (Error::interrupted(), "interrupted"),
+        },
         E::ErrorUnboundThis(_) => (
             plain("`this` is only there in a function called as a method".to_string())
                 .hint("call it as `value.name(..)`, or pass the value as a parameter"),
@@ -355,8 +357,18 @@ fn operator(symbol: &str, types: &[String], names: &Names) -> Error {
         _ if is("()") => {
             error.hint("one side is `()`: a function without a result, or a missing entry of a map")
         }
+        _ if symbol == "*" && is("array") && is("int") => {
+            error.hint("an array of equal entries: `let xs = []; xs.pad(10, 0);`")
+        }
+        _ if symbol == "*" && is("string") && is("int") => {
+            error.hint("a repeated text: `let line = \"\"; line.pad(10, \"-\");`")
+        }
+        _ if symbol == "%" && types.first().is_some_and(|t| t == "string") => {
+            error.hint("a value stands in a text between backquotes: `loss: ${x}`")
+        }
         fitting if fitting.is_empty() => error,
         _ if types.iter().all(|t| t == "function") => error.hint("compare what the functions return"),
+        _ if symbol == "^" => error.hint("a power is written `**`"),
         fitting => error.hint(format!("there is {}", fitting.join("\nthere is "))),
     }
 }
@@ -385,9 +397,17 @@ pub fn variable_not_found(name: &str, around: &Surroundings) -> Error {
         ));
     }
     // Words of other languages.
-    if let Some((_, ours)) =
-        [("True", "true"), ("False", "false"), ("None", "()")].iter().find(|w| w.0 == name)
-    {
+    const WORDS: [(&str, &str); 8] = [
+        ("True", "true"),
+        ("False", "false"),
+        ("None", "()"),
+        ("undefined", "()"),
+        ("inf", "(1.0 / 0.0)"),
+        ("Infinity", "(1.0 / 0.0)"),
+        ("nan", "(0.0 / 0.0)"),
+        ("NaN", "(0.0 / 0.0)"),
+    ];
+    if let Some((_, ours)) = WORDS.iter().find(|w| w.0 == name) {
         return error.hint(format!("write `{ours}`")).meant(name, *ours);
     }
     let variables = around.variables.iter().map(String::as_str);
@@ -409,7 +429,7 @@ pub fn variable_not_found(name: &str, around: &Surroundings) -> Error {
 
 /// Explains an unknown namespace.
 pub fn space_not_found(name: &str, names: &Names) -> Error {
-    let error = Error::argument(format!("there is no namespace `{name}`"));
+    let error = Error::of(Kind::Argument, Problem::NoSpace(name.to_string()));
     match closest(name, names.spaces()) {
         Some((near, only)) => names::Near { path: near.to_string(), only }.suggest(error, name),
         None => {
@@ -431,6 +451,11 @@ fn property(text: &str, names: &Names) -> Error {
         _ => return Error::argument(lower(text)),
     };
     if text.starts_with("No writable") {
+        let own = |method: &String| names.get(method).iter().any(|k| k.first == kind);
+        if let Some(method) = [format!("{name}_"), format!("set_{name}")].into_iter().find(own) {
+            let error = Error::argument(format!("`{name}` of {kind} cannot be assigned"));
+            return error.hint(format!("write `.{method}(..)`"));
+        }
         return match names.properties(kind).any(|p| p == name) {
             true => Error::argument(format!("`{name}` of {kind} cannot be assigned")),
             false => Error::argument(format!("{kind} has no property `{name}` to assign"))

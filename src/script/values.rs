@@ -4,7 +4,7 @@ use std::any::TypeId;
 use std::collections::HashMap;
 use std::ops::{Range, RangeInclusive};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use rhai::{
     AST, Array, Dynamic, Engine, EvalAltResult, FnPtr, GlobalRuntimeState, INT, NativeCallContext, Position,
@@ -13,9 +13,9 @@ use rhai::{
 use super::captured::captured;
 use super::resolver::{Resolver, WeakResolver};
 use super::source::Sources;
-use super::{bridge, code, failure};
+use super::{bridge, code, failure, stack};
 use crate::declare::{Function, IntoValue, Map, Object, Scripted, Value};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::torch::interrupt::check;
 use crate::torch::{Device, placement};
 
@@ -34,11 +34,26 @@ pub struct Types {
     imports: OnceLock<WeakResolver>,
     /// Number of callbacks that are running inside each other.
     depth: AtomicUsize,
-    /// Addresses of captured values whose functions are being converted to data.
-    storing: Mutex<Vec<(usize, String)>>,
+    /// What is being converted to data.
+    storing: Mutex<Storing>,
     /// Columns of the screen that `print` writes to, if it is one.
     columns: Columns,
 }
+
+/// Functions that are being converted to data.
+#[derive(Default)]
+struct Storing {
+    /// Addresses of captured values whose functions are being converted.
+    open: Vec<(usize, String)>,
+    /// Number of functions that are being converted inside each other.
+    depth: usize,
+    /// Number of functions since the outermost one began, which is one of them.
+    functions: usize,
+}
+
+/// Maximum number of functions in the data of one. A function that captures two of which each captures two doubles them
+/// at every level, although there are few.
+const FUNCTIONS: usize = 1000;
 
 /// Returns the columns of a line where printed text is read, if they are known.
 pub type Columns = Arc<dyn Fn() -> Option<usize> + Send + Sync>;
@@ -143,10 +158,7 @@ impl Types {
         // A shared value (captured by a closure) reports the type of its content.
         match self.handle(value) {
             Some(value) => Ok(value),
-            None => Err(crate::error::Error::argument(format!(
-                "values of type {} cannot be used here",
-                value.type_name()
-            ))),
+            None => Err(Error::argument(format!("values of type {} cannot be used here", value.type_name()))),
         }
     }
 
@@ -178,7 +190,7 @@ impl Types {
                 let id = (*object).as_any().type_id();
                 self.by_id.get(&id).and_then(|h| (h.lower)(&*object)).ok_or_else(|| {
                     let name = object.type_name();
-                    crate::error::Error::argument(format!("this session does not know the type `{name}`"))
+                    Error::argument(format!("this session does not know the type `{name}`"))
                         .hint("a Rust program adds its own types with `EngineOptions::types`")
                 })?
             }
@@ -198,7 +210,7 @@ impl Types {
         match (self.engine.get().and_then(Weak::upgrade), self.imports.get().and_then(WeakResolver::upgrade))
         {
             (Some(engine), Some(imports)) => Ok((engine, imports)),
-            _ => Err(crate::error::Error::internal("the engine that made this function is gone")),
+            _ => Err(Error::internal("the engine that made this function is gone")),
         }
     }
 
@@ -230,7 +242,7 @@ impl Types {
                 let (given, place) = (arguments.len(), written());
                 let values_given: Vec<String> = arguments.iter().map(Value::describe).collect();
                 let place = place.map_or_else(String::new, |place| format!(" in {place}"));
-                let error = crate::error::Error::argument(format!(
+                let error = Error::argument(format!(
                     "the closure{place} takes {takes} {values}, but was given {given}"
                 ));
                 return Err(match values_given.as_slice() {
@@ -239,10 +251,10 @@ impl Types {
                 });
             }
             let Some(engine) = types.engine.get().and_then(Weak::upgrade) else {
-                return Err(crate::error::Error::internal("the engine that made this function is gone"));
+                return Err(Error::internal("the engine that made this function is gone"));
             };
             if types.depth.load(Ordering::Relaxed) >= CALLBACKS {
-                return Err(crate::error::Error::argument(format!(
+                return Err(Error::argument(format!(
                     "functions given to functions, as to `map`, call each other more than {CALLBACKS} deep"
                 ))
                 .hint("a recursive function needs a base case; deeper recursion is written as a loop"));
@@ -307,20 +319,54 @@ impl Types {
 
     fn begin(&self, what: Option<(usize, String)>) -> Option<Inside<'_>> {
         let begun = what.is_some();
-        let mut storing = self.storing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut storing = self.storing();
         match what {
-            Some(what) if storing.contains(&what) => return None,
-            Some(what) => storing.push(what),
+            Some(what) if storing.open.contains(&what) => return None,
+            Some(what) => storing.open.push(what),
             None => {}
         }
         Some(Inside(self, begun))
+    }
+
+    fn storing(&self) -> MutexGuard<'_, Storing> {
+        self.storing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to convert a function to data; fails if the function that this belongs to has too many, or if they go too
+    /// deep for the stack.
+    pub fn begin_function(&self) -> Result<Counted<'_>> {
+        if stack::is_used_up() {
+            return Err(stack::too_deep());
+        }
+        let mut storing = self.storing();
+        if storing.depth == 0 {
+            storing.functions = 0;
+        }
+        if storing.functions >= FUNCTIONS {
+            return Err(Error::argument(format!(
+                "it captures more than {FUNCTIONS} functions, itself or through those that it captures"
+            ))
+            .hint("a loop may wrap a function again and again: keep what changes in an array"));
+        }
+        storing.functions += 1;
+        storing.depth += 1;
+        Ok(Counted(self))
+    }
+}
+
+/// A function that is being converted to data, until this is dropped.
+pub struct Counted<'a>(&'a Types);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.storing().depth -= 1;
     }
 }
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
         if self.1 {
-            self.0.storing.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            self.0.storing().open.pop();
         }
     }
 }

@@ -13,6 +13,10 @@ const LEAST: usize = 8;
 /// Maximum number of entries of an array or map with one entry per line, by depth.
 const ENTRIES: [usize; 3] = [20, 8, 4];
 
+/// Depth from which an entry is cut to one line: each level is indented more, so that deep ones would fill the screen with
+/// spaces.
+const DEEPEST: usize = 12;
+
 /// Length up to which arrays of numbers are shown completely.
 const WHOLE: usize = 100;
 
@@ -105,6 +109,9 @@ fn pretty(value: &Value, width: usize, indent: usize, depth: usize) -> String {
     let room = width.saturating_sub(indent);
     if columns(&line) <= room && !line.contains('\n') {
         return line;
+    }
+    if depth >= DEEPEST {
+        return shortened(&line, room.max(LEAST));
     }
     let pad = " ".repeat(indent + 2);
     let most = ENTRIES[depth.min(ENTRIES.len() - 1)];
@@ -363,5 +370,13 @@ mod tests {
                 assert!(text.lines().count() < 300, "{text}");
             }
         }
+    }
+
+    #[test]
+    fn arrays_in_arrays_are_cut_at_a_depth() {
+        let deep = (0..500).fold(ints(0), |inner, _| Value::List(vec![inner]));
+        let text = display(&deep, 60).text;
+        assert_eq!(text.lines().count(), 2 * DEEPEST + 1, "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 60), "{text}");
     }
 }

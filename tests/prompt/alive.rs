@@ -1,5 +1,8 @@
 //! The session survives Ctrl-C, errors and many cells.
 
+use std::cell::OnceCell;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
 
 use crate::editing::line;
@@ -99,18 +102,25 @@ fn a_killed_prompt_leaves_its_history() {
 fn the_second_press_offers_to_end_and_each_cell_counts_anew() {
     let terminal = Setup::default().size(40, 100).start(&[]);
     terminal.ready();
-    terminal.enter("let kept = 42; let big = tensor::rand([3000, 3000]);");
-    // A single product of this size cannot be interrupted.
+    terminal.enter("let kept = 42;");
+    let pipe = terminal.path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // Reading a pipe cannot be interrupted, and lasts until its writer closes it.
     for _ in 0..2 {
         let before = terminal.screen().matches("once more to end").count();
-        terminal.enter("print(\"go\"); big.matmul(big.matmul(big)).sum()");
-        terminal.wait_until(|screen| screen.lines().last().is_some_and(|line| line == "go"));
-        // Waits until the product itself is running.
-        std::thread::sleep(Duration::from_millis(150));
+        terminal.enter(&format!("files::read_text(\"{}\")", pipe.display()));
+        let writer = OnceCell::new();
+        terminal.wait_until(|_| {
+            // Fails until the cell has opened the pipe.
+            let opened = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&pipe);
+            opened.is_ok_and(|file| writer.set(file).is_ok())
+        });
         terminal.key(Key::CtrlC);
-        std::thread::sleep(Duration::from_millis(30));
+        // Two presses at once would be one signal.
+        std::thread::sleep(Duration::from_millis(500));
         terminal.key(Key::CtrlC);
         terminal.wait_until(|screen| screen.matches("once more to end").count() > before);
+        drop(writer);
         terminal.ready();
     }
     terminal.enter("kept");

@@ -11,8 +11,6 @@ mod notebooks;
 mod operators;
 mod training;
 
-pub(super) use machine::available;
-
 use clap::Args;
 use serde_json::{Value as Json, json};
 

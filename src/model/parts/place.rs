@@ -178,6 +178,17 @@ impl Place {
         })
     }
 
+    /// Checks that a custom network has the place; the error names what is there as the given part.
+    pub fn check_of_network(self, part: impl fmt::Display) -> Result<()> {
+        if matches!(self, Place::Image | Place::Velocity | Place::Weight) {
+            return Ok(());
+        }
+        Err(Error::argument(format!(
+            "a custom network has the places `image`, `velocity` and `weight`, found the {part}"
+        ))
+        .hint("blocks take parts themselves, as in `b.dit_block(name, width, heads, #{ parts: .. })`"))
+    }
+
     /// Returns whether the place exists in each block, so that a part can be in some of them.
     pub fn in_blocks(self) -> bool {
         !matches!(self, Place::Image | Place::Tokens | Place::Condition | Place::Velocity)

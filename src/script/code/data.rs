@@ -14,44 +14,64 @@ use crate::spectral::basis::Basis;
 use crate::spectral::{Correction, Filter, Gate};
 use crate::torch::{DType, Device, Tensor};
 
-/// Converts a captured value to data that may hold handles, for comparisons.
-pub fn compared(value: Value) -> Value {
-    let tag = |name: &str, value: Value| Value::Map(Map::from([(name.to_string(), value)]));
-    match value {
-        Value::List(list) => Value::List(list.into_iter().map(compared).collect()),
-        Value::Map(map) => {
-            tag("map", Value::Map(map.into_iter().map(|(name, value)| (name, compared(value))).collect()))
+/// Converts a captured value to data that may hold handles, for comparisons, and returns why no file can hold it, if so.
+///
+/// Each function in it is converted once: two ways would double the work for every function that a function captures.
+pub fn compared(types: &Arc<Types>, value: &Dynamic) -> (Value, Option<Error>) {
+    let mut why = None;
+    let data = match types.lift(value) {
+        Ok(value) => converted(value, &mut why),
+        Err(error) => {
+            why = Some(error);
+            Value::Unit
         }
-        Value::Function(function) => tag("code", function.to_compared().unwrap_or(Value::Unit)),
-        value => tagged(value.clone()).unwrap_or_else(|_| tag("handle", value)),
+    };
+    (data, why)
+}
+
+fn converted(value: Value, why: &mut Option<Error>) -> Value {
+    let mut failed = |error: Error| _ = why.get_or_insert(error);
+    match value {
+        Value::List(list) => Value::List(list.into_iter().map(|value| converted(value, why)).collect()),
+        Value::Map(map) => {
+            let entries = map.into_iter().map(|(name, value)| (name, converted(value, why)));
+            tag("map", Value::Map(entries.collect()))
+        }
+        Value::Function(function) => {
+            let data = function.to_compared().unwrap_or_else(|error| {
+                failed(error);
+                Value::Unit
+            });
+            if let Some(error) = Function::not_stored(&data) {
+                failed(error);
+            }
+            tag("code", data)
+        }
+        value => tagged(&value).unwrap_or_else(|error| {
+            failed(error);
+            tag("handle", value)
+        }),
     }
 }
 
-/// Converts a captured value to data; a value that no file can hold is an error.
-pub fn to_data(types: &Arc<Types>, value: &Dynamic) -> Result<Value> {
-    tagged(types.lift(value)?)
+fn tag(name: &str, value: Value) -> Value {
+    Value::Map(Map::from([(name.to_string(), value)]))
 }
 
-fn tagged(value: Value) -> Result<Value> {
-    let tag = |name: &str, value: Value| Value::Map(Map::from([(name.to_string(), value)]));
+/// Converts a number, a text, a range or a handle to data; a handle that no file can hold is an error.
+fn tagged(value: &Value) -> Result<Value> {
     Ok(match value {
-        Value::Unit | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Str(_) => value,
-        Value::List(list) => Value::List(list.into_iter().map(tagged).collect::<Result<_>>()?),
-        Value::Map(map) => {
-            let entries = map.into_iter().map(|(name, value)| Ok((name, tagged(value)?)));
-            tag("map", Value::Map(entries.collect::<Result<_>>()?))
-        }
-        Value::Range(a, b) => tag("range", Value::List(vec![Value::Int(a), Value::Int(b)])),
+        Value::Range(a, b) => tag("range", Value::List(vec![Value::Int(*a), Value::Int(*b)])),
         Value::Function(function) => tag("code", function.to_data()?),
         Value::Object(_) if value.downcast::<Tensor>().is_some_and(|t| t.count() <= NUMBERS) => {
-            tag("tensor", numbers(&value)?)
+            tag("tensor", numbers(value)?)
         }
         Value::Object(_) if value.downcast::<Model>().is_some_and(|model| model.is_inside()) => {
-            tag("model", Model::from_value(&value)?.settings()?)
+            tag("model", Model::from_value(value)?.settings()?)
         }
-        Value::Object(ref object) => match object.to_data() {
+        Value::Object(object) => match object.to_data() {
             Some(data) if RESTORED.contains(&object.type_name()) => {
-                complete(&value)?;
+                complete(value)?;
                 tag(object.type_name(), data)
             }
             _ => {
@@ -66,6 +86,7 @@ fn tagged(value: Value) -> Result<Value> {
                 );
             }
         },
+        plain => plain.clone(),
     })
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rhai::{Dynamic, Engine};
 
-use super::data::{compared, from_data, to_data};
+use super::data::{compared, from_data};
 use super::pieces::{Called, Outside, Piece, Text, joined};
 use super::{compile, field, pieces_of, shown};
 use crate::context::Context;
@@ -136,10 +136,11 @@ impl<'a> Libraries<'a> {
             self.incomplete(Error::argument(format!("its constant `{name}` captures itself")));
             return Value::Unit;
         };
-        to_data(types, value).unwrap_or_else(|error| {
+        let (data, why) = compared(types, value);
+        if let Some(error) = why {
             self.incomplete(error.context(format!("its constant `{name}`")));
-            types.lift(value).map_or(Value::Unit, compared)
-        })
+        }
+        data
     }
 
     /// Follows all names, and returns the files as data, and why they cannot be stored if so.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use rhai::{Array, Engine, FnPtr};
 
-use self::data::{compared, from_data, to_data};
+use self::data::{compared, from_data};
 use self::libraries::{Libraries, Links, Values, restored};
 use self::pieces::{Piece, Text, joined};
 use super::failure;
@@ -33,6 +33,7 @@ const AROUND: &str = "__stored";
 /// Converts a function to data: `#{ function, file, pieces, lines, captured }`, and what it takes from imported files. What
 /// no file can hold makes it incomplete, see [`Function::to_compared`].
 pub fn store(types: &Arc<Types>, engine: &Engine, imports: &Resolver, pointer: &FnPtr) -> Result<Value> {
+    let _counted = types.begin_function()?;
     let name = pointer.fn_name();
     let origin = origin(imports, pointer)?;
     let text = Text::new(engine, &origin.text);
@@ -69,10 +70,11 @@ pub fn store(types: &Arc<Types>, engine: &Engine, imports: &Resolver, pointer: &
             incomplete.get_or_insert(Error::argument(format!("it captures itself through `{name}`")));
             return Value::Unit;
         };
-        to_data(types, value).unwrap_or_else(|error| {
+        let (data, why) = compared(types, value);
+        if let Some(error) = why {
             incomplete.get_or_insert(error.context(format!("its variable `{name}`")));
-            types.lift(value).map_or(Value::Unit, compared)
-        })
+        }
+        data
     });
     let captured = captured.collect::<Vec<_>>();
     let names = origin.params.iter().take(captured.len()).cloned().map(Value::Str).collect();

@@ -7,7 +7,7 @@ use super::{Around, Instead, grammar, write};
 use crate::error::{Error, Problem, Subject};
 
 /// Python functions and what replaces them.
-const BUILTINS: [(&str, &str); 27] = [
+const BUILTINS: [(&str, &str); 34] = [
     ("str", "write `x.to_string()`, or `${x}` in a text between backquotes"),
     ("repr", "write `x.to_debug()`"),
     ("int", "write `x.to_int()` for a number, `x.parse_int()` for a text"),
@@ -35,6 +35,13 @@ const BUILTINS: [(&str, &str); 27] = [
     ("format", "write a text between backquotes with `${x}`"),
     ("items", "write `for k in m.keys() { let v = m[k]; .. }`"),
     ("state_dict", "write `model.parameters()`, or `model.save(path)` for a file"),
+    ("load_state_dict", "write `model.load(path)`"),
+    ("named_parameters", "write `model.parameters()`, a map from names to tensors"),
+    ("DataLoader", "write `dataset.loader(#{ batch: 32 })`"),
+    ("tqdm", "loop over the values themselves; `train::fit` and `flow::sample` show their progress"),
+    ("map", "write `xs.map(|x| ..)`"),
+    ("filter", "write `xs.filter(|x| ..)`"),
+    ("println", "write `print(..)`"),
 ];
 
 /// Returns what to write instead of the call at a column, whose error is known.
@@ -56,10 +63,24 @@ pub fn instead(error: &Error, line: &Line, column: usize, around: &Around) -> In
                 None => modules::module(line, (0..at?).find(call)?, around.names),
             };
         }
+        if name == "self" {
+            return Some((None, "a closure in a map reads the map as `this`".to_string()));
+        }
         if ["pass", "elif", "del", "self", "raise", "yield"].contains(&name) {
             return grammar::instead(line, around.names);
         }
         return None;
+    }
+    if let Problem::NoSpace(path) = error.problem() {
+        let root = path.split("::").next().unwrap_or(path);
+        let start = line.find(0, root).filter(|_| MODULES.contains(&root))?;
+        return modules::module(line, start, around.names);
+    }
+    if let Problem::WrongReceiver { name, found, .. } = error.problem()
+        && found == "array"
+        && ["sum", "mean", "std", "max", "min"].contains(&name.as_str())
+    {
+        return Some((None, format!("write `tensor(xs).{name}().item()` for an array `xs` of numbers")));
     }
     if let Problem::NoFunction(name) | Problem::WrongReceiver { name, .. } = error.problem() {
         return missing(line, name, at?, around);
@@ -121,6 +142,9 @@ pub fn instead(error: &Error, line: &Line, column: usize, around: &Around) -> In
 
 /// Explains a missing function.
 fn missing(line: &Line, name: &str, at: usize, around: &Around) -> Instead {
+    if name.strip_prefix("nn::").is_some_and(|layer| layer.starts_with(char::is_uppercase)) {
+        return Some((None, modules::LAYERS.to_string()));
+    }
     let method = at > 0 && line.is(at - 1, ".");
     if !method && let Some(kind) = (around.variables)(name) {
         let open = line.find(at, "(")?;
@@ -164,6 +188,9 @@ fn missing(line: &Line, name: &str, at: usize, around: &Around) -> Instead {
             false => format!("x = x.{call};"),
         };
         return write(format!("`{pure}` has no form that works in place"), code);
+    }
+    if method && matches!(name, "map" | "filter") {
+        return None;
     }
     let (_, hint) = BUILTINS.iter().find(|(theirs, _)| *theirs == name)?;
     Some((None, hint.to_string()))

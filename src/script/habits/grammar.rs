@@ -80,6 +80,13 @@ pub fn magics(line: &Line) -> Instead {
 }
 
 fn definitions(line: &Line) -> Instead {
+    if line.is(0, "@") && line.is_word(1) {
+        let hint = match line.find(1, "no_grad").or_else(|| line.find(1, "inference_mode")) {
+            Some(_) => "write `no_grad(|| { .. })` in the function".to_string(),
+            None => "call the function inside another one".to_string(),
+        };
+        return Some((Some("there are no decorators".to_string()), hint));
+    }
     let start = usize::from(line.is(0, "async"));
     if line.is(start, "class") && line.is_word(start + 1) {
         return Some((
@@ -282,6 +289,10 @@ fn conditional(line: &Line) -> Instead {
             && line.find_level(i + 1, &["{"]).is_none()
     })?;
     let other = line.find_level(at + 1, &["else"])?;
+    if line.find(at, "is_available").is_some_and(|i| i < other) {
+        let hint = "name the device \"auto\", which is a GPU if there is one".to_string();
+        return Some((Some("`if` comes before the values that it chooses from".to_string()), hint));
+    }
     // The value starts after the last sign that ends another expression.
     let mut start = at;
     while start > 0 {
@@ -515,7 +526,16 @@ fn maps(line: &Line) -> Instead {
 fn tuples(line: &Line) -> Instead {
     let start = usize::from(line.is(0, "let"));
     let equal = line.find_level(start, &["="]);
-    if let Some(equal) = equal.filter(|e| line.is(start + 1, ",") && *e > start + 1) {
+    // The names may stand in brackets.
+    let bracket = line.is(start, "(") || line.is(start, "[");
+    let plain = |i: usize| line.is_word(i) || line.is(i, ",");
+    let several = |e: usize| match bracket {
+        true => {
+            line.closing(start) == Some(e - 1) && line.is(start + 2, ",") && (start + 1..e - 1).all(plain)
+        }
+        false => line.is(start + 1, ",") && e > start + 1,
+    };
+    if let Some(equal) = equal.filter(|e| *e > start && several(*e)) {
         let names: Vec<String> = (start..equal).filter(|i| line.is_word(*i)).map(|i| line.part(i)).collect();
         let end = line.parts.len() - usize::from(line.is(line.parts.len() - 1, ";"));
         let next = |at: usize| line.find_level(at, &[","]).filter(|comma| *comma < end);

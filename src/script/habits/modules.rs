@@ -66,11 +66,30 @@ const MATH: [(&str, &str); 14] = [
     ("fabs", "abs"),
 ];
 
-/// Explains `torch.randn(2, 3)` and other calls that begin with a module.
+/// What replaces the classes of `torch.nn`.
+pub const LAYERS: &str = "layers are made by a builder: `spectral docs builder` lists them";
+
+/// Functions about devices and modes, and what replaces them.
+const ELSEWHERE: [(&str, &str); 9] = [
+    (
+        "is_available",
+        "no question is needed: `tensor::set_default_device(\"auto\")` takes a GPU if there is one",
+    ),
+    ("device", "a device is a text: `x.to(\"cuda\")`, `#{ device: \"auto\" }`"),
+    ("device_count", "`spectral info` lists the devices"),
+    ("empty_cache", "leave the line out: the memory is used again"),
+    ("synchronize", "leave the line out: results are complete when they are read"),
+    ("compile", "leave the line out: the blocks of models have fused kernels already"),
+    ("set_grad_enabled", "write `no_grad(|| { .. })` around what needs no gradients"),
+    ("save_image", "write `eval::save_images(..)`, see `spectral docs eval`"),
+    ("DataLoader", "write `dataset.loader(#{ batch: 32 })`"),
+];
+
+/// Explains `torch.randn(2, 3)` and other calls that begin with a module, also as `torch::randn(2, 3)`.
 pub fn module(line: &Line, at: usize, names: &Names) -> Instead {
     let root = line.part(at);
     let mut last = at;
-    while line.is(last + 1, ".") && line.is_word(last + 2) {
+    while (line.is(last + 1, ".") || line.is(last + 1, "::")) && line.is_word(last + 2) {
         last += 2;
     }
     let name = line.part(last);
@@ -98,6 +117,9 @@ pub fn module(line: &Line, at: usize, names: &Names) -> Instead {
     if matches!(name.as_str(), "no_grad" | "inference_mode") {
         return write(message, "no_grad(|| { .. })");
     }
+    if let Some((_, hint)) = ELSEWHERE.iter().find(|(theirs, _)| *theirs == name) {
+        return general(hint);
+    }
     let Some(close) = line.closing(open) else { return general(spaces) };
     if matches!(name.as_str(), "manual_seed" | "seed") {
         let seed = line.text(open + 1, close);
@@ -120,7 +142,7 @@ pub fn module(line: &Line, at: usize, names: &Names) -> Instead {
         ));
     }
     if name.starts_with(char::is_uppercase) && (root == "nn" || inner == "nn") {
-        return general("layers are made by a builder: `spectral docs builder` lists them");
+        return general(LAYERS);
     }
     let tensors = matches!(root.as_str(), "torch" | "F");
     let ours = torch::name_of(&root, &inner, &name).filter(|_| tensors).unwrap_or_default();

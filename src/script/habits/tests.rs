@@ -52,6 +52,11 @@ fn a_line_that_cannot_be_parsed_has_one_to_write() {
         ("let s = (2, 3);", "let s = [2, 3];"),
         ("let a, b = f(x);", "let both = f(x); let a = both[0]; let b = both[1];"),
         ("let a, b = b, a;", "let both = [b, a]; let a = both[0]; let b = both[1];"),
+        ("let (a, b) = f(x);", "let both = f(x); let a = both[0]; let b = both[1];"),
+        ("let [h, w] = x.shape;", "let both = x.shape; let h = both[0]; let w = both[1];"),
+        ("(a, b) = (b, a)", "let both = [b, a]; let a = both[0]; let b = both[1];"),
+        ("@torch.no_grad()", "no_grad(|| { .. })"),
+        ("let d = \"cuda\" if torch.cuda.is_available() else \"cpu\";", "\"auto\""),
         ("let d = {'a': 1, 'b': x};", "let d = #{\"a\": 1, \"b\": x};"),
         ("print(\"a\", end=\"\")", "`print` has no options"),
         ("let y = x[::-1];", "let y = x.flip([0]);"),
@@ -146,6 +151,10 @@ fn a_call_of_pytorch_keeps_its_meaning() {
         ("x.to(dtype=torch.float64)", "x.to(\"float64\")"),
         ("x.flip(0, 1)", "flip([0, 1])"),
         ("~m", "!m"),
+        ("torch::randn(2, 3)", "tensor::randn([2, 3])"),
+        ("torch.cuda.is_available()", "tensor::set_default_device(\"auto\")"),
+        ("torch::cuda::empty_cache()", "leave the line out"),
+        ("torch.device(\"cuda\")", "a device is a text"),
     ] {
         let hint = call_of(line);
         assert!(hint.contains(ours), "{line}: {hint}");
