@@ -125,7 +125,7 @@ fn values(page: &Page, physical: Physical, dictionary: Option<&Values>) -> Resul
         (encodings::DIFFERENCES, Physical::Int32 | Physical::Int64) => differences(bytes, count)
             .filter(|(list, _)| list.len() == count)
             .map(|(list, _)| Values::Ints(list)),
-        (encodings::LENGTHS, Physical::Bytes) | (encodings::PLAIN, Physical::Bytes) => {
+        (encodings::LENGTHS | encodings::PLAIN, Physical::Bytes) => {
             let text = |(at, length): (u32, u32)| {
                 let text = &page.bytes[at as usize..][..length as usize];
                 String::from_utf8_lossy(text).into_owned()

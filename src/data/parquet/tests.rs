@@ -196,7 +196,7 @@ fn damage_is_an_error_wherever_it_is() {
         let whole = std::fs::read(fixture(name)).unwrap();
         for cut in [0, 3, 9, 40, whole.len() / 2, whole.len() - 1] {
             std::fs::write(&path, &whole[..cut]).unwrap();
-            let error = open(&[path.clone()], &options()).unwrap_err();
+            let error = open(std::slice::from_ref(&path), &options()).unwrap_err();
             assert!(error.message().contains("a.parquet"), "{name} {cut}: {error}");
             assert!(error.hint_text().is_some(), "{name} {cut}: {error}");
         }
@@ -205,7 +205,7 @@ fn damage_is_an_error_wherever_it_is() {
             let mut other = whole.clone();
             other[at] ^= 0x5b;
             std::fs::write(&path, &other).unwrap();
-            drop(open(&[path.clone()], &options()));
+            drop(open(std::slice::from_ref(&path), &options()));
         }
     }
     // A checksum notices what decoding would not.
@@ -213,7 +213,7 @@ fn damage_is_an_error_wherever_it_is() {
     let at = bytes.windows(4).position(|part| part == b"\x28\xb5\x2f\xfd").unwrap();
     bytes[at + 40] ^= 1;
     std::fs::write(&path, &bytes).unwrap();
-    let error = open(&[path.clone()], &options()).unwrap_err();
+    let error = open(std::slice::from_ref(&path), &options()).unwrap_err();
     assert!(error.message().contains("the checksum of a page is wrong"), "{error}");
     let message = open(&[path, fixture("images")], &options()).unwrap_err().message();
     assert!(message.contains("expected Parquet files, found several paths with something else"), "{message}");
@@ -225,7 +225,7 @@ fn a_file_that_changed_is_noticed() {
     let path = place.path().join("a.parquet");
     std::fs::copy(fixture("plain.parquet"), &path).unwrap();
     let on_disk = ImageFolderOptions { in_memory: Some(false), ..options() };
-    let (set, _) = open(&[path.clone()], &on_disk).unwrap();
+    let (set, _) = open(std::slice::from_ref(&path), &on_disk).unwrap();
     std::fs::copy(fixture("gzip.parquet"), &path).unwrap();
     let error = set.images().unwrap_err();
     assert!(error.message().contains("was changed after it was opened"), "{error}");
