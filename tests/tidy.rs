@@ -53,6 +53,7 @@ const LINES: usize = 700;
 const PROCESS_WIDE: &[&str] = &[
     "src/script/bridge.rs",
     "src/script/stack.rs",
+    "src/script/memory.rs",
     "src/front/ending.rs",
     "src/declare/renamed.rs",
     "src/torch/placement.rs",

@@ -5,7 +5,7 @@ use crate::declare::{FromValue, IntoValue, Map, Value};
 use crate::ensure;
 use crate::error::Result;
 use crate::model::check_times;
-use crate::torch::{Generator, Tensor};
+use crate::torch::{DType, Generator, Tensor};
 
 /// A point on the path for each image, and the target of the model there.
 #[derive(Debug, Clone)]
@@ -68,7 +68,8 @@ pub(crate) fn pair(
         None => Tensor::randn(&shape, x1.dtype(), x1.device(), generator)?,
     };
     // The difference is taken before it is rounded to the images' dtype: in bfloat16 that of 0.999 is 0.
-    let exact = t.to_dtype(t.dtype().at_least_float32())?;
+    let wide = if x1.dtype() == DType::Float64 { DType::Float64 } else { t.dtype().at_least_float32() };
+    let exact = t.to_dtype(wide)?;
     let (s, rest) = (column(t, x1)?, column(&exact.rsub_scalar(1.0)?, x1)?);
     let target = x1.sub(&noise)?;
     // Written as in the definition, so that t = 1 returns x1 itself.
@@ -79,7 +80,7 @@ pub(crate) fn pair(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::torch::{DType, Device};
+    use crate::torch::Device;
 
     #[test]
     fn the_path_starts_at_noise_and_ends_at_the_image() {
