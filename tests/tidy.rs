@@ -48,8 +48,8 @@ const MACROS: &[(&str, &str)] = &[
 /// Maximum number of lines of a file. Longer files have more than one purpose.
 const LINES: usize = 700;
 
-/// Files that may hold state outside of values: for the panic hook, for signals, for the end of a thread's stack, for what
-/// a call's options were named until the call returns, and for the default device.
+/// Files that may hold state outside of values: for the panic hook, for signals, for the end of a thread's stack and of memory,
+/// for what a call's options were named until the call returns, and for the default device.
 const PROCESS_WIDE: &[&str] = &[
     "src/script/bridge.rs",
     "src/script/stack.rs",
