@@ -3,7 +3,7 @@
 //! - [`mod@named`]: which files a path names; [`choice`]: which of their columns are read
 //! - [`footer`]: the columns of a file and where they are, in the format [`thrift`]; [`page`]: the parts of a column, with
 //!   [`snappy`] and the encodings of [`encoding`]
-//! - [`column`]: columns that are read as a whole, [`rows`]: images that are read at random
+//! - [`mod@column`]: columns that are read as a whole, [`rows`]: images that are read at random
 //!
 //! A library that decodes whole pages would read a hundred images for each one that a shuffled batch needs, so the positions of
 //! rows in their pages are found here. Columns in columns are read as far as the feature `Image` and lists of numbers need it.
