@@ -67,10 +67,9 @@ pub(crate) fn pair(
         }
         None => Tensor::randn(&shape, x1.dtype(), x1.device(), generator)?,
     };
-    // The difference is taken before it is rounded to the images' dtype: in bfloat16 that of 0.999 is 0.
-    let wide = if x1.dtype() == DType::Float64 { DType::Float64 } else { t.dtype().at_least_float32() };
-    let exact = t.to_dtype(wide)?;
-    let (s, rest) = (column(t, x1)?, column(&exact.rsub_scalar(1.0)?, x1)?);
+    // As in `Interpolant::at`, the difference is rounded to the images' dtype only once: in bfloat16, 1 - 0.999 is 0.
+    let rest = t.to_dtype(DType::Float64)?.rsub_scalar(1.0)?;
+    let (s, rest) = (column(t, x1)?, column(&rest, x1)?);
     let target = x1.sub(&noise)?;
     // Written as in the definition, so that t = 1 returns x1 itself.
     let x_t = rest.mul(&noise)?.add(&s.mul(x1)?)?;
