@@ -37,6 +37,8 @@ pub mod latents;
 pub mod loader;
 pub(crate) mod manifest;
 pub mod mnist;
+#[cfg(test)]
+mod noted;
 pub mod npz;
 pub mod open;
 pub mod parquet;

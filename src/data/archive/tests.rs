@@ -2,13 +2,13 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::context::Context;
 use crate::data::decode::tests::png_of;
 use crate::data::folder::{ImageFolderOptions, OnError, images_in};
 use crate::data::latents::{LatentsOptions, latents};
+use crate::data::noted::{noted, with_notes};
 use crate::data::{Dataset, LoaderOptions};
 use crate::torch::Tensor;
 
@@ -24,16 +24,6 @@ fn expected() -> serde_json::Value {
 
 fn numbers(value: &serde_json::Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
-}
-
-/// Opens a set, and returns it with all notes.
-fn noted(paths: &[PathBuf], options: &ImageFolderOptions) -> Result<(Dataset, String)> {
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let notes = Arc::clone(&told);
-    let note = Arc::new(move |text: &str| notes.lock().unwrap().push(text.to_string()));
-    let set = images_in(paths, options, &Context { note, ..Context::default() })?;
-    let told = told.lock().unwrap().join("\n");
-    Ok((set, told))
 }
 
 fn options() -> ImageFolderOptions {

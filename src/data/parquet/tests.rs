@@ -1,11 +1,10 @@
 //! Files written by pyarrow 26.0.1 with `tests/parity/parquet.py`, against the same images in a folder.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 
-use super::super::folder::{ImageFolderOptions, OnError, images_in};
+use super::super::folder::{ImageFolderOptions, OnError};
+use super::super::noted::noted;
 use super::super::{Dataset, LoaderOptions};
-use crate::context::Context;
 use crate::error::Result;
 use crate::torch::Tensor;
 
@@ -27,17 +26,8 @@ fn options() -> ImageFolderOptions {
     ImageFolderOptions { size: 6, ..Default::default() }
 }
 
-fn open(paths: &[PathBuf], options: &ImageFolderOptions) -> Result<(Dataset, String)> {
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let notes = Arc::clone(&told);
-    let note = Arc::new(move |text: &str| notes.lock().unwrap().push(text.to_string()));
-    let set = images_in(paths, options, &Context { note, ..Context::default() })?;
-    let told = told.lock().unwrap().join("\n");
-    Ok((set, told))
-}
-
 fn opened(name: &str, options: &ImageFolderOptions) -> Result<Dataset> {
-    Ok(open(&[fixture(name)], options)?.0)
+    Ok(noted(&[fixture(name)], options)?.0)
 }
 
 /// Returns the message and the hint of the error of a file.
@@ -83,18 +73,18 @@ fn rows_are_the_images_of_a_folder_bit_for_bit() {
 
 #[test]
 fn files_have_a_name_and_captions_are_reported() {
-    let (set, notes) = open(&[fixture("train-*.parquet")], &options()).unwrap();
+    let (set, notes) = noted(&[fixture("train-*.parquet")], &options()).unwrap();
     assert_eq!((set.name(), set.len()), ("train", 12));
     assert!(notes.contains("the captions in the column `text` are not read"), "{notes}");
     let parts = ["train-00001-of-00002.parquet", "train-00000-of-00002.parquet"].map(fixture);
-    let (set, _) = open(&parts, &options()).unwrap();
+    let (set, _) = noted(&parts, &options()).unwrap();
     assert_eq!(set.labels().to_i64().unwrap()[..5], [1, 0, 0, 1, 2]);
     let place = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(place.path().join("hub/data")).unwrap();
     for part in &parts {
         std::fs::copy(part, place.path().join("hub/data").join(part.file_name().unwrap())).unwrap();
     }
-    let (set, _) = open(&[place.path().join("hub")], &options()).unwrap();
+    let (set, _) = noted(&[place.path().join("hub")], &options()).unwrap();
     assert_eq!((set.name(), set.len()), ("hub", 12));
     assert!(set.images().unwrap().equal(&images()).unwrap());
 }
@@ -181,7 +171,7 @@ fn rows_without_an_image_or_a_class_are_named_or_skipped() {
         "{message}"
     );
     let skip = ImageFolderOptions { on_error: OnError::Skip, ..options() };
-    let (set, notes) = open(&[fixture("missing.parquet")], &skip).unwrap();
+    let (set, notes) = noted(&[fixture("missing.parquet")], &skip).unwrap();
     assert_eq!(set.labels().to_i64().unwrap(), [0, 1]);
     for part in ["1 row has no class: ", "1 of 3 images could not be read and were skipped"] {
         assert!(notes.contains(part), "{notes}");
@@ -196,7 +186,7 @@ fn damage_is_an_error_wherever_it_is() {
         let whole = std::fs::read(fixture(name)).unwrap();
         for cut in [0, 3, 9, 40, whole.len() / 2, whole.len() - 1] {
             std::fs::write(&path, &whole[..cut]).unwrap();
-            let error = open(std::slice::from_ref(&path), &options()).unwrap_err();
+            let error = noted(std::slice::from_ref(&path), &options()).unwrap_err();
             assert!(error.message().contains("a.parquet"), "{name} {cut}: {error}");
             assert!(error.hint_text().is_some(), "{name} {cut}: {error}");
         }
@@ -205,7 +195,7 @@ fn damage_is_an_error_wherever_it_is() {
             let mut other = whole.clone();
             other[at] ^= 0x5b;
             std::fs::write(&path, &other).unwrap();
-            drop(open(std::slice::from_ref(&path), &options()));
+            drop(noted(std::slice::from_ref(&path), &options()));
         }
     }
     // A checksum notices what decoding would not.
@@ -213,9 +203,9 @@ fn damage_is_an_error_wherever_it_is() {
     let at = bytes.windows(4).position(|part| part == b"\x28\xb5\x2f\xfd").unwrap();
     bytes[at + 40] ^= 1;
     std::fs::write(&path, &bytes).unwrap();
-    let error = open(std::slice::from_ref(&path), &options()).unwrap_err();
+    let error = noted(std::slice::from_ref(&path), &options()).unwrap_err();
     assert!(error.message().contains("the checksum of a page is wrong"), "{error}");
-    let message = open(&[path, fixture("images")], &options()).unwrap_err().message();
+    let message = noted(&[path, fixture("images")], &options()).unwrap_err().message();
     assert!(message.contains("expected Parquet files, found several paths with something else"), "{message}");
 }
 
@@ -225,7 +215,7 @@ fn a_file_that_changed_is_noticed() {
     let path = place.path().join("a.parquet");
     std::fs::copy(fixture("plain.parquet"), &path).unwrap();
     let on_disk = ImageFolderOptions { in_memory: Some(false), ..options() };
-    let (set, _) = open(std::slice::from_ref(&path), &on_disk).unwrap();
+    let (set, _) = noted(std::slice::from_ref(&path), &on_disk).unwrap();
     std::fs::copy(fixture("gzip.parquet"), &path).unwrap();
     let error = set.images().unwrap_err();
     assert!(error.message().contains("was changed after it was opened"), "{error}");

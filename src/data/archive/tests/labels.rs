@@ -173,14 +173,7 @@ fn several_archives_with_labels_of_their_own_are_refused() {
 
 #[test]
 fn what_helps_with_arrays_is_what_the_hint_says() {
-    let open = |path: &Path, options: &LatentsOptions| {
-        let told = Arc::new(Mutex::new(String::new()));
-        let notes = Arc::clone(&told);
-        let note = Arc::new(move |text: &str| notes.lock().unwrap().push_str(text));
-        let set = latents(path, options, &Context { note, ..Context::default() });
-        let told = told.lock().unwrap().clone();
-        (set, told)
-    };
+    let open = |path: &Path, options: &LatentsOptions| with_notes(|cx| latents(path, options, cx));
     let (_place, path) = written("lat.tar", &tarred(&[("0.npy", array(1.0))]));
     let (_, hint) = refused(&path, &options());
     assert!(hint.contains("in a zip file"), "{hint}");
