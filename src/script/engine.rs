@@ -109,7 +109,7 @@ pub fn language(options: EngineOptions) -> Language {
     engine.on_print(move |text| print(text));
     engine.on_debug(move |text, _, _| debug(text));
     let interrupt = context.interrupt.clone();
-    engine.on_progress(move |_| match Stop::due() {
+    engine.on_progress(move |operation| match Stop::due(operation) {
         Some(stop) => Some(Dynamic::from(stop)),
         None => interrupt.is_raised().then_some(Dynamic::UNIT),
     });

@@ -6,6 +6,10 @@ use super::memory::{self, UsedUp};
 use super::stack;
 use crate::error::Error;
 
+/// Operations of a script between two looks at the memory: reading the clock at each makes loops a tenth slower, and a
+/// statement that doubles a value takes as many.
+const OPERATIONS: u64 = 4;
+
 /// The token of a script that was stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
@@ -16,10 +20,13 @@ pub enum Stop {
 }
 
 impl Stop {
-    /// Returns why the script that runs on this thread must stop, if it must.
-    pub fn due() -> Option<Self> {
+    /// Returns why the script that runs on this thread must stop at its `operation`, if it must.
+    pub fn due(operation: u64) -> Option<Self> {
         if stack::is_used_up() {
             return Some(Self::Stack);
+        }
+        if !operation.is_multiple_of(OPERATIONS) {
+            return None;
         }
         memory::used_up().map(Self::Memory)
     }
