@@ -144,7 +144,7 @@ pub fn log_likelihood(
         let memory = Memory::new(&draws, options.seed);
         let velocity = |x: &Tensor, t: &[f64], rows: &[usize]| {
             context.check()?;
-            let t = Tensor::from_f64(t, &[t.len() as i64])?.to_dtype(DType::Float32)?.to_device(device)?;
+            let t = Tensor::from_f64(t, &[t.len() as i64])?.to_dtype(dtype)?.to_device(device)?;
             let index = index(rows, &labels)?;
             let (y, fields) = (labels.index_select(0, &index)?, fields.index_select(&index)?);
             let (stage, rows) =

@@ -16,7 +16,7 @@ use crate::flow::ode::Method;
 use crate::flow::ode::adaptive::{Adaptive, Tolerance};
 use crate::model::{Model, check_times};
 use crate::torch::graph::Graphs;
-use crate::torch::{DType, Fields, Tensor};
+use crate::torch::{Fields, Tensor};
 
 /// Parts of a progress bar for a solver whose number of steps is not known before.
 pub(super) const PARTS: u64 = 100;
@@ -47,8 +47,7 @@ impl Group {
         moment: Option<Moment>,
     ) -> Result<Tensor> {
         self.context.check()?;
-        let times =
-            Tensor::from_f64(t, &[t.len() as i64])?.to_dtype(DType::Float32)?.to_device(x.device())?;
+        let times = Tensor::from_f64(t, &[t.len() as i64])?.to_dtype(x.dtype())?.to_device(x.device())?;
         let all = rows.len() == self.size as usize;
         let (labels, fields) = if all {
             (self.labels.clone(), self.fields.clone())
@@ -97,7 +96,7 @@ impl Group {
     /// Calls `keep` with the state after a step.
     fn kept(&self, x: Tensor, moment: Moment) -> Result<Tensor> {
         let Some(keep) = &self.options.keep else { return Ok(x) };
-        let t = Tensor::full(&[self.size], moment.next, DType::Float32, x.device())?;
+        let t = Tensor::full(&[self.size], moment.next, x.dtype(), x.device())?;
         let told = || self.told(Some(moment), 0, (&self.labels, &self.fields), &self.rows()).into_value();
         let arguments = answer::with_step(answer::with_times(&[], &x, &t)?, keep, told);
         answer::like(&x, "`keep`", keep, &arguments)
@@ -115,7 +114,7 @@ impl Group {
         let made = Steps::new(&times, &self.memory);
         let mut field = |x: &Tensor, t: f64| {
             self.context.check()?;
-            let times = Tensor::full(&[*size], t, DType::Float32, x.device())?;
+            let times = Tensor::full(&[*size], t, x.dtype(), x.device())?;
             let own = vec![t; rows.len()];
             let stage = self.memory.evaluation();
             let told = |fields: &Fields| self.told(Some(made.moment()), stage, (&self.labels, fields), &rows);
@@ -275,7 +274,7 @@ impl Group {
             check_times(&times, &x.shape()).map_err(|e| e.context("`velocity.call(x, t)`"))?;
             let ends = [times.amin(&[], false)?, times.amax(&[], false)?];
             Tensor::stack(&ends, 0)?.to_f64()?.into_iter().try_for_each(check)?;
-            let times = times.to_dtype(DType::Float32)?.to_device(x.device())?.clamp(0.0, 1.0)?;
+            let times = times.to_dtype(x.dtype())?.to_device(x.device())?.clamp(0.0, 1.0)?;
             return self.between(&x, &times, moment).map(IntoValue::into_value);
         }
         let t = f64::from_value(t).map_err(|e| {

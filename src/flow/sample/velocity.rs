@@ -52,12 +52,12 @@ pub(super) fn noise(
     (t, rows): (f64, &[usize]),
     told: &Told,
 ) -> Result<Tensor> {
-    let times = Tensor::full(&[x.size(0)?], t, DType::Float32, x.device())?;
+    let times = Tensor::full(&[x.size(0)?], t, x.dtype(), x.device())?;
     let fields = &options.fields.of((x, &times), fields, told)?;
     let told = || told(fields).into_value();
     let of = |model: &Model, x: &Tensor, _: &Tensor, y: &Tensor| {
         let step = step as f64 / model.time_scale();
-        let steps = Tensor::full(&[x.size(0)?], step, DType::Float32, x.device())?;
+        let steps = Tensor::full(&[x.size(0)?], step, x.dtype(), x.device())?;
         let pass = Pass { fields: fields.for_copies(x.size(0)?)?, ..Pass::default() };
         model.forward_in(&x.to_dtype(model.dtype())?, &steps, y, &pass)?.to_dtype(x.dtype())
     };
@@ -160,4 +160,33 @@ fn within(options: &SampleOptions, t: &[f64], guided: &Tensor, other: &Tensor) -
     }
     let mask = column(&inside, guided)?.to_dtype(DType::Bool)?;
     guided.where_true(&mask, other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{model, of};
+    use super::super::{SampleOptions, sample};
+    use crate::context::Context;
+    use crate::flow::Solver;
+    use crate::torch::{DType, Device, Generator, Tensor};
+
+    #[test]
+    fn times_have_the_precision_of_a_float64_model() {
+        let model = model().converted_copy(DType::Float64, Device::Cpu).unwrap();
+        let generator = Generator::new(3, Device::Cpu).unwrap();
+        let noise = Tensor::randn(&[2, 1, 4, 4], DType::Float64, Device::Cpu, Some(&generator)).unwrap();
+        let sampler = Solver::Euler.into();
+        let options =
+            SampleOptions { steps: 3, sampler, clamp: false, noise: Some(noise.clone()), ..of(&[0, 2]) };
+        let found = sample(&model, &options, &Context::default()).unwrap();
+
+        let labels = Tensor::from_i64(&[0, 2], &[2]).unwrap();
+        let mut x = noise;
+        for step in 0..3 {
+            let t = Tensor::full(&[2], f64::from(step) / 3.0, DType::Float64, Device::Cpu).unwrap();
+            x = x.add(&model.forward(&x, &t, &labels).unwrap().mul_scalar(1.0 / 3.0).unwrap()).unwrap();
+        }
+        let apart = found.sub(&x).unwrap().abs().unwrap().amax(&[], false).unwrap().to_f64().unwrap()[0];
+        assert!(apart < 1e-13, "{apart}");
+    }
 }
