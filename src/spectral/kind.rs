@@ -33,3 +33,35 @@ pub fn read_stored(what: &str, data: &Value) -> Result<(String, Map)> {
 pub fn unknown(what: &str, name: &str, known: &[&str]) -> Error {
     Error::argument(format!("there is no {what} called \"{name}\"")).did_you_mean(name, known.iter().copied())
 }
+
+/// Declares every filter or every gate: its module, its constructor for Rust users, and its options.
+macro_rules! kinds {
+    ($what:literal, $object:ident: $($name:ident: $options:ident),* $(,)?) => {
+        $(
+            mod $name;
+            pub use self::$name::{$name, $options};
+
+            impl $crate::spectral::kind::Kind for $options {
+                const NAME: &'static str = $crate::declare::function::plain(stringify!($name));
+            }
+        )*
+
+        #[doc = concat!("Names of all ", $what, "s.")]
+        pub const NAMES: &[&str] = &[$(<$options as $crate::spectral::kind::Kind>::NAME),*];
+
+        #[doc = concat!("Returns the script constructors of all ", $what, "s.")]
+        pub fn declarations() -> Vec<&'static $crate::declare::Declaration> {
+            [$($name::declarations()),*].into_iter().flatten().collect()
+        }
+
+        fn restore(name: &str, options: &$crate::declare::Map) -> $crate::error::Result<$object> {
+            $(
+                if name == <$options as $crate::spectral::kind::Kind>::NAME {
+                    return $object::new(<$options as $crate::declare::Options>::from_map(options)?);
+                }
+            )*
+            Err($crate::spectral::kind::unknown($what, name, NAMES))
+        }
+    };
+}
+pub(super) use kinds;

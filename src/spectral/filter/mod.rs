@@ -1,6 +1,6 @@
 //! Low-pass filters on the token grid, one file each.
 //!
-//! To add a filter, write a file like `gaussian.rs` and add it to `filters!` below. The script constructor, the
+//! To add a filter, write a file like `gaussian.rs` and add it to `kinds!` below. The script constructor, the
 //! help, the printed form and the stored form follow from its options.
 //!
 //! Frequencies are given as a radius r, a fraction of the Nyquist frequency of the token grid: r = 1 is
@@ -10,15 +10,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::context::Context;
-use crate::declare::function::plain;
-use crate::declare::{Code, Declaration, Display, Map, Options, Value};
+use crate::declare::{Code, Display, Map, Options, Value};
 use crate::document::Document;
 use crate::error::{Error, Result};
 use crate::nn::Builder;
 use crate::scripted;
 use crate::torch::{DType, Device, Tensor};
 
-use super::kind::{self, Kind};
+use super::kind::{self, Kind, kinds};
 
 pub(crate) mod api;
 pub mod operator;
@@ -262,37 +261,7 @@ impl PartialEq for Filter {
     }
 }
 
-/// Declares every filter: its module, its constructor for Rust users, and its options.
-macro_rules! filters {
-    ($($name:ident: $spec:ident),* $(,)?) => {
-        $(
-            mod $name;
-            pub use self::$name::{$name, $spec};
-
-            impl Kind for $spec {
-                const NAME: &'static str = plain(stringify!($name));
-            }
-
-        )*
-
-        /// Names of all filters.
-        pub const NAMES: &[&str] = &[$(<$spec as Kind>::NAME),*];
-
-        /// Returns the script constructors of all filters.
-        pub fn declarations() -> Vec<&'static Declaration> {
-            [$($name::declarations()),*].into_iter().flatten().collect()
-        }
-
-        fn restore(name: &str, options: &Map) -> Result<Filter> {
-            match name {
-                $(name if name == <$spec as Kind>::NAME => Filter::new($spec::from_map(options)?),)*
-                other => Err(kind::unknown("filter", other, NAMES)),
-            }
-        }
-    };
-}
-
-filters! {
+kinds! { "filter", Filter:
     binomial: Binomial,
     gaussian: Gaussian,
     r#box: BoxBlur,

@@ -1,25 +1,26 @@
 //! Gates that compute the coefficients of the bands, one file each.
 //!
-//! To add a gate, write a file like `time.rs` and add it to `gates!` below. The script constructor, the help, the
+//! To add a gate, write a file like `time.rs` and add it to `kinds!` below. The script constructor, the help, the
 //! printed form and the stored form follow from its options.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::context::Context;
-use crate::declare::function::plain;
-use crate::declare::{Choice, Code, Declaration, Display, Map, Options, Value};
+use crate::declare::{Choice, Code, Display, Map, Options, Value};
 use crate::document::Document;
 use crate::error::{Error, Result};
 use crate::nn::Builder;
 use crate::scripted;
 use crate::torch::Tensor;
 
-use super::kind::{self, Kind};
+use super::kind::{self, Kind, kinds};
 
 pub(crate) mod api;
 mod given;
 mod network;
+
+pub use network::NetworkOptions;
 
 /// Input of a gate: the times `[B]` and embeddings [B, D]; and the grid of the tokens, which filters read.
 ///
@@ -313,37 +314,7 @@ impl PartialEq for Gate {
     }
 }
 
-/// Declares every gate: its module, its constructor for Rust users, and its options.
-macro_rules! gates {
-    ($($name:ident: $spec:ident),* $(,)?) => {
-        $(
-            mod $name;
-            pub use self::$name::{$name, $spec};
-
-            impl Kind for $spec {
-                const NAME: &'static str = plain(stringify!($name));
-            }
-
-        )*
-
-        /// Names of all gates.
-        pub const NAMES: &[&str] = &[$(<$spec as Kind>::NAME),*];
-
-        /// Returns the script constructors of all gates.
-        pub fn declarations() -> Vec<&'static Declaration> {
-            [$($name::declarations()),*].into_iter().flatten().collect()
-        }
-
-        fn restore(name: &str, options: &Map) -> Result<Gate> {
-            match name {
-                $(name if name == <$spec as Kind>::NAME => Gate::new($spec::from_map(options)?),)*
-                other => Err(kind::unknown("gate", other, NAMES)),
-            }
-        }
-    };
-}
-
-gates! {
+kinds! { "gate", Gate:
     time: Time,
     time_label: TimeLabel,
     r#static: Static,

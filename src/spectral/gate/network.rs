@@ -1,6 +1,10 @@
-//! Small network that maps an embedding to coefficients.
+//! Small network that maps an embedding to coefficients, and the gates that consist of one.
 
-use super::Coefficients;
+use std::fmt;
+use std::marker::PhantomData;
+
+use super::{Coefficients, Condition, GateKind, GateLayer, Per, Width, without_default_per};
+use crate::declare::{Map, Options};
 use crate::error::Result;
 use crate::nn::{Builder, Init, Linear};
 use crate::torch::{Tensor, fused};
@@ -58,5 +62,55 @@ impl Network {
     /// Returns the number of weights that take part in multiplications.
     pub fn multiplications(hidden: i64, coefficients: Coefficients) -> i64 {
         hidden * (hidden / 4) + (hidden / 4) * coefficients.count()
+    }
+}
+
+/// Options of a gate that consists of a network.
+pub trait NetworkOptions: Options + fmt::Debug + Send + Sync {
+    /// Bound of the coefficients.
+    fn scale(&self) -> f64;
+
+    /// Which coefficients there are.
+    fn per(&self) -> Per;
+
+    /// Selects the embedding that the network maps.
+    fn embedding<'a>(condition: &Condition<'a>) -> &'a Tensor;
+}
+
+#[derive(Debug)]
+struct Layer<O> {
+    network: Network,
+    options: PhantomData<O>,
+}
+
+impl<O: NetworkOptions> GateLayer for Layer<O> {
+    fn forward(&self, condition: &Condition) -> Result<Tensor> {
+        self.network.forward(O::embedding(condition))
+    }
+}
+
+impl<O: NetworkOptions + 'static> GateKind for O {
+    fn shown(&self, options: Map) -> Map {
+        without_default_per(options)
+    }
+
+    fn layer(
+        &self,
+        builder: &mut Builder,
+        name: &str,
+        bands: i64,
+        width: Width,
+    ) -> Result<Box<dyn GateLayer>> {
+        let coefficients = Coefficients::new(self.per(), bands, width);
+        let network = Network::new(builder, name, width.embedding, coefficients, self.scale())?;
+        Ok(Box::new(Layer::<O> { network, options: PhantomData }))
+    }
+
+    fn parameters(&self, bands: i64, width: Width) -> i64 {
+        Network::parameters(width.embedding, Coefficients::new(self.per(), bands, width))
+    }
+
+    fn multiplications(&self, bands: i64, width: Width) -> i64 {
+        Network::multiplications(width.embedding, Coefficients::new(self.per(), bands, width))
     }
 }

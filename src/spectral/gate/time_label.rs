@@ -1,10 +1,8 @@
 //! Gate that depends on the time and the label.
 
-use super::network::Network;
-use super::{Coefficients, Condition, Gate, GateKind, GateLayer, Per, Width, without_default_per};
-use crate::declare::{Map, Options};
-use crate::error::Result;
-use crate::nn::Builder;
+use super::network::NetworkOptions;
+use super::{Condition, Gate, Per};
+use crate::declare::Options;
 use crate::torch::Tensor;
 use crate::functions;
 
@@ -33,36 +31,16 @@ functions! { in "gate";
     fn time_label(options: TimeLabel) -> Gate { Gate::new(options) }
 }
 
-#[derive(Debug)]
-struct Layer(Network);
-
-impl GateLayer for Layer {
-    fn forward(&self, condition: &Condition) -> Result<Tensor> {
-        self.0.forward(condition.time_label)
-    }
-}
-
-impl GateKind for TimeLabel {
-    fn shown(&self, options: Map) -> Map {
-        without_default_per(options)
+impl NetworkOptions for TimeLabel {
+    fn scale(&self) -> f64 {
+        self.scale
     }
 
-    fn layer(
-        &self,
-        builder: &mut Builder,
-        name: &str,
-        bands: i64,
-        width: Width,
-    ) -> Result<Box<dyn GateLayer>> {
-        let coefficients = Coefficients::new(self.per, bands, width);
-        Ok(Box::new(Layer(Network::new(builder, name, width.embedding, coefficients, self.scale)?)))
+    fn per(&self) -> Per {
+        self.per
     }
 
-    fn parameters(&self, bands: i64, width: Width) -> i64 {
-        Network::parameters(width.embedding, Coefficients::new(self.per, bands, width))
-    }
-
-    fn multiplications(&self, bands: i64, width: Width) -> i64 {
-        Network::multiplications(width.embedding, Coefficients::new(self.per, bands, width))
+    fn embedding<'a>(condition: &Condition<'a>) -> &'a Tensor {
+        condition.time_label
     }
 }
