@@ -191,6 +191,31 @@ impl Warn {
     }
 }
 
+/// What the last call of a kind left behind when it was stopped; clones share it.
+#[derive(Clone, Default)]
+pub struct Kept(Arc<Mutex<Option<Arc<dyn Any + Send + Sync>>>>);
+
+impl Kept {
+    /// Keeps a value, in place of an earlier one.
+    pub fn keep(&self, value: impl Any + Send + Sync) {
+        *self.lock() = Some(Arc::new(value));
+    }
+
+    /// Returns the value, if one of this type is kept.
+    pub fn get<T: Any + Send + Sync + Clone>(&self) -> Option<T> {
+        self.lock().as_ref()?.downcast_ref().cloned()
+    }
+
+    /// Frees the value.
+    pub fn clear(&self) {
+        *self.lock() = None;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<dyn Any + Send + Sync>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Compiles stored code, given as JSON; `declare::Function` knows the type of the result.
 pub type Compile = Arc<dyn Fn(&str) -> Result<Arc<dyn Any + Send + Sync>> + Send + Sync>;
 
@@ -219,6 +244,8 @@ pub struct Context {
     pub profile: Profile,
     /// Compiles code stored in a file.
     pub compile: Compile,
+    /// The run that was stopped last, for a session that goes on; the room `train` knows its type.
+    pub stopped: Kept,
     /// The processes that make this run together, if there are several; the room `ranks` knows its type.
     pub ranks: Option<Arc<dyn Any + Send + Sync>>,
 }
@@ -278,6 +305,7 @@ impl Default for Context {
             note: Arc::new(|_| {}),
             warn: Warn::new(Arc::new(|_| {})),
             profile: Profile::default(),
+            stopped: Kept::default(),
             ranks: None,
             show: Arc::new(|_| false),
             clear: Arc::new(|| {}),

@@ -205,6 +205,20 @@ pub fn remove_unfinished(folder: impl AsRef<Path>) -> Result<()> {
     list(folder)?.iter().filter(|n| n.starts_with(UNFINISHED)).try_for_each(|n| remove(folder.join(n)))
 }
 
+/// Returns whether a path leads to an open file or folder, and not to nothing or to another one in its place.
+pub fn leads_to(path: impl AsRef<Path>, open: &fs::File) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let place = |data: &fs::Metadata| (data.dev(), data.ino());
+        matches!((fs::metadata(path), open.metadata()), (Ok(there), Ok(own)) if place(&there) == place(&own))
+    }
+    #[cfg(not(unix))]
+    {
+        path.as_ref().exists() && open.metadata().is_ok()
+    }
+}
+
 /// Creates a hard link in the same folder, replacing an existing file of that name. Copies the file if the file
 /// system has no links.
 pub fn link(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {

@@ -55,6 +55,34 @@ fn training() {
 }
 
 #[test]
+fn a_run_that_was_interrupted_is_there_afterwards() {
+    let interrupt = Interrupt::default();
+    let mut session = session(&interrupt);
+    let prepare =
+        "let net = model::dit(#{ preset: \"fashion_tiny\" }); let set = data::fashion_mnist().take(20);";
+    session.run_cell(prepare, "cell 1").unwrap_or_else(|e| panic!("{}", e.render(false)));
+    let none = session.run_cell("train::last()", "cell 2").map(drop).unwrap_err();
+    assert!(none.message.contains("no run was stopped in this session"), "{none:?}");
+    let user = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(600));
+        interrupt.raise();
+    });
+    let long = "let run = train::fit(net, set, #{ steps: 100000, batch: 2, log_every: 1 });";
+    let report = session.run_cell(long, "cell 3").map(drop).unwrap_err();
+    user.join().unwrap();
+    assert_eq!(report.end, End::Interrupted);
+    let check = "
+        let run = train::last();
+        assert(run.steps > 0 && run.losses.len() == run.steps);
+        assert_eq(run.history[-1].step, run.steps);
+        assert_eq(flow::sample(run.ema, #{ labels: [0], steps: 1 }).shape, [1, 1, 28, 28]);
+        train::fit(net, set, #{ steps: 1, batch: 2 });
+    ";
+    session.run_cell(check, "cell 4").unwrap_or_else(|e| panic!("{}", e.render(false)));
+    session.run_cell("train::last()", "cell 5").map(drop).unwrap_err();
+}
+
+#[test]
 fn training_with_parts() {
     // A part that runs long, and one that is called often.
     let model = |body: &str| {

@@ -100,6 +100,9 @@ fn ctrl_c_finishes_the_step_and_saves_it_and_twice_leaves_at_once() {
     let (code, said) = interrupted(stopped.path(), 1);
     assert_eq!(code, Some(130), "{said}");
     assert!(said.lines().any(|l| l.starts_with("interrupted")), "{said}");
+    let place = newest(stopped.path()).path().file_name().unwrap().display().to_string();
+    let named = format!("of {STEPS}; checkpoint: run/checkpoints/{place}; the same call goes on from there");
+    assert!(said.contains("note: stopped after step ") && said.contains(&named), "{said}");
     let step = newest(stopped.path()).values()["step"].clone();
     let made = notes(stopped.path()).len() as i64;
     // The last step may have finished before its line was written.
@@ -113,6 +116,7 @@ fn ctrl_c_finishes_the_step_and_saves_it_and_twice_leaves_at_once() {
     assert_eq!(code, Some(130), "{said}");
     let ran = run(stopped.path());
     assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(ran.err.contains(&format!(" of {STEPS} from run/checkpoints/step-")), "{}", ran.err);
     let found = notes(stopped.path());
     for note in found.iter().filter(|note| !expected.contains(note)) {
         assert!(expected.iter().any(|e| e.starts_with(note.as_str())), "a step of its own: {note}");
@@ -143,6 +147,31 @@ fn a_run_with_functions_and_groups_that_was_stopped_is_the_run_that_was_not() {
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     same_notes(&notes(stopped.path()), &expected);
     assert_eq!(Left { best: undisturbed.best.clone(), ..left(stopped.path()) }, undisturbed);
+}
+
+#[test]
+fn a_run_that_a_function_ended_is_returned_until_the_function_is_another_one() {
+    let ends_at = |step: usize| {
+        script(20, "")
+            .replace("on_step: |s| {", &format!("on_step: |s| {{ if s.step == {step} {{ return false; }}"))
+    };
+    let place = folder(&ends_at(5));
+    let first = run(place.path());
+    assert!(first.out.starts_with("5 steps"), "{}{}", first.out, first.err);
+    let again = run(place.path());
+    assert_eq!((again.code, again.out), (Some(0), first.out), "{}", again.err);
+    let said = "note: `on_step` has ended the run in run after 5 of 20 steps, which is returned as it is; to go on, give more \
+                `steps`, another `on_step` or none";
+    assert!(again.err.contains(said), "{}", again.err);
+    std::fs::write(place.path().join("train.rhai"), ends_at(9)).unwrap();
+    let other = run(place.path());
+    assert!(other.out.starts_with("9 steps"), "{}{}", other.out, other.err);
+    assert!(other.err.contains("note: resumes at step 5 of 20 from run/checkpoints/step-"), "{}", other.err);
+    std::fs::write(place.path().join("train.rhai"), script(20, "")).unwrap();
+    assert!(run(place.path()).out.starts_with("20 steps"));
+    let straight = folder(&script(20, ""));
+    assert_eq!(run(straight.path()).code, Some(0));
+    assert_eq!(left(place.path()).weights, left(straight.path()).weights);
 }
 
 #[test]

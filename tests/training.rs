@@ -298,3 +298,22 @@ fn a_changed_value_of_a_step_is_that_of_one_variable() {
         "train::fit(tiny(), two_classes(), #{ steps: 1, loss: |s| { const C = s; C.t = 1; s.t.mean() } })";
     fails(constant, &["constant"]);
 }
+
+#[test]
+fn runs_that_end_early_are_returned_and_functions_know_the_scores() {
+    let folder = tempfile::tempdir().unwrap();
+    works(&format!(
+        r#"
+        let options = #{{ steps: 40, batch: 8, checkpoint_every: 2, score: |s| (s.step - 4) ** 2, out: "{}" }};
+        let stops = options + #{{ on_step: |s| s.best == () || s.step < s.best.step + 6 }};
+        let run = train::fit(tiny(), two_classes(), stops);
+        assert_eq(run.steps, 10);
+        assert_eq(train::fit(tiny(), two_classes(), stops).losses, run.losses);
+        let other = stops + #{{ go_on: true, on_step: |s| s.history.len() < 9 || s.score != 196 }};
+        assert_eq(train::fit(tiny(), two_classes(), other).steps, 18);
+        let more = options + #{{ patience: 3, go_on: true }};
+        assert_eq(train::fit(tiny(), two_classes(), more).steps, 24);
+        "#,
+        folder.path().display()
+    ));
+}

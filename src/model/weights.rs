@@ -61,6 +61,16 @@ impl Model {
 
     /// As [`Model::save`], without the notes, all parameters or some.
     pub(crate) fn write(&self, path: impl AsRef<Path>, options: &SaveOptions) -> Result<()> {
+        self.write_with(path, options, BTreeMap::new())
+    }
+
+    /// As [`Model::write`], with further entries of the file's metadata.
+    pub(crate) fn write_with(
+        &self,
+        path: impl AsRef<Path>,
+        options: &SaveOptions,
+        mut texts: BTreeMap<String, String>,
+    ) -> Result<()> {
         let mut tensors: BTreeMap<String, Tensor> = self.parameters().iter().cloned().collect();
         tensors.extend(self.stored_tables());
         if !options.only.is_empty() {
@@ -69,8 +79,8 @@ impl Model {
             let picked: BTreeSet<String> = picked.into_iter().map(str::to_string).collect();
             tensors.retain(|name, _| picked.contains(name));
         }
-        let config = self.design().to_json()?.to_string();
-        save_safetensors(path.as_ref(), &tensors, &BTreeMap::from([(CONFIG.to_string(), config)]))
+        texts.insert(CONFIG.to_string(), self.design().to_json()?.to_string());
+        save_safetensors(path.as_ref(), &tensors, &texts)
     }
 
     /// Returns the tables that files of the model's family hold besides the parameters: those of rotary positions.

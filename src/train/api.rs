@@ -14,7 +14,7 @@ use crate::train::{
 crate::api! {
     types: [Optimizer, optim::Update, Ema, Run, tensorboard::TensorBoard],
     functions: [
-        optim, space, properties, checkpoint::api::space, tensorboard::api::space, tensorboard::api::methods,
+        optim, space, session, properties, checkpoint::api::space, tensorboard::api::space, tensorboard::api::methods,
     ],
 }
 
@@ -40,11 +40,13 @@ pub mod space {
         /// give equal weights, bit for bit.
         ///
         /// A loss or gradient that is not finite ends the run with an error before that update. In that case, and
-        /// after Ctrl-C, the model keeps its last good weights, and they are written to `out`.
+        /// after Ctrl-C, the model keeps its last good weights, and they are written to `out`. `train::last()` returns
+        /// the run as far as it came.
         ///
         /// With `out` the run writes checkpoints, and the same call resumes from the newest one, bit-identical to a
-        /// run that was never stopped; a finished run is returned at once. Other settings, images or initial
-        /// weights are an error. Two runs in one folder are refused. See the guide on checkpoints.
+        /// run that was never stopped; a run that finished, or that `on_step` or `patience` ended, is returned at once.
+        /// Other settings, images or initial weights are an error. Two runs in one folder are refused, and so is a
+        /// folder whose checkpoints are missing. See the guide on checkpoints.
         ///
         /// On several ranks each computes its share of every batch, and the run equals that of one process; see
         /// `ranks::rank`.
@@ -96,6 +98,28 @@ pub mod space {
         fn generator(step: u64, options: StepGeneratorOptions) -> Generator {
             train::step_generator(options.seed, step, options.device)
         }
+    }
+}
+
+pub mod session {
+    use super::*;
+    functions! { script in "train";
+        /// Returns the run that was stopped or failed last in this session, as far as it came: its model, averages,
+        /// losses and history.
+        ///
+        /// It is there after Ctrl-C at the prompt or in a notebook, and after an error. The next run frees it. A run with
+        /// `out` goes on if the same call is made again.
+        ///
+        /// ```rhai
+        /// let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });
+        /// let images = data::from_tensors(tensor::zeros([8, 1, 4, 4]), tensor::zeros([8], #{ dtype: "int64" }));
+        /// let watch = |s| if s.step == 2 { throw "enough" };
+        /// try { train::fit(model, images, #{ steps: 400, batch: 4, on_step: watch }); } catch { }
+        /// let run = train::last();
+        /// assert_eq(run.steps, 2);
+        /// let picture = flow::sample(run.ema, #{ labels: [0], steps: 2 });
+        /// ```
+        fn last<cx>() -> Run { train::last(cx) }
     }
 }
 

@@ -138,9 +138,15 @@ pub struct FitOptions {
     /// Function called with `#{ step, loss, model, ema, averages, tensorboard }` at each checkpoint. It returns a
     /// number, and the checkpoint with the lowest number is the best; NaN is ignored. By default the score is `loss`,
     /// the mean of the last `checkpoint_every` steps. A resumed run with another `score` forgets the best checkpoint
-    /// so far. The step of a checkpoint has a row of the history and the log with its `score`.
+    /// so far. The step of a checkpoint has a row of the history and the log with its `score`, which `on_step` receives
+    /// for that step.
     #[option(changeable, receives = received::SCORE, takes = ["s"])]
     pub score: Option<Function>,
+    /// Number of scores in a row that are not lower than the best one, after which the run ends; `()` for none. It needs
+    /// `score` and `out`. The count is in the checkpoints, so a resumed run ends at the same step. The same call then
+    /// returns the ended run; a larger `patience` goes on.
+    #[option(range = 1.., changeable)]
+    pub patience: Option<usize>,
     /// Run to begin from: its folder, for its newest checkpoint, or one of its checkpoints; empty for none. The new
     /// run takes over the weights, the averages, and the moments and counts of the optimizer, but no options. The
     /// weights of `model` are replaced, and `steps` are counted from 0. An average continues the one with the same
@@ -149,6 +155,9 @@ pub struct FitOptions {
     /// Whether to resume the run in `out`; `false` removes its checkpoints, snapshots and weights, and starts over.
     #[option(default = true, changeable)]
     pub resume: bool,
+    /// Whether a run in `out` that `on_step` or `patience` has ended goes on. Scores are then counted anew.
+    #[option(default = false, changeable)]
+    pub go_on: bool,
     /// Whether to resume a run whose code differs from that of the checkpoint, or captured other values, because it
     /// was changed on purpose. Later checkpoints list such changes as `accepted`. Comments and layout of code may
     /// always change.
@@ -179,12 +188,14 @@ pub struct FitOptions {
     #[option(changeable)]
     pub not_finite: NotFinite,
     /// Function called after each step with
-    /// `#{ step, loss, lr, grad_norm, seconds, indices, model, ema, tensorboard }`, where `indices` are the positions
-    /// of the images in the data set, and `model` and `ema` have the weights after the step, to sample from or to
-    /// measure. `tensorboard` is the log of the option `tensorboard`, to which the function can add images and
-    /// numbers: `s.tensorboard.image("samples", images, s.step)`. If it returns `false`, the run ends. When the call
-    /// is made again, the function is first called for the last step again, and the run continues unless it returns
-    /// `false`.
+    /// `#{ step, loss, lr, grad_norm, seconds, score, best, history, indices, model, ema, tensorboard }`: `score` of this
+    /// step, or `()` if it has none; `best`, a map of `step` and `score` of the lowest score so far, or `()`; `history`, the
+    /// rows so far, as in `run.history`; `indices`, the positions of the images in the data set; `model` and `ema` with the
+    /// weights after the step, to sample from or to measure; and `tensorboard`, the log of the option `tensorboard`, to
+    /// which it can add images and numbers: `s.tensorboard.image("samples", images, s.step)`. If it returns `false`, the
+    /// run ends, and the same call returns the ended run; more `steps`, another `on_step` or none, or `go_on` goes on. A
+    /// variable that it captures and changes begins anew in a resumed run, `best` and `history` do not. If it fails or is
+    /// interrupted, the resumed run calls it for that step again.
     #[option(changeable, receives = received::STEP, takes = ["s"])]
     pub on_step: Option<Function>,
 }
@@ -225,13 +236,16 @@ pub enum NotFinite {
 ///
 /// A loss or gradient that is not finite ends the run before that update, with an error that names the step; so
 /// does an interrupt. In both cases the model keeps its last good weights, and they are saved to `out`. With `out`,
-/// an interrupt lets the step finish and writes a checkpoint; without it, the run stops within the step.
+/// an interrupt lets the step finish and writes a checkpoint; without it, the run stops within the step. In a session,
+/// [`last`](super::last) returns such a run as far as it came.
 ///
 /// On several [ranks](crate::ranks) every rank draws the random numbers of the whole batch and computes its share of
 /// the images, and losses and gradients are summed. On the CPU, N ranks give the bits of one process that has
 /// `accumulate: N` and as many threads as each of them. An interrupt of any rank stops all after the same step.
 pub fn fit(model: &Model, dataset: &Dataset, options: &FitOptions, context: &Context) -> Result<Run> {
     options.check()?;
+    // Its averages may be what the new run needs the memory for.
+    context.stopped.clear();
     check_fit(model, dataset, options.augment.is_some(), context)?;
     options.path.check(model)?;
     options.loss.check(&options.path)?;
@@ -259,6 +273,13 @@ pub fn fit(model: &Model, dataset: &Dataset, options: &FitOptions, context: &Con
             options.steps
         );
     }
+    if options.patience.is_some() {
+        ensure!(options.score.is_some(), "`patience` counts the results of `score`, which is not given");
+        ensure!(
+            !options.out.is_empty(),
+            "`patience` counts the scores of checkpoints in the folder `out`, which is not given"
+        );
+    }
     from::check(options)?;
     let ranks = Ranks::of(context);
     ensure!(
@@ -267,6 +288,9 @@ pub fn fit(model: &Model, dataset: &Dataset, options: &FitOptions, context: &Con
         options.batch,
         ranks.size()
     );
+    if options.score.is_some() && options.out.is_empty() {
+        context.note("`score` is called at checkpoints, which a run without the option `out` has not");
+    }
     let saves = ranks.is_first() && !options.out.is_empty();
     let folder = ranks.agree(saves.then(|| Folder::open(&options.out)).transpose())?;
     let mut training = Training::start(model, dataset, options, folder, context)?;
@@ -281,7 +305,11 @@ pub fn fit(model: &Model, dataset: &Dataset, options: &FitOptions, context: &Con
         Err(error) if error.kind() == Kind::File && error.origin().is_none() && !training.unread => Ok(()),
         _ => uninterrupted(|| training.end(outcome.as_ref().err())),
     };
-    outcome.and(saved)?;
+    let unsaved = if outcome.is_err() { saved.as_ref().err().cloned() } else { None };
+    if let Err(error) = outcome.and(saved) {
+        uninterrupted(|| training.leave(&error, unsaved, context));
+        return Err(error);
+    }
     if training.saves() {
         // What rank 0 has written can then be read by all.
         ranks.barrier()?;

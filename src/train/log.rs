@@ -94,6 +94,11 @@ impl Log {
         self.writer.flush().map_err(|e| Error::file(&self.path, e))
     }
 
+    /// Returns whether the file is still where it was made.
+    pub fn is_there(&self) -> bool {
+        files::leads_to(&self.path, self.writer.get_ref())
+    }
+
     /// Writes the last row again, which has a score now.
     pub fn replace_last(&mut self, row: &Row) -> Result<()> {
         self.writer.get_ref().set_len(self.before).map_err(|e| files::failed(&self.path, &e))?;

@@ -40,6 +40,8 @@ mod reported;
 pub mod run;
 mod saved;
 pub mod schedule;
+mod scored;
+mod stopped;
 pub mod tensorboard;
 mod training;
 
@@ -58,6 +60,7 @@ pub use posthoc::PosthocAverageOptions;
 pub use recorded::RecordedBackward;
 pub use run::Run;
 pub use schedule::Schedule;
+pub use stopped::last;
 pub use tensorboard::TensorBoard;
 pub use tensorboard::api::TensorBoardOptions;
 pub use tensorboard::api::space::*;

@@ -87,8 +87,26 @@ pub(super) fn save(run: &Path, average: &Ema, sigma_rel: f64, step: usize) -> Re
         (ABOUT.to_string(), about.to_string()),
         (CONFIG.to_string(), average.model().design().to_json()?.to_string()),
     ]);
-    let path = folder_of(run).join(format!("{}-{step:08}.safetensors", average.name()));
+    let path = path_of(run, average.name(), step);
     save_safetensors(&path, &average.tensors(), &texts)
+}
+
+/// Returns how many snapshots of the averages with these names a run lacks, which writes them each `every` steps, up to a
+/// step.
+pub(super) fn missing<'a>(
+    run: &Path,
+    names: impl Iterator<Item = &'a str>,
+    every: usize,
+    last: usize,
+) -> usize {
+    let steps = (1..=last / every).map(|number| number * every);
+    let paths = names.flat_map(|name| steps.clone().map(move |step| path_of(run, name, step)));
+    paths.filter(|path| !path.exists()).count()
+}
+
+/// Returns the path of a snapshot.
+fn path_of(run: &Path, average: &str, step: usize) -> PathBuf {
+    folder_of(run).join(format!("{average}-{step:08}.safetensors"))
 }
 
 /// Removes the snapshots of a run after a step, which another run has left, or one that lost its last checkpoints.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::log::Row;
+use super::reported::shown;
 use super::training::mean;
 use crate::declare::{Display, Map};
 use crate::document::Document;
@@ -36,7 +37,7 @@ scripted!(
     text = |r| format!("{r:?}"),
     document = |r, _| r.document(),
     bytes = |r| r.model().bytes() + r.0.averages.iter().map(|(_, model)| model.bytes()).sum::<u64>(),
-    facts = |r| vec![("steps", r.steps().to_string()), ("loss", format!("{:.4}", r.loss()))],
+    facts = |r| vec![("steps", r.steps().to_string()), ("loss", shown(r.loss()))],
 );
 
 impl fmt::Debug for Run {
@@ -52,7 +53,7 @@ impl Run {
 
     fn document(&self) -> Document {
         let (steps, seconds, rate) = (self.steps(), self.seconds(), self.images_per_second());
-        let mut facts = vec![("loss", format!("{:.4}, mean of the last tenth", self.loss()))];
+        let mut facts = vec![("loss", format!("{}, mean of the last tenth", shown(self.loss())))];
         if let [first, ..] = self.skipped() {
             let count = self.skipped().len();
             let text = format!("{count} batches that were not finite, the first at step {first}");

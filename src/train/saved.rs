@@ -4,18 +4,19 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
+use super::Ema;
 use super::checkpoint::{self, Checkpoint, differs, with_code_of};
-use super::compared::{code_of, settings_of};
+use super::compared::settings_of;
 use super::fit::{OTHER_CODE, check_settings};
 use super::log::Row;
 use super::posthoc;
 use super::tensorboard::RunEvents;
-use super::training::{Training, mean};
+use super::training::Training;
 use crate::context::Context;
 use crate::declare::{FromValue, IntoValue, Map, Value};
 use crate::error::{Error, Kind, Result, list};
 use crate::model::{Design, Model, SaveOptions};
-use crate::torch::{Tensor, rng};
+use crate::torch::Tensor;
 
 /// Key of the model among what code has changed.
 const MODEL: &str = "model";
@@ -29,8 +30,19 @@ impl Training<'_> {
             }
             let steps = folder.steps()?;
             if steps.is_empty() {
-                // A run that ended before its first checkpoint has left them, and this one may have others.
-                folder.clear_averages()?;
+                if folder.check_unused()? {
+                    context.note(&format!(
+                        "{}: the weights there, of a run that failed before its first checkpoint, are replaced",
+                        self.options.out
+                    ));
+                    folder.clear()?;
+                } else if let Some(last) = folder.last_logged().filter(|_| self.options.resume) {
+                    context.note(&format!(
+                        "{}: the log ends at step {last} of a run that has no checkpoint; the run begins at step 0",
+                        self.options.out
+                    ));
+                }
+                // A run that was killed before its first checkpoint has left them.
                 posthoc::clear_after(folder.path(), 0)?;
             }
             Ok(steps)
@@ -48,15 +60,51 @@ impl Training<'_> {
                 }
                 _ => error.hint("remove it to start over"),
             })?;
-        self.take(&mut saved, context).map_err(|e| match e.hint_text() {
+        let mut notes = Vec::new();
+        self.take(&mut saved, &mut notes).map_err(|e| match e.hint_text() {
             Some(_) => e,
             None => e.hint(
                 "start over with `resume: false`, which removes its checkpoints and weights, or choose another `out`",
             ),
         })?;
+        self.ended = self.still_ended(&saved.values())?;
+        let (done, steps) = (self.done(), self.options.steps);
+        let reported = self.unreported.is_none() || self.options.on_step.is_none();
+        let finished = (self.ended.is_some() || done >= steps) && self.scores.at == done && reported;
+        let usable = self.folder.as_ref().map(|folder| match folder.check() {
+            Err(error) if !finished => Err(error.hint(format!(
+                "the run there has made {done} of {steps} steps: copy the folder to go on, or open its weights with \
+                 `model::open(\"{}\")`",
+                folder.of_step(newest).display()
+            ))),
+            _ => Ok(()),
+        });
+        self.ranks.agree(usable.transpose())?;
         let Some(folder) = &self.folder else { return Ok(true) };
+        if let Some(posthoc) = &self.options.posthoc {
+            let tracked = self.averages.iter().skip(self.options.ema.0.len()).map(Ema::name);
+            match posthoc::missing(folder.path(), tracked, posthoc.every, newest) {
+                0 => {}
+                count => notes.push(format!(
+                    "{}: of the snapshots up to step {newest}, {count} are missing, so `train::posthoc_average` will be less exact",
+                    self.options.out
+                )),
+            }
+        }
+        notes.iter().for_each(|note| context.note(note));
+        match self.end_note(true) {
+            Some(note) => context.note(&note),
+            None if done < steps => {
+                let path = folder.of_step(newest);
+                context.note(&format!("resumes at step {done} of {steps} from {}", path.display()));
+            }
+            None => {}
+        }
+        if !folder.is_writable() {
+            return Ok(true);
+        }
         // If the run was killed between writing the checkpoint and linking it, the best one is missing.
-        if let Some((step, _)) = self.best
+        if let Some((step, _)) = self.scores.best
             && step == newest
         {
             folder.mark_best(step)?;
@@ -65,10 +113,10 @@ impl Training<'_> {
         Ok(true)
     }
 
-    /// Checks everything, then restores the state.
-    fn take(&mut self, saved: &mut Checkpoint, context: &Context) -> Result<()> {
+    /// Checks everything, then restores the state, and collects what is to be said about it.
+    fn take(&mut self, saved: &mut Checkpoint, notes: &mut Vec<String>) -> Result<()> {
         let values = saved.values();
-        self.check_start(saved, &values, context)?;
+        self.check_start(saved, &values, notes)?;
         let origin: String = get(&values, "origin")?;
         // The weights are those at the start, or those an interrupted cell left in the model; with `from` they do not matter.
         let begun = self.options.from.is_empty();
@@ -102,10 +150,10 @@ impl Training<'_> {
         // The code may have changed what it captured: it begins anew in another process, and not in the same one.
         let other = values.get("scored_by").is_some_and(|by| {
             let by = if let Value::List(both) = by { both.as_slice() } else { std::slice::from_ref(by) };
-            by.iter().all(|by| differs("score", by, &self.scored_by))
+            by.iter().all(|by| differs("score", by, &self.scores.by))
         });
         if let Some((step, score)) = best.take_if(|_| other) {
-            context.note(&format!(
+            notes.push(format!(
                 "{}: the best checkpoint so far, of step {step}, had the score {score} of another `score`; the next \
                  checkpoint becomes the best",
                 self.options.out
@@ -116,8 +164,7 @@ impl Training<'_> {
             self.also.check_origins(&origins, saved).map_err(|e| e.context(&self.options.out))?;
             self.also_origins = origins;
         }
-        let (before, skipped, ended) =
-            (get(&values, "seconds")?, get(&values, "skipped")?, get(&values, "ended")?);
+        let (before, skipped) = (get(&values, "seconds")?, get(&values, "skipped")?);
         self.also.check(saved)?;
         if let Some(bins) = &mut self.bins {
             let sums = saved.tensors.get("run.bins").ok_or_else(|| missing("run.bins"))?;
@@ -138,10 +185,20 @@ impl Training<'_> {
                 loss_bins: row_bins(i),
             })
             .collect();
-        (self.before, self.skipped, self.ended, self.best) = (before, skipped, ended, best);
-        self.last_score = self.history.iter().rev().find_map(|row| row.score);
+        (self.before, self.skipped, self.scores.best) = (before, skipped, best);
+        self.scores.last = self.history.iter().rev().find_map(|row| row.score);
         // Older checkpoints do not say it.
-        self.scored = values.get("scored").map_or(Ok(true), bool::from_value)?;
+        let scored = values.get("scored").map_or(Ok(true), bool::from_value)?;
+        self.scores.at = if scored { losses.len() } else { 0 };
+        self.scores.since_best = match (values.get("since_best"), best) {
+            _ if other => 0,
+            (Some(count), _) => usize::from_value(count)?,
+            (None, Some((step, _))) => {
+                self.history.iter().filter(|row| row.score.is_some() && row.step > step).count()
+            }
+            (None, None) => 0,
+        };
+        self.unreported = values.get("unreported").map(row_of).transpose()?;
         (self.written, self.losses, self.origin) = (losses.len(), losses, origin);
         self.from = values.get("from").cloned().unwrap_or(Value::Unit);
         self.events_end = values.get("events").cloned();
@@ -150,7 +207,7 @@ impl Training<'_> {
 
     /// Returns an error unless the run began with these settings and this model. What code had changed by the time of the
     /// checkpoint counts too, since it is what a call in the same process finds.
-    fn check_start(&mut self, saved: &mut Checkpoint, values: &Map, context: &Context) -> Result<()> {
+    fn check_start(&mut self, saved: &mut Checkpoint, values: &Map, notes: &mut Vec<String>) -> Result<()> {
         let mut settings: Map = get(values, "settings")?;
         let changed = values.get("changed").map_or(Ok(Map::new()), Map::from_value)?;
         let (mut anew, mut early) = (Vec::new(), Map::new());
@@ -167,7 +224,7 @@ impl Training<'_> {
         }
         self.accepted = values.get("accepted").map_or(Ok(Vec::new()), FromValue::from_value)?;
         if self.options.accept_code {
-            self.accept_code(&mut settings, saved, values, context)?;
+            self.accept_code(&mut settings, saved, values, notes)?;
             early.clear();
         }
         check_settings(&settings, &self.settings, self.options)?;
@@ -190,7 +247,7 @@ impl Training<'_> {
             }
         })?;
         if !anew.is_empty() {
-            context.note(&format!(
+            notes.push(format!(
                 "{}: code of {} had changed values that it captured, which begin anew in the resumed run",
                 self.options.out,
                 list(&anew)
@@ -205,7 +262,7 @@ impl Training<'_> {
         settings: &mut Map,
         saved: &mut Checkpoint,
         values: &Map,
-        context: &Context,
+        notes: &mut Vec<String>,
     ) -> Result<()> {
         let (taken, mut found) = with_code_of(settings, &self.settings);
         *settings = taken;
@@ -216,7 +273,7 @@ impl Training<'_> {
         let step: usize = get(values, "step")?;
         for change in found {
             let line = format!("after step {step}: {change}");
-            context.note(&format!("{}: {line}", self.options.out));
+            notes.push(format!("{}: {line}", self.options.out));
             self.accepted.push(line);
         }
         Ok(())
@@ -250,37 +307,20 @@ impl Training<'_> {
         Ok(changed)
     }
 
-    /// Asks `on_step` again about the last step of a resumed run that it had ended; without `on_step` the run goes on.
-    pub(super) fn decide_again(&mut self, context: &Context) -> Result<()> {
-        let last = self.history.last().filter(|row| row.step == self.losses.len()).cloned();
-        if !std::mem::take(&mut self.ended) || self.done() >= self.options.steps {
-            return Ok(());
-        }
-        if let Some(row) = last {
-            let position = self.loader.position();
-            self.loader.seek(position.saturating_sub(self.options.batch as u64));
-            // The images that are loaded with the indices do not matter.
-            let batch = self.loader.next_share(0, 1);
-            self.loader.seek(position);
-            self.ended = self.ends_after(row, batch?.indices, true)?;
-        }
-        if self.ended {
-            let (out, done) = (&self.options.out, self.done());
-            context.note(&format!(
-                "`on_step` has ended the run in {out} after {done} steps, and does so again; without it the run goes on"
-            ));
-        }
-        Ok(())
-    }
-
     /// Writes the files in `out` at the end of a run or after a failure.
     pub(super) fn end(&mut self, failure: Option<&Error>) -> Result<()> {
         if !self.saves() {
             return Ok(());
         }
+        if let Some(folder) = &self.folder {
+            if !folder.is_writable() {
+                return Ok(());
+            }
+            folder.check()?;
+        }
         match failure {
             None if self.written < self.done() => {
-                if let Err(error) = self.checkpoint(true) {
+                if let Err(error) = self.evaluate().and_then(|()| self.checkpoint()) {
                     if stopped(&error) || self.failed_elsewhere {
                         self.end(Some(&error))?;
                     }
@@ -291,69 +331,52 @@ impl Training<'_> {
             Some(error) if stopped(error) || self.unread || self.failed_elsewhere => {
                 self.flush_losses()?;
                 if self.written < self.done() {
-                    self.checkpoint(false)?;
+                    self.checkpoint()?;
                 }
             }
             _ => {}
         }
-        let Some(folder) = &self.folder else { return Ok(()) };
-        self.model.write(folder.weights(), &SaveOptions::default())?;
+        // A run without steps has nothing of its own.
+        let Some(folder) = self.folder.as_ref().filter(|_| self.done() > 0) else { return Ok(()) };
+        let about = folder.failed()?;
+        self.model.write_with(folder.weights(), &SaveOptions::default(), about)?;
         self.averages.iter().enumerate().try_for_each(|(i, average)| {
             let path = folder.average((i > 0).then(|| average.name()));
             average.model().write(path, &SaveOptions::default())
         })
     }
 
-    /// Computes the score of the checkpoint of a resumed run if its step has one in a run that was never stopped: the stop,
-    /// or an error, came before it.
-    pub(super) fn score_again(&mut self) -> Result<()> {
-        let (done, options) = (self.done(), self.options);
-        let regular = done.is_multiple_of(options.checkpoint_every) || done == options.steps || self.ended;
-        if std::mem::replace(&mut self.scored, true) || !regular { Ok(()) } else { self.checkpoint(true) }
-    }
-
-    /// Writes a checkpoint of the steps so far, whose losses must all have been read; only `regular` ones can be
-    /// the best. All ranks compute the score, that of rank 0 counts, and rank 0 writes.
-    pub(super) fn checkpoint(&mut self, regular: bool) -> Result<()> {
+    /// Writes a checkpoint of the steps so far, whose losses must all have been read, on rank 0.
+    pub(super) fn checkpoint(&mut self) -> Result<()> {
         let step = self.done();
-        if regular {
-            let random = self.default_states()?;
-            let score = self.score(step).inspect_err(|_| {
-                // The resumed run computes the score again, from the same random numbers.
-                random.iter().for_each(|(device, state)| drop(rng::restore_default(*device, state)));
-            })?;
-            if self.options.score.is_some() {
-                self.note_score(step, score)?;
-            }
-            // NaN is no score.
-            if !score.is_nan() && self.best.is_none_or(|(_, best)| score < best) {
-                self.best = Some((step, score));
-            }
-        }
         let Some(folder) = &self.folder else {
             self.written = step;
             return Ok(());
         };
+        folder.check()?;
         let mut parts = self.parts();
-        let best = self.best.map_or(Value::Unit, |(step, score)| {
-            Value::Map(Map::from([
-                ("step".to_string(), step.into_value()),
-                ("score".to_string(), score.into_value()),
-            ]))
-        });
         parts.values = Map::from([
             ("step".to_string(), step.into_value()),
             ("seconds".to_string(), self.seconds().into_value()),
             ("skipped".to_string(), self.skipped.clone().into_value()),
-            ("ended".to_string(), self.ended.into_value()),
-            ("scored".to_string(), regular.into_value()),
-            ("scored_by".to_string(), Value::List(vec![self.scored_by.clone(), self.score_code()?])),
-            ("best".to_string(), best),
+            ("ended".to_string(), self.ended.is_some().into_value()),
+            ("scored".to_string(), (self.scores.at == step).into_value()),
+            ("scored_by".to_string(), Value::List(vec![self.scores.by.clone(), self.score_code()?])),
+            ("best".to_string(), self.scores.best_value()),
             ("origin".to_string(), self.origin.clone().into_value()),
             ("from".to_string(), self.from.clone()),
             ("settings".to_string(), Value::Map(self.settings.clone())),
             ("changed".to_string(), Value::Map(self.changed()?)),
         ]);
+        if self.ended.is_some() {
+            parts.values.insert("ended_by".to_string(), self.ended_value()?);
+        }
+        if self.options.score.is_some() {
+            parts.values.insert("since_best".to_string(), self.scores.since_best.into_value());
+        }
+        if let Some(row) = &self.unreported {
+            parts.values.insert("unreported".to_string(), row.clone().into_value());
+        }
         if !self.also_origins.is_empty() {
             parts.values.insert("also_origins".to_string(), Value::Map(self.also_origins.clone()));
         }
@@ -382,7 +405,7 @@ impl Training<'_> {
         }
         tensors.extend(self.also.saved());
         checkpoint::save_with(folder.of_step(step), &parts, tensors, Some(&self.design))?;
-        if self.best.is_some_and(|(best, _)| best == step) {
+        if self.scores.best.is_some_and(|(best, _)| best == step) {
             folder.mark_best(step)?;
         }
         folder.keep(self.options.keep)?;
@@ -397,52 +420,30 @@ impl Training<'_> {
         self.failed_elsewhere |= well && agreed.is_err();
         agreed
     }
-
-    /// Returns what computes the scores, as data: scores of another function cannot be compared.
-    pub(super) fn score_code(&self) -> Result<Value> {
-        match &self.options.score {
-            None => Ok(Value::Str("loss".to_string())),
-            Some(score) => code_of(score, self.model),
-        }
-    }
-
-    /// Returns the score of a checkpoint; the lowest is the best. It depends only on the step, not on where the run
-    /// was stopped.
-    fn score(&mut self, step: usize) -> Result<f64> {
-        // As many steps at the end of the run as between checkpoints: the mean of fewer losses is noisier, and the
-        // lowest of all would often be one of these.
-        let since = step.saturating_sub(self.options.checkpoint_every);
-        let loss = mean(&self.losses[since..]);
-        let options = self.options;
-        let Some(score) = &options.score else { return Ok(loss) };
-        let averages = self.averages.iter().map(|a| (a.name().to_string(), a.model().into_value()));
-        let averages: Vec<(String, Value)> = averages.collect();
-        let about = Map::from([
-            ("step".to_string(), step.into_value()),
-            ("loss".to_string(), loss.into_value()),
-            ("model".to_string(), self.model.clone().into_value()),
-            ("ema".to_string(), averages.first().map_or(Value::Unit, |(_, model)| model.clone())),
-            ("averages".to_string(), Value::Map(averages.into_iter().collect())),
-            ("tensorboard".to_string(), self.log_of_code(false)),
-        ]);
-        let about = [Value::Map(about)];
-        let given = self.model.device().within(|| score.call_as("`score`", &about));
-        let given = given.and_then(|given| f64::from_value(&given).map_err(|e| e.context("`score`")));
-        let given = self.agree(given)?;
-        let counts = Tensor::from_f64(&[given], &[1])?;
-        self.ranks.broadcast(&counts, 0)?;
-        counts.item()
-    }
 }
 
 /// Returns whether an error comes from a stop by the user or from a script function, after which the run can go on.
-fn stopped(error: &Error) -> bool {
+pub(super) fn stopped(error: &Error) -> bool {
     error.kind() == Kind::Interrupted || error.origin().is_some()
 }
 
 fn get<T: FromValue>(map: &Map, name: &str) -> Result<T> {
     let value = map.get(name).ok_or_else(|| missing(name))?;
     T::from_value(value).map_err(|e| e.context(format!("`{name}` of the checkpoint")))
+}
+
+/// Returns the row of a step that `on_step` has not heard of.
+fn row_of(value: &Value) -> Result<Row> {
+    let map = Map::from_value(value)?;
+    Ok(Row {
+        step: get(&map, "step")?,
+        loss: get(&map, "loss")?,
+        lr: get(&map, "lr")?,
+        grad_norm: get(&map, "grad_norm")?,
+        seconds: get(&map, "seconds")?,
+        score: None,
+        loss_bins: Vec::new(),
+    })
 }
 
 fn column(saved: &Checkpoint, name: &str) -> Result<Vec<f64>> {

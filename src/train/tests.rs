@@ -296,40 +296,6 @@ fn a_function_may_end_the_run() {
 }
 
 #[test]
-fn a_run_that_a_function_ended_goes_on_unless_it_says_so_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let heard = Arc::new(Mutex::new(Vec::new()));
-    let ends_at = |last: i64| {
-        let heard = Arc::clone(&heard);
-        Some(Function::new(move |values| {
-            let Value::Map(row) = &values[0] else { unreachable!() };
-            let Value::Int(step) = row["step"] else { unreachable!() };
-            let indices = row["indices"].downcast::<Tensor>().unwrap().to_i64()?;
-            heard.lock().unwrap().push((step, f64::from_value(&row["loss"])?, indices));
-            Ok(Value::Bool(step != last))
-        }))
-    };
-    let options = FitOptions { out: folder.path().display().to_string(), log_every: 5, ..short() };
-    let ended = FitOptions { on_step: ends_at(4), ..options.clone() };
-    assert_eq!(train(&model(0), &ended).unwrap().steps(), 4);
-    let seen = heard.lock().unwrap().clone();
-    // The same function sees the same step again, makes no other, and the user is told.
-    let notes = Arc::new(Mutex::new(Vec::new()));
-    let told = Arc::clone(&notes);
-    let note = Arc::new(move |text: &str| told.lock().unwrap().push(text.to_string()));
-    let context = Context { note, ..Context::default() };
-    assert_eq!(fit(&model(0), &two_classes(), &ended, &context).unwrap().steps(), 4);
-    assert_eq!(heard.lock().unwrap()[4..], seen[3..]);
-    assert!(notes.lock().unwrap()[0].contains("after 4 steps, and does so again"), "{notes:?}");
-    // Another function goes on to the same bits, and so does none.
-    assert_eq!(train(&model(0), &FitOptions { on_step: ends_at(7), ..options.clone() }).unwrap().steps(), 7);
-    let run = train(&model(0), &options).unwrap();
-    let straight = train(&model(0), &short()).unwrap();
-    assert_eq!(run.losses(), straight.losses());
-    assert_eq!(weights(run.model()), weights(straight.model()));
-}
-
-#[test]
 fn a_function_schedules_the_learning_rate_and_a_run_with_it_resumes() {
     let folder = tempfile::tempdir().unwrap();
     let falls = |values: &[Value]| {
@@ -676,7 +642,9 @@ fn a_resumed_run_may_change_what_does_not_change_its_results() {
             "checkpoint_every",
             "keep",
             "score",
+            "patience",
             "resume",
+            "go_on",
             "accept_code",
             "cuda_graph",
             "not_finite",

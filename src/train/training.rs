@@ -10,9 +10,11 @@ use super::fit::NotFinite;
 use super::log::{Log, Row};
 use super::measured::Measured;
 use super::objective::{Drawn, Ends, reads_velocity};
+use super::reported::shown;
 use super::run::Record;
 use super::saved::hash;
 use super::schedule::Cosine;
+use super::scored::{Ended, Scores};
 use super::tensorboard::RunEvents;
 use super::{
     AdamWOptions, Ema, FitOptions, Method, Optimizer, Parameters, RecordedBackward, Run, posthoc,
@@ -67,16 +69,13 @@ pub(super) struct Training<'a> {
     pub(super) bins: Option<Bins>,
     /// Steps, from 1, whose batch was left out.
     pub(super) skipped: Vec<usize>,
-    /// Whether `on_step` ended the run.
-    pub(super) ended: bool,
-    /// Whether the checkpoint that this run resumed had its score.
-    pub(super) scored: bool,
-    /// Step and score of the best checkpoint.
-    pub(super) best: Option<(usize, f64)>,
-    /// Last score, for the progress bar.
-    pub(super) last_score: Option<f64>,
-    /// What computes the scores, as it was at the start.
-    pub(super) scored_by: Value,
+    /// What ended the run early.
+    pub(super) ended: Option<Ended>,
+    pub(super) scores: Scores,
+    /// The last step, while `on_step` has not heard of it.
+    pub(super) unreported: Option<Row>,
+    /// Code of `on_step`, as it was at the start.
+    pub(super) stepped_by: Value,
     /// Step of the last checkpoint.
     pub(super) written: usize,
     /// Hash of the weights at the start.
@@ -156,11 +155,10 @@ impl<'a> Training<'a> {
             history: Vec::new(),
             bins: Bins::new(options.loss_bins, model.device())?,
             skipped: Vec::new(),
-            ended: false,
-            scored: true,
-            best: None,
-            last_score: None,
-            scored_by: Value::Unit,
+            ended: None,
+            scores: Scores::default(),
+            unreported: None,
+            stepped_by: Value::Unit,
             written: 0,
             origin: String::new(),
             also_origins: also.origins()?,
@@ -184,7 +182,8 @@ impl<'a> Training<'a> {
             folder,
         };
         training.same_on_all_ranks()?;
-        training.scored_by = training.score_code()?;
+        training.scores.by = training.score_code()?;
+        training.stepped_by = training.step_code()?;
         if training.saves() {
             // The data is that of the start, even if a file breaks before the first checkpoint.
             training.loader.state()?;
@@ -193,11 +192,12 @@ impl<'a> Training<'a> {
             true => Ok(()),
             false => training.begin(context),
         })?;
-        if let Some(folder) = &training.folder {
-            let scored = options.score.is_some() || training.history.iter().any(|row| row.score.is_some());
+        let writable = training.folder.as_ref().is_none_or(Folder::is_writable);
+        if let Some(folder) = training.folder.as_ref().filter(|_| writable) {
+            let scored = training.is_scored();
             training.log = Some(Log::create(folder.path(), &training.history, options.loss_bins, scored)?);
         }
-        if !options.tensorboard.is_empty() && training.ranks.is_first() {
+        if !options.tensorboard.is_empty() && writable && training.ranks.is_first() {
             let (done, end) = (training.done(), training.events_end.as_ref());
             let (folder, settings) = (&options.tensorboard, &training.settings);
             training.events =
@@ -262,11 +262,11 @@ impl<'a> Training<'a> {
 
     pub(super) fn run(&mut self, context: &Context) -> Result<()> {
         let FitOptions { steps, log_every, checkpoint_every, .. } = *self.options;
-        self.decide_again(context)?;
+        let before = self.ended;
         self.bar.resume(self.done() as u64);
-        self.score_again()?;
-        let (mut captured, begun) = (self.captured(), self.done());
-        while self.done() < steps && !self.ended {
+        self.complete()?;
+        let (mut captured, begun, mut measured) = (self.captured(), self.done(), false);
+        while self.done() < steps && self.ended.is_none() {
             self.check(context)?;
             let step = self.done();
             // With a folder the step is finished, because a checkpoint can keep it; on several ranks, because all
@@ -278,7 +278,7 @@ impl<'a> Training<'a> {
             self.pending.push(pending.map_err(|e| self.explain(e, step))?);
             let done = step + 1;
             // On CUDA, reading a loss makes the CPU wait, so the device would idle.
-            let saved = self.saves() && done.is_multiple_of(checkpoint_every);
+            let saved = self.saves() && (done.is_multiple_of(checkpoint_every) || done == steps);
             // A score belongs to a row.
             let scored = saved && self.options.score.is_some();
             let logged = done.is_multiple_of(log_every) || done == steps || scored;
@@ -291,6 +291,12 @@ impl<'a> Training<'a> {
                 if snapped {
                     uninterrupted(|| self.snapshots(done))?;
                 }
+                if let Some((row, _)) = read.as_ref().filter(|_| !std::mem::replace(&mut measured, true)) {
+                    Self::without_gradient(row).iter().for_each(|note| context.note(note));
+                }
+                if saved {
+                    self.evaluate()?;
+                }
                 self.report(read, logged)?;
             }
             if logged || step == begun {
@@ -298,10 +304,12 @@ impl<'a> Training<'a> {
                     .iter()
                     .for_each(|note| context.note(note));
             }
-            if saved && !self.ended && done < steps {
-                self.checkpoint(true)?;
+            if saved && self.ended.is_none() && done < steps {
+                self.checkpoint()?;
             }
         }
+        let note = if before == self.ended { None } else { self.end_note(false) };
+        note.iter().for_each(|note| context.note(note));
         Ok(())
     }
 
@@ -316,6 +324,7 @@ impl<'a> Training<'a> {
     /// Writes a snapshot of each average that `posthoc` tracks.
     fn snapshots(&self, step: usize) -> Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
+        folder.check()?;
         let own = self.options.ema.0.len();
         let tracked = self.averages.iter().skip(own).zip(self.options.widths());
         tracked
@@ -574,8 +583,9 @@ impl<'a> Training<'a> {
         let FitOptions { steps, lr, .. } = *self.options;
         let what = match loss.is_finite() {
             true => format!(
-                "the gradient is not finite at step {} of {steps}, where the loss is {loss:.4}",
-                step + 1
+                "the gradient is not finite at step {} of {steps}, where the loss is {}",
+                step + 1,
+                shown(loss)
             ),
             false => format!("the loss is not finite at step {} of {steps}: it is {loss}", step + 1),
         };

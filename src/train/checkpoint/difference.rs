@@ -1,21 +1,23 @@
-//! Description of the first setting that differs between two runs.
+//! Description of the settings that differ between two runs.
 
 use super::links::without_links;
 use crate::declare::{ADVICE, FromValue, INCOMPLETE, Map, Value};
 use crate::spectral::filter::SAME_RADIUS as SAME;
 use crate::text::code::{PIECES, changed_line, compared, cut};
 
-/// Returns a description of the first setting that both maps have and that differs: `lr was 0.1 and is 0.2`.
+/// Returns a description of all settings that both maps have and that differ: `lr was 0.1 and is 0.2; ..`.
 ///
 /// Settings in `free` are ignored. Code is compared by its text without comments and layout, and the first line that
 /// differs is shown. Values without a stored form are not compared.
 pub fn difference(saved: &Map, here: &Map, free: &[&str]) -> Option<String> {
     let compared = saved.iter().filter(|(name, _)| !free.contains(&name.as_str()));
-    compared.into_iter().find_map(|(name, old)| {
+    let all = compared.into_iter().filter_map(|(name, old)| {
         let new = here.get(name).filter(|new| !identical(old, new))?;
         let (old, new) = comparable(old, new);
         changed(name, &old, &new)
-    })
+    });
+    let all: Vec<String> = all.collect();
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 /// Returns whether two values of a setting differ, as [`difference`] compares them.
@@ -340,6 +342,8 @@ pub(super) mod tests {
             (map(&[("lr", Value::Float(0.1)), ("n", Value::Int(1))]), map(&[("lr", Value::Float(0.2))]));
         assert_eq!(difference(&a, &b, &[]).unwrap(), "`lr` was 0.1 and is 0.2");
         assert_eq!(difference(&a, &b, &["lr"]), None);
+        let c = map(&[("lr", Value::Float(0.2)), ("n", Value::Int(3))]);
+        assert_eq!(difference(&a, &c, &[]).unwrap(), "`lr` was 0.1 and is 0.2; `n` was 1 and is 3");
     }
 
     #[test]

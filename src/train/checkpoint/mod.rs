@@ -1,7 +1,7 @@
 //! The whole state of a training run in one safetensors file.
 //!
 //! - here: the contents of the file, saved and restored; `parts`: what a loop passes
-//! - [`folder`]: the checkpoints of a run and their lock; `difference`: the first setting that differs
+//! - [`folder`]: the checkpoints of a run and their lock; `difference`: the settings that differ
 //! - `links`: code of earlier versions
 //!
 //! Tensors are named `model.NAME`, `ema.NAME`, `optimizer.exp_avg.NAME`, `random.cpu`, and so on, those of other parts

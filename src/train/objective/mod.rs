@@ -15,7 +15,7 @@ use crate::model::{Model, Pass, Rows};
 use crate::torch::fields::GivenFields;
 use crate::torch::{Fields, Tensor};
 use forward::Forward;
-pub(super) use reads::reads_velocity;
+pub(super) use reads::{reads_key, reads_velocity};
 
 /// Random draws for one update, or for a part of its batch.
 pub(super) struct Drawn {

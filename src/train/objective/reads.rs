@@ -1,4 +1,4 @@
-//! Whether a loss reads the velocity that the model predicts.
+//! Which entries of its argument a function reads, as far as its code tells.
 
 use crate::declare::{Function, Value};
 use crate::flow::Loss;
@@ -11,24 +11,34 @@ use crate::text::tokens::{Kind, tokens};
 /// depend on where the loss reads the velocity.
 pub(in crate::train) fn reads_velocity(loss: &Loss) -> bool {
     match loss {
-        Loss::Function(function) => function_reads(function),
+        Loss::Function(function) => function_reads(function, &mentions),
         _ => true,
     }
 }
 
-fn function_reads(function: &Function) -> bool {
+/// Returns whether the code of a function mentions an entry of its argument, by any expression with that word; true if its
+/// code is unknown.
+pub(in crate::train) fn reads_key(function: &Function, key: &str) -> bool {
+    let mentioned = |text: &str| {
+        let all = tokens(text);
+        all.iter().any(|token| token.kind != Kind::Comment && token.text.contains(key))
+    };
+    function.to_compared().map_or(true, |code| reads(&code, &mentioned))
+}
+
+fn function_reads(function: &Function, mentions: &dyn Fn(&str) -> bool) -> bool {
     match function.to_compared() {
-        Ok(code) => reads(&code),
+        Ok(code) => reads(&code, mentions),
         Err(_) => function.text().is_none_or(|text| mentions(&text)),
     }
 }
 
-fn reads(code: &Value) -> bool {
+fn reads(code: &Value, mentions: &dyn Fn(&str) -> bool) -> bool {
     match code {
         Value::Str(text) => mentions(text),
-        Value::List(list) => list.iter().any(reads),
-        Value::Map(map) => map.values().any(reads),
-        Value::Function(function) => function_reads(function),
+        Value::List(list) => list.iter().any(|part| reads(part, mentions)),
+        Value::Map(map) => map.values().any(|part| reads(part, mentions)),
+        Value::Function(function) => function_reads(function, mentions),
         _ => false,
     }
 }

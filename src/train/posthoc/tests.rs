@@ -153,8 +153,20 @@ fn a_stopped_run_writes_the_same_snapshots_and_averages() {
     files::link(snapshots.join(&names[0]), snapshots.join("posthoc_0.05-00000070.safetensors")).unwrap();
     train(&model(0), &tracked(parts.path())).unwrap();
     assert_eq!(names, files::list(folder_of(parts.path())).unwrap());
-    // So are all of a run that ended before its first checkpoint.
+    // Those that were removed by hand are noted.
+    std::fs::remove_file(snapshots.join(&names[0])).unwrap();
+    let notes = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let told = std::sync::Arc::clone(&notes);
+    let note = std::sync::Arc::new(move |text: &str| told.lock().unwrap().push(text.to_string()));
+    let context = Context { note, ..Context::default() };
+    crate::train::fit::fit(&model(0), &crate::train::tests::two_classes(), &tracked(parts.path()), &context)
+        .unwrap();
+    assert!(notes.lock().unwrap()[0].contains("of the snapshots up to step 60, 1 are missing"), "{notes:?}");
+    // All those of a run that was killed before its first checkpoint are made again.
     std::fs::remove_dir_all(parts.path().join("checkpoints")).unwrap();
+    for name in files::list(parts.path()).unwrap().iter().filter(|name| name.ends_with(".safetensors")) {
+        std::fs::remove_file(parts.path().join(name)).unwrap();
+    }
     train(&model(0), &FitOptions { steps: 30, ..tracked(parts.path()) }).unwrap();
     assert_eq!(files::list(folder_of(parts.path())).unwrap().len(), 6);
     // Starting over removes the snapshots.
