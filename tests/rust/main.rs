@@ -249,7 +249,7 @@ fn errors_of_closures_say_which_option_and_argument() -> Result<()> {
     let error = train::fit(&net, &images, FitOptions { steps: 1, batch: 8, on_step, ..Default::default() });
     assert_eq!(
         error.err().map(|e| e.message()).unwrap_or_default(),
-        "`train::fit`: `on_step`: the first argument of the closure: expected int, found a map of 9"
+        "`train::fit`: `on_step`: the first argument of the closure: expected int, found a map of 12"
     );
     // `guide` is called with up to five values.
     let guide = Some(function(|c: Tensor, _u: Tensor, _x: Tensor, _t: Tensor, y: Tensor| {
