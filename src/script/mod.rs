@@ -7,6 +7,7 @@
 //!   locations in the text of a call; [`resolver`]: `import`
 //! - [`failure`]: an error with file, line, caret, call chain and hint; [`diagnose`] makes it from the messages of
 //!   [`translate`] and [`syntax`] and the nearest of all [`names`]
+//! - [`attempts`]: errors as data, for sweeps that go on
 //! - [`fix`]: a correction as a change to the cell; [`habits`]: Python syntax and what to write instead
 //! - `arrays`, `lengths`: functions of rhai in a stricter form; `stops`: ends of scripts that leave no stack or [`memory`]
 //! - [`help`]: documentation pages from the declarations
@@ -19,6 +20,7 @@
 //!
 //! The functions themselves are declared in the rooms that implement them; [`registry`] lists them.
 
+pub mod attempts;
 pub mod bridge;
 pub mod call_text;
 mod captured;
