@@ -12,7 +12,7 @@
 //! - `arrays`, `lengths`: functions of rhai in a stricter form; `stops`: ends of scripts that leave no stack or [`memory`]
 //! - [`help`]: documentation pages from the declarations
 //! - [`check`]: mistakes that can be found without running a script; `kinds`: types that are certain; `replaced`: parts
-//!   that run or replace a module; `temporaries`: changes of values that nothing keeps
+//!   that run or replace a module; `temporaries`, `copies`: changes of values that nothing keeps
 //! - [`std_lib`]: the library written in rhai; [`entries`]: all functions, native or not, with documentation;
 //!   [`catalog`]: these and rhai's own, for lookup; [`mod@reference`]: the reference pages
 //! - [`code`]: script functions stored in files; [`stored`]: the files that these import; `captured`: handles that
@@ -27,6 +27,7 @@ mod captured;
 pub mod catalog;
 pub mod check;
 pub mod code;
+mod copies;
 pub mod diagnose;
 pub mod engine;
 pub mod entries;
