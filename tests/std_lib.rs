@@ -149,6 +149,24 @@ fn a_failed_point_keeps_its_whole_error_and_a_sweep_without_a_result_fails() {
     assert_eq!(report.hint.as_deref(), Some("did you mean `dtype`?"));
 }
 
+#[test]
+fn the_page_of_statistics_counts_the_tests_that_have_a_p() {
+    let script = r#"
+        let rows = [];
+        for seed in 0..3 {
+            rows.push(#{ gate: "none", seed: seed, fid: 10.0 + seed, mmd: 1.0, kid: 3.0 + seed });
+            rows.push(#{ gate: "time", seed: seed, fid: 9.0 + seed * seed, mmd: 1.0, kid: 1.0 + seed * seed });
+        }
+        let page = report::start("Gates");
+        report::statistics(page, rows, #{ by: "gate" });
+        print(page.to_html());
+    "#;
+    let (page, result) = run(script, &[]);
+    assert!(result.is_ok(), "{result:?}");
+    assert!(page.contains("3 of 3 differences have notes"), "{page}");
+    assert!(page.contains("Of 2 tests some fall below 0.05 by chance"), "{page}");
+}
+
 /// Runs a sweep over six points, each of which takes a moment. The closure fails where `x` is 5.
 fn slow_sweep(folder: &Path) -> (String, Result<(), Diagnosis>) {
     let script = format!(
