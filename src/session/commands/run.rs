@@ -206,8 +206,12 @@ fn history(session: &Session, word: &str) -> String {
 
 fn fixed(session: &Session) -> Result<String> {
     session.fixed().ok_or_else(|| {
-        Error::argument("the last cell has no certain correction")
-            .hint("`:fix` works after an error whose hint names what was meant")
+        let several = session.last_diagnosis().and_then(|d| d.hint.as_deref());
+        let several = several.filter(|hint| hint.starts_with("did you mean") && hint.contains("` or `"));
+        Error::argument("the last cell has no certain correction").hint(match several {
+            Some(_) => "its hint names several candidates: retype the cell with the one you mean",
+            None => "`:fix` works after an error whose hint names what was meant",
+        })
     })
 }
 
