@@ -4,6 +4,7 @@
 //! what to try. The script module adds the location (file, line, call chain) from rhai's positions, so native code
 //! never carries one.
 
+mod brought;
 mod near;
 mod problem;
 
@@ -11,6 +12,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
+pub use brought::brought_names;
 pub use near::{candidates, closest, did_you_mean, list, names, nearest};
 pub use problem::{Problem, Subject};
 
@@ -104,9 +106,20 @@ impl Error {
         Self::new(Kind::Argument, message)
     }
 
-    /// Creates the error of an unknown key of an option map, with the nearest of the known ones as hint.
+    /// Creates the error of an unknown key of an option map, with the known one that it stands for in PyTorch and the
+    /// like as hint, or the nearest one.
     pub fn unknown_option<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
-        Self::of(Kind::Argument, Problem::UnknownOption(name.to_string())).did_you_mean(name, known)
+        let known: Vec<&str> = known.into_iter().collect();
+        let error = Self::of(Kind::Argument, Problem::UnknownOption(name.to_string()));
+        let Some((ours, note)) = brought::brought(name, &known) else {
+            return error.did_you_mean(name, known);
+        };
+        let mut error = match note {
+            "" => error.hint(format!("did you mean `{ours}`?")).meant(name, ours),
+            note => error.hint(format!("did you mean `{ours}`? {note}")),
+        };
+        error.0.suggestion = Some(ours.to_string());
+        error
     }
 
     /// Creates the error of an option or argument whose value is not allowed: `` `name` must be .., found .. ``.
