@@ -55,7 +55,7 @@ pub fn run(
     }
     Ok(match command.name {
         "help" if rest.is_empty() => Effect::Page(overview(view)),
-        "help" | "doc" => Effect::Page(view.shown(help::page(rest, view.width)?)),
+        "help" | "doc" => Effect::Page(view.shown(help::answer(rest, view.width)?)),
         "search" => Effect::Page(view.shown(help::search(rest, view.width)?)),
         "example" => Effect::Example,
         "time" | "bench" | "profile" => {
