@@ -111,6 +111,25 @@ fn files_are_shown_compared_exported_and_imported() {
     assert_eq!(json["facts"]["values"]["settings"]["batch"], 4);
     assert_eq!(json["tensors"]["run.losses"]["shape"], serde_json::json!([4]));
 
+    let listed = of(runs.path(), &["show", "a"]);
+    assert_eq!(listed.code, Some(0), "{}", listed.err);
+    for part in
+        ["step-00000004.safetensors", "the newest checkpoint", "weights.safetensors", "ema.safetensors"]
+    {
+        assert!(listed.out.contains(part), "{part} in\n{}", listed.out);
+    }
+    let json: serde_json::Value =
+        serde_json::from_str(&of(runs.path(), &["show", "a", "--json"]).out).unwrap();
+    assert_eq!(json["newest"], a.as_str());
+    for arguments in [&["diff", "a", "b"][..], &["export", "a", "net.safetensors"]] {
+        let refused = of(runs.path(), arguments);
+        assert_eq!(refused.code, Some(1));
+        assert!(refused.err.contains(&format!("give one of them, such as `{a}`")), "{}", refused.err);
+    }
+    std::fs::create_dir(runs.path().join("empty")).unwrap();
+    let empty = of(runs.path(), &["show", "empty"]);
+    assert!(empty.err.contains("the folder has no checkpoints or weights"), "{}", empty.err);
+
     let same = of(runs.path(), &["diff", &a, &a]);
     assert_eq!((same.code, same.out.as_str()), (Some(0), "no difference\n"));
     // A run that was made again differs in its times and its folder.

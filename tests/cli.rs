@@ -499,6 +499,39 @@ fn docs_explain_one_list_all_and_suggest() {
 }
 
 #[test]
+fn docs_find_words_and_hints_suit_shell_and_prompt() {
+    let folder = folder("1", &[]);
+    let docs = |arguments: &[&str]| spectral(folder.path(), &[&["docs"], arguments].concat(), "");
+    let found = docs(&["--search", "nearest", "neighbor"]);
+    assert_eq!(found.code, Some(0), "{}", found.err);
+    assert!(found.out.contains("eval::precision_recall()"), "{}", found.out);
+    let word = docs(&["momentum"]);
+    assert!(word.out.starts_with("nothing is called momentum"), "{}", word.out);
+    assert!(word.out.contains("optim::muon()"), "{}", word.out);
+    let json: serde_json::Value =
+        serde_json::from_str(&docs(&["--json", "--search", "momentum"]).out).unwrap();
+    assert!(json.as_array().is_some_and(|all| all.iter().any(|entry| entry["path"] == "optim::muon")));
+    for arguments in [&["nosuchword"][..], &["--json", "nosuchword"]] {
+        let none = docs(arguments);
+        assert_eq!(none.code, Some(1), "{}", none.out);
+        assert!(none.err.contains("hint: `spectral docs` lists all functions"), "{}", none.err);
+    }
+    assert_eq!(docs(&["--search", "nosuchword"]).code, Some(1));
+    let prompt = |cell: &str| spectral(folder.path(), &["repl"], cell);
+    let unknown = "tensor::zeros([2]).nosuchmethod(1)";
+    assert!(
+        prompt(unknown).err.contains("hint: `help(\"tensor\")` lists the methods"),
+        "{}",
+        prompt(unknown).err
+    );
+    for question in ["help(\"nosuchword\")", "?nosuchword"] {
+        let err = prompt(question).err;
+        assert!(err.contains("hint: `help()` lists all functions"), "{question}: {err}");
+    }
+    assert!(prompt("help(\"momentum\")").out.contains("optim::muon()"));
+}
+
+#[test]
 fn piped_input_is_evaluated_and_only_results_are_printed() {
     let input = "let x = 20\n\nx * 2 + 2\nfn f(a) {\n  a + 1\n}\n[1, 2]\n  .map(f)\nif x > 0 {\n  \"yes\"\n}\nelse {\n  \"no\"\n}\nx;\n";
     let folder = folder("1", &[]);

@@ -91,6 +91,25 @@ fn what_is_not_certain_is_left_to_the_user() {
 }
 
 #[test]
+fn a_correction_is_what_the_hint_names() {
+    // Two names are as near, and the hint says so.
+    let report = fails(&mut prepared(), "tensor::radn([2])");
+    assert_eq!(report.hint.as_deref(), Some("did you mean `tensor::rand` or `tensor::randn`?"));
+    assert_eq!(report.fix, None);
+    for wrong in [
+        "torch.radn(2, 3)",
+        "tensor::zeross(2, 3)",
+        "t.summ(dim=1)",
+        "train::fit(1, 2, #{ learning_rate: 1 })",
+        "optim::adamw(1, #{ wd: 0.1, learning_rate: 0.1 })",
+    ] {
+        let report = fails(&mut prepared(), wrong);
+        let hint = report.hint.clone().unwrap_or_default();
+        assert!(report.fix.as_ref().is_none_or(|fix| hint.contains(&fix.text)), "{wrong}: {report:?}");
+    }
+}
+
+#[test]
 fn a_mistake_in_a_file_is_not_one_of_the_cell() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("lib.rhai"), "fn f() { let alpha = 1; alpa }").unwrap();

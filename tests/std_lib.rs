@@ -104,6 +104,69 @@ fn a_sweep_goes_on_after_a_failure_and_skips_what_is_finished() {
     assert!(printed.contains("square,x\n1,1\n4,2\n9,3\n"), "{printed}");
 }
 
+#[test]
+fn a_failed_point_keeps_its_whole_error_and_a_sweep_without_a_result_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let sweep = |points: &str, out: &str| {
+        let script = format!(
+            "let table = sweep::run({points}, #{{ out: \"{}\" }}, |p| {{\n    let w = tensor::zeros([p]);\n    \
+             #{{ y: w.matmul(tensor::zeros([2, 3])).sum().item() }}\n}});\nprint(table.len);",
+            folder.path().join(out).display()
+        );
+        run(&script, &[])
+    };
+    let (printed, result) = sweep("[2, 3, 4]", "some");
+    assert!(result.is_ok(), "{result:?}");
+    assert!(
+        printed.contains("\n    --> try.rhai:3:") && printed.contains("2 of 3 points failed"),
+        "{printed}"
+    );
+    assert!(printed.ends_with("Start again to retry them.\n1\n"), "{printed}");
+    let journal = std::fs::read_to_string(folder.path().join("some/journal.jsonl")).unwrap();
+    let entry: serde_json::Value =
+        serde_json::from_str(journal.lines().find(|line| line.contains("\"error\"")).unwrap()).unwrap();
+    assert!(entry["error"].as_str().is_some_and(|error| error.contains("matmul")), "{entry}");
+    assert!(entry["place"].as_str().is_some_and(|place| place.starts_with("try.rhai:3:")), "{entry}");
+
+    let (printed, result) = sweep("[3, 4]", "none");
+    let report = result.unwrap_err();
+    assert_eq!(report.exit_code(), 1);
+    assert!(
+        report.message.starts_with("all 2 points of the sweep failed, the first, \"3\", at try.rhai:3:"),
+        "{report:?}"
+    );
+    assert!(report.hint.is_some() && printed.contains("2 of 2 points failed"), "{report:?}\n{printed}");
+    // A hint of the error is the hint of the sweep.
+    let script = format!(
+        "sweep::run([1], #{{ out: \"{}\" }}, |p| tensor::zeros([2], #{{ dtyp: \"int64\" }}));",
+        folder.path().join("hint").display()
+    );
+    let report = run(&script, &[]).1.unwrap_err();
+    assert!(
+        report.message.starts_with("the only point of the sweep, \"1\", failed at try.rhai:1:"),
+        "{report:?}"
+    );
+    assert_eq!(report.hint.as_deref(), Some("did you mean `dtype`?"));
+}
+
+#[test]
+fn the_page_of_statistics_counts_the_tests_that_have_a_p() {
+    let script = r#"
+        let rows = [];
+        for seed in 0..3 {
+            rows.push(#{ gate: "none", seed: seed, fid: 10.0 + seed, mmd: 1.0, kid: 3.0 + seed });
+            rows.push(#{ gate: "time", seed: seed, fid: 9.0 + seed * seed, mmd: 1.0, kid: 1.0 + seed * seed });
+        }
+        let page = report::start("Gates");
+        report::statistics(page, rows, #{ by: "gate" });
+        print(page.to_html());
+    "#;
+    let (page, result) = run(script, &[]);
+    assert!(result.is_ok(), "{result:?}");
+    assert!(page.contains("3 of 3 differences have notes"), "{page}");
+    assert!(page.contains("Of 2 tests some fall below 0.05 by chance"), "{page}");
+}
+
 /// Runs a sweep over six points, each of which takes a moment. The closure fails where `x` is 5.
 fn slow_sweep(folder: &Path) -> (String, Result<(), Diagnosis>) {
     let script = format!(

@@ -34,13 +34,16 @@ enum Command {
     Doctor(front::doctor::Options),
     /// Explain a function, or list all functions.
     Docs {
-        /// A function, method, type or namespace, such as `tensor::zeros`, `sum` or `filter`.
+        /// A function, method, type or namespace, such as `tensor::zeros`, `sum` or `filter`; or a word to search for.
         name: Option<String>,
+        /// List the functions whose documentation has all these words, best match first.
+        #[arg(long, value_name = "WORDS", num_args = 1.., conflicts_with = "name")]
+        search: Option<Vec<String>>,
         /// Print JSON: name, signature, summary, text, options and example of each function.
         #[arg(long)]
         json: bool,
         /// Write the reference pages of the project to this folder.
-        #[arg(long, hide = true, value_name = "DIR", conflicts_with_all = ["name", "json"])]
+        #[arg(long, hide = true, value_name = "DIR", conflicts_with_all = ["name", "search", "json"])]
         write: Option<PathBuf>,
     },
     /// Write the scripts and notebooks of the project to a folder, as a starting point for your own.
@@ -111,6 +114,7 @@ fn main() {
         Command::Info { json } => front::info::info(json),
         Command::Doctor(options) => front::doctor::doctor(&options),
         Command::Docs { write: Some(folder), .. } => front::docs::write(&folder),
+        Command::Docs { search: Some(words), json, .. } => front::docs::search(&words.join(" "), json),
         Command::Docs { name, json, .. } => front::docs::docs(name.as_deref(), json),
         Command::Examples { folder } => front::examples::examples(&folder),
         Command::Data { command: Data::Fetch(options) } => front::fetch::fetch(&options),

@@ -359,6 +359,13 @@ pub(crate) fn from_tensors(
             return Err(Error::argument(text).about(Subject::Option("classes".to_string())));
         }
     }
+    if let (false, Some(hint)) = (options.latents, pixels::channels_first(&images.shape(), false)) {
+        let shape = images.shape();
+        return Err(Error::argument(format!(
+            "expected images [N, C, H, W], found shape {shape:?}, whose channels seem to come last"
+        ))
+        .hint(format!("{hint}; `latents: true` takes the tensor as it is")));
+    }
     if class_names.is_empty() {
         pixels::check(images)?;
         let labels = check_labels(labels, images.size(0)?)?;
@@ -459,6 +466,21 @@ mod tests {
         assert!(from_tensors(&nan, &labels, &options).is_err());
         let bytes = Tensor::from_u8(&[0, 255], &[2, 1, 1, 1]).unwrap();
         assert!(from_tensors(&bytes, &labels, &options).unwrap_err().message().contains("float type"));
+    }
+
+    #[test]
+    fn channels_come_first() {
+        let images = Tensor::from_u8(&[0; 2 * 5 * 5 * 3], &[2, 5, 5, 3]).unwrap();
+        let labels = Tensor::from_i64(&[0, 1], &[2]).unwrap();
+        let error = from_tensors(&images, &labels, &FromTensorsOptions::default()).unwrap_err();
+        assert!(error.message().contains("found shape [2, 5, 5, 3]"), "{error}");
+        assert!(error.hint_text().unwrap().starts_with("`.permute([0, 3, 1, 2])`"), "{error}");
+        let turned = images.permute(&[0, 3, 1, 2]).unwrap();
+        let set = from_tensors(&turned, &labels, &FromTensorsOptions::default()).unwrap();
+        assert_eq!(set.image_shape(), [3, 5, 5]);
+        let floats = images.to_dtype(DType::Float32).unwrap();
+        let options = FromTensorsOptions { latents: true, ..Default::default() };
+        assert!(from_tensors(&floats, &labels, &options).is_ok());
     }
 
     #[test]

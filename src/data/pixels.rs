@@ -66,6 +66,22 @@ pub fn range_note(images: &Tensor) -> Result<Option<String>> {
     }))
 }
 
+/// Returns how to put the channels of images first, if they come last in a shape [N, H, W, C]: `refused` images have a
+/// number of channels that no picture has, and others are square in their second and third dimension.
+pub fn channels_first(shape: &[i64], refused: bool) -> Option<&'static str> {
+    let [_, first, second, channels @ (1 | 3 | 4)] = *shape else { return None };
+    let square = first == second && first > 4;
+    if [1, 3, 4].contains(&first) || !(square || refused) {
+        return None;
+    }
+    Some(match channels {
+        4 => {
+            "`.permute([0, 3, 1, 2])` puts the channels first, and `.narrow(1, 0, 3)` leaves out a fourth, opacity"
+        }
+        _ => "`.permute([0, 3, 1, 2])` puts the channels first",
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +90,23 @@ mod tests {
     fn bytes_span_the_range() {
         let x = to_float(&Tensor::from_u8(&[0, 255, 51], &[1, 1, 1, 3]).unwrap()).unwrap();
         assert_eq!(x.to_f32().unwrap(), [-1.0, 1.0, -0.6]);
+    }
+
+    #[test]
+    fn channels_that_come_last_are_noticed() {
+        for (shape, accepted, refused) in [
+            ([16, 32, 32, 3], true, true),
+            ([16, 28, 28, 1], true, true),
+            ([16, 32, 48, 3], false, true),
+            ([16, 3, 32, 32], false, false),
+            ([16, 4, 4, 4], false, false),
+            ([16, 3, 3, 3], false, false),
+            ([16, 16, 16, 16], false, false),
+        ] {
+            let found = [false, true].map(|refused| channels_first(&shape, refused).is_some());
+            assert_eq!(found, [accepted, refused], "{shape:?}");
+        }
+        assert!(channels_first(&[2, 8, 8, 4], false).is_some_and(|hint| hint.contains("narrow")));
     }
 
     #[test]

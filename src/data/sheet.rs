@@ -135,10 +135,31 @@ fn named(table: &Table, file: &Path, columns: Columns<'_>) -> Result<[Vec<Value>
             file,
             format!("expected columns `file` and `label`, found {}", all.join(", ")),
         )
-        .hint("name them: `file_column: \"image_id\", label_column: \"breed\"`"));
+        .hint(which(&all, columns)));
     };
     let entries = |name: &str| table.column(name).map_err(|e| e.context(file.display().to_string()));
     Ok([entries(&name)?, entries(&label)?])
+}
+
+/// Returns a hint with the options that name columns of the file, those whose names suggest paths and classes if there are
+/// some.
+fn which(all: &[String], columns: Columns<'_>) -> String {
+    const FILES: [&str; 6] = ["file", "path", "image", "img", "photo", "id"];
+    const LABELS: [&str; 9] =
+        ["label", "class", "target", "category", "species", "breed", "kind", "type", "name"];
+    let usual = |words: &[&str], but: Option<&str>| {
+        let others = || all.iter().filter(|c| Some(c.as_str()) != but);
+        let named = words.iter().find_map(|w| others().find(|c| c.to_lowercase().contains(w)));
+        named.or_else(|| others().next()).cloned()
+    };
+    let files = columns.file.map(str::to_string).or_else(|| usual(&FILES, columns.label));
+    let labels = columns.label.map(str::to_string).or_else(|| usual(&LABELS, files.as_deref()));
+    match (files, labels) {
+        (Some(files), Some(labels)) => {
+            format!("name them, for example `file_column: {files:?}, label_column: {labels:?}`")
+        }
+        _ => "the file needs a column with the paths of the images and one with their classes".to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -186,6 +207,13 @@ mod tests {
         let twice = "file,label\na.png,1\na,2\n";
         assert!(message(twice).ends_with("rows 1 and 2 are of one image, a"), "{}", message(twice));
         assert!(message("a,b,c\n1,2,3\n").contains("expected columns `file` and `label`, found a, b, c"));
+        let hint = |rows: &str| open(rows, false).unwrap_err().hint_text().map(str::to_string).unwrap();
+        assert!(
+            hint("size,photo,species\n1,a.png,cat\n")
+                .ends_with("`file_column: \"photo\", label_column: \"species\"`")
+        );
+        assert!(hint("a,b,c\n1,2,3\n").ends_with("`file_column: \"a\", label_column: \"b\"`"));
+        assert!(hint("a\n1\n").starts_with("the file needs a column"));
         assert!(message("file,label\na.png,0.5\n").contains("expected a name or a whole number as label"));
         let skipped = open(without, true).unwrap();
         assert_eq!((skipped.images.len(), skipped.notes.len()), (1, 1));

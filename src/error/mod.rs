@@ -4,6 +4,7 @@
 //! what to try. The script module adds the location (file, line, call chain) from rhai's positions, so native code
 //! never carries one.
 
+mod brought;
 mod near;
 mod problem;
 
@@ -11,7 +12,8 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-pub use near::{closest, list, nearest};
+pub use brought::brought_names;
+pub use near::{candidates, closest, did_you_mean, list, names, nearest};
 pub use problem::{Problem, Subject};
 
 /// Result of every fallible function in this crate.
@@ -104,9 +106,20 @@ impl Error {
         Self::new(Kind::Argument, message)
     }
 
-    /// Creates the error of an unknown key of an option map, with the nearest of the known ones as hint.
+    /// Creates the error of an unknown key of an option map, with the known one that it stands for in PyTorch and the
+    /// like as hint, or the nearest one.
     pub fn unknown_option<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
-        Self::of(Kind::Argument, Problem::UnknownOption(name.to_string())).did_you_mean(name, known)
+        let known: Vec<&str> = known.into_iter().collect();
+        let error = Self::of(Kind::Argument, Problem::UnknownOption(name.to_string()));
+        let Some((ours, note)) = brought::brought(name, &known) else {
+            return error.did_you_mean(name, known);
+        };
+        let mut error = match note {
+            "" => error.hint(format!("did you mean `{ours}`?")).meant(name, ours),
+            note => error.hint(format!("did you mean `{ours}`? {note}")),
+        };
+        error.0.suggestion = Some(ours.to_string());
+        error
     }
 
     /// Creates the error of an option or argument whose value is not allowed: `` `name` must be .., found .. ``.
@@ -135,10 +148,12 @@ impl Error {
         Self::new(Kind::Internal, message)
     }
 
-    /// Adds a hint; replaces an earlier one.
+    /// Adds a hint; replaces an earlier one, with its correction unless this one names it too.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        (self.0.hint, self.0.suggestion) = (Some(hint.into()), None);
+        let hint = hint.into();
+        self.0.meant = self.0.meant.filter(|meant| names(&hint, &meant.right));
+        (self.0.hint, self.0.suggestion) = (Some(hint), None);
         self
     }
 
@@ -199,20 +214,21 @@ impl Error {
         if self.0.kind == Kind::Interrupted { self } else { other(&self) }
     }
 
-    /// Adds a hint with the entry of `known` nearest to `name`, or with all entries if none is near and they are
+    /// Adds a hint with the entries of `known` nearest to `name`, or with all entries if none is near and they are
     /// few.
     #[must_use]
     pub fn did_you_mean<'a>(self, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         let known: Vec<&str> = known.into_iter().collect();
-        match (closest(name, known.iter().copied()), known.is_empty()) {
-            (_, true) => self,
-            (Some((near, only)), _) => {
-                let mut error = self.hint(format!("did you mean `{near}`?"));
-                error.0.suggestion = Some(near.to_string());
-                if only { error.meant(name, near) } else { error }
+        let near = candidates(name, known.iter().copied());
+        match &near[..] {
+            _ if known.is_empty() => self,
+            [] if known.len() <= 16 => self.hint(format!("it takes {}", list(&known))),
+            [] => self,
+            [first, more @ ..] => {
+                let mut error = self.hint(did_you_mean(&near));
+                error.0.suggestion = Some(first.to_string());
+                if more.is_empty() { error.meant(name, *first) } else { error }
             }
-            (None, _) if known.len() <= 16 => self.hint(format!("it takes {}", list(&known))),
-            (None, _) => self,
         }
     }
 
@@ -433,5 +449,12 @@ mod tests {
         assert_eq!(error.to_string(), "unknown option `sigm`\nhint: did you mean `sigma`?");
         // Rust prints this form of an error that `main` returns.
         assert_eq!(format!("{error:?}"), error.to_string());
+    }
+
+    #[test]
+    fn a_correction_is_what_the_hint_names() {
+        let error = Error::argument("no `radn`").hint("did you mean `rand`?").meant("radn", "rand");
+        assert!(error.clone().hint("write `x = tensor.rand([2])`").correction().is_some());
+        assert!(error.hint("did you mean `randn`?").correction().is_none());
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::comparison::{Comparison, Entry, How, Network, Record, Settings, Side};
-use super::features::{Extracted, Features, FeaturesOptions, cache, features};
+use super::features::{Extracted, Features, FeaturesOptions, cache, embedded, features};
 use super::metric::{Family, Metric, Needs, Pair, Reading, SampleOptions};
 use super::moments::Moments;
 use super::{FAMILIES, Images, Statistics, kid};
@@ -103,7 +103,10 @@ pub fn compare(real: &Images, made: &Images, options: &CompareOptions, cx: &Cont
     };
     let mut notes = Vec::new();
     for (name, images) in [("real", real), ("generated", made)] {
-        notes.extend(images.note().map(|note| format!("{name} images: {note}")));
+        notes.extend(images.notes(cx)?.iter().map(|note| format!("{name} images: {note}")));
+    }
+    if on_features && options.features.is_none() {
+        notes.extend(embedded::note(made));
     }
     if let (Some(features), Some(extracted)) = (&features, &pair.made.extracted) {
         let lacking = leave_out(&mut wanted, features, extracted, !options.metrics.is_empty())?;
@@ -460,5 +463,14 @@ mod tests {
         let images = noise(&[40, 3, 32, 32]);
         let found = compare(&images, &images, &CompareOptions::default(), &Context::default()).unwrap();
         assert!(found.notes().iter().any(|n| n.contains("gray, 32 x 32 resized to 28 x 28")));
+        let named =
+            |n: &String| n.contains("gray images of clothing") && n.contains("`eval::inception(path)`");
+        assert!(found.notes().iter().any(named), "{:?}", found.notes());
+        let own = CompareOptions {
+            features: Some(features(&FeaturesOptions::default()).unwrap()),
+            ..Default::default()
+        };
+        let found = compare(&images, &images, &own, &Context::default()).unwrap();
+        assert!(!found.notes().iter().any(named), "{:?}", found.notes());
     }
 }

@@ -1,6 +1,9 @@
 //! Input of metrics: a data set, or a tensor of images or features.
 
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hasher};
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use super::moments::{Statistics, opened};
 use crate::context::Context;
@@ -26,7 +29,12 @@ pub struct Images {
     statistics: Option<Statistics>,
     /// The tensor with its gradient history, if it records gradients.
     recorded: Option<Tensor>,
+    /// Number of images that are equal to an earlier one, once it has been counted.
+    repeated: Arc<OnceLock<i64>>,
 }
+
+/// Share of images that are equal to others from which a note says so: data sets have few such images.
+const REPEATED: f64 = 0.1;
 
 impl Images {
     /// Returns the images of a data set.
@@ -39,6 +47,7 @@ impl Images {
             note: None,
             statistics: None,
             recorded: None,
+            repeated: Arc::default(),
         }
     }
 
@@ -67,12 +76,16 @@ impl Images {
             Some(_) => None,
             None => {
                 pixels::check_range(tensor)?;
-                pixels::range_note(tensor)?
+                let turned = pixels::channels_first(&tensor.shape(), false).map(|hint| {
+                    format!("their channels seem to come last in shape {:?}: {hint}", tensor.shape())
+                });
+                turned.or(pixels::range_note(tensor)?)
             }
         };
         let store = Store::Tensor(tensor.detach()?);
         let name = "tensor".to_string();
-        Ok(Self { store, name, split: None, labels: None, note, statistics: None, recorded })
+        let repeated = Arc::default();
+        Ok(Self { store, name, split: None, labels: None, note, statistics: None, recorded, repeated })
     }
 
     /// Returns at most `count` images from `start` on.
@@ -84,7 +97,7 @@ impl Images {
             Some((labels, names)) => Some((labels.narrow(0, start, count)?, names.clone())),
             None => None,
         };
-        Ok(Self { store, labels, recorded: None, ..self.clone() })
+        Ok(Self { store, labels, recorded: None, repeated: Arc::default(), ..self.clone() })
     }
 
     /// Returns the tensor with its gradient history, if it records gradients.
@@ -92,9 +105,41 @@ impl Images {
         self.recorded.as_ref()
     }
 
-    /// Returns a warning if all pixel values are in [0, 1].
-    pub fn note(&self) -> Option<&str> {
-        self.note.as_deref()
+    /// Returns warnings about unusual images: pixel values in [0, 1], channels that seem to come last, or many images that
+    /// are equal.
+    pub fn notes(&self, cx: &Context) -> Result<Vec<String>> {
+        let (count, repeated) = (self.count(), self.repeated(cx)?);
+        let mut notes: Vec<String> = self.note.iter().cloned().collect();
+        if repeated > 0 && repeated as f64 >= REPEATED * count as f64 {
+            notes.push(format!(
+                "{repeated} of {count} are bitwise equal to an earlier one; calls of `flow::sample` with the same \
+                 `seed`, 0 by default, draw the same noise"
+            ));
+        }
+        Ok(notes)
+    }
+
+    /// Returns the number of images in memory that are bitwise equal to an earlier one; those of files are not compared.
+    pub fn repeated(&self, cx: &Context) -> Result<i64> {
+        let Store::Tensor(tensor) = &self.store else { return Ok(0) };
+        if let Some(known) = self.repeated.get() {
+            return Ok(*known);
+        }
+        let [c, h, w] = self.shape();
+        let group = (CHUNK / (c * h * w)).max(1);
+        let mut seen = HashSet::new();
+        for start in (0..self.count()).step_by(group as usize) {
+            cx.check()?;
+            let part = tensor.narrow(0, start, group.min(self.count() - start))?;
+            let bytes = part.to_bytes()?;
+            let length = bytes.len() / part.size(0)? as usize;
+            seen.extend(bytes.chunks_exact(length).map(|image| {
+                let mut hasher = DefaultHasher::new();
+                hasher.write(image);
+                hasher.finish()
+            }));
+        }
+        Ok(*self.repeated.get_or_init(|| self.count() - seen.len() as i64))
     }
 
     /// Returns the statistics stored with the images, which FID and sFID use instead of those of the images: such a
@@ -203,8 +248,10 @@ pub fn luma(images: &Tensor) -> Result<Tensor> {
 
 /// Returns the error of images with a number of channels that pictures do not have.
 pub fn not_images(channels: i64) -> Error {
-    Error::argument(format!("expected images of 1 or 3 channels, found {channels}"))
-        .hint("latents must be decoded to images first, and channels come before height and width")
+    Error::argument(format!("expected images of 1 or 3 channels, found {channels}")).hint(
+        "latents must be decoded to images first, and channels come before height and width: \
+         `.permute([0, 3, 1, 2])` puts them there",
+    )
 }
 
 impl From<Dataset> for Images {
@@ -426,6 +473,34 @@ pub fn same_width(a: &Tensor, b: &Tensor) -> Result<()> {
 mod tests {
     use super::*;
     use crate::data::folder::{ImageFolderOptions, image_folder};
+    use crate::torch::Generator;
+
+    #[test]
+    fn many_equal_images_are_noted() {
+        let cx = Context::default();
+        let generator = Generator::new(0, Device::Cpu).unwrap();
+        let drawn = Tensor::rand(&[20, 1, 4, 4], DType::Float32, Device::Cpu, Some(&generator))
+            .unwrap()
+            .neg()
+            .unwrap();
+        let notes = |tensor: &Tensor| Images::new(tensor).unwrap().notes(&cx).unwrap();
+        assert!(notes(&drawn).is_empty());
+        let twice = Tensor::cat(&[drawn.clone(), drawn.clone()], 0).unwrap();
+        let [note] = &notes(&twice)[..] else { panic!("{:?}", notes(&twice)) };
+        assert!(note.starts_with("20 of 40 are bitwise equal") && note.contains("`seed`"), "{note}");
+        // A data set may have a few.
+        let few = Tensor::cat(&[drawn.clone(), drawn.narrow(0, 0, 1).unwrap()], 0).unwrap();
+        assert!(notes(&few).is_empty());
+        let part = Images::new(&twice).unwrap();
+        assert_eq!((part.repeated(&cx).unwrap(), part.part(0, 20).unwrap().repeated(&cx).unwrap()), (20, 0));
+    }
+
+    #[test]
+    fn channels_that_seem_to_come_last_are_noted() {
+        let images = Tensor::from_f32(&[-0.5; 2 * 6 * 6 * 3], &[2, 6, 6, 3]).unwrap();
+        let notes = Images::new(&images).unwrap().notes(&Context::default()).unwrap();
+        assert!(notes[0].contains("channels seem to come last in shape [2, 6, 6, 3]"), "{notes:?}");
+    }
 
     #[test]
     fn image_files_are_decoded_two_groups_at_a_time() {

@@ -1,5 +1,6 @@
 //! `spectral checkpoint show|diff|export|import`: inspects and converts files of checkpoints and weights.
 
+mod folder;
 mod lines;
 
 use clap::builder::PossibleValuesParser;
@@ -24,9 +25,10 @@ use crate::train::checkpoint::Checkpoint;
 /// Commands on a file.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Show the content of a file: a checkpoint, or weights in .safetensors, .pt or .pth.
+    /// Show the content of a file: a checkpoint, or weights in .safetensors, .pt or .pth. Of the folder of a run, list the
+    /// files.
     Show {
-        /// The file.
+        /// The file, or the folder of a run.
         file: PathBuf,
         /// List every tensor.
         #[arg(long)]
@@ -117,6 +119,7 @@ fn tell(note: &str) {
 }
 
 fn read(path: &Path) -> Result<Content> {
+    folder::refuse(path)?;
     let Loaded { tensors, metadata, notes, .. } = load_named(path, Device::Cpu)?;
     notes.iter().for_each(|note| tell(&format!("{}: {note}", path.display())));
     if metadata.contains_key("format") {
@@ -143,6 +146,9 @@ fn part<'a>(content: &Content, name: &'a str) -> &'a str {
 }
 
 fn show(path: &Path, tensors: bool, as_json: bool) -> Result<()> {
+    if path.is_dir() {
+        return folder::show(path, as_json);
+    }
     let content = read(path)?;
     if as_json {
         let list: BTreeMap<&String, Json> = content
@@ -334,6 +340,9 @@ const APART: [&str; 5] = [
     "values.events.size",
 ];
 
+/// Part of a checkpoint with the states of random generators.
+const RANDOM: &str = "random";
+
 /// Tensor with the rows of a run's log, whose last column has times.
 const HISTORY: &str = "run.history";
 
@@ -371,6 +380,8 @@ fn diff(a: &Path, b: &Path, tensors: bool) -> Result<u8> {
             }
             (Some(x), Some(y)) => match x.to_bytes()? == y.to_bytes()? {
                 true => continue,
+                // Its bytes are not numbers that could be near.
+                false if part(one, name) == RANDOM => (0.0, "another state of the generator".to_string()),
                 false => distance(x, y)?,
             },
             (Some(x), None) => (f64::INFINITY, format!("{} | not there", x.signature())),
@@ -385,7 +396,8 @@ fn diff(a: &Path, b: &Path, tensors: bool) -> Result<u8> {
         let total = all.into_iter().filter(|name| self::part(one, name) == part).count();
         let largest = found.iter().max_by(|x, y| x.0.total_cmp(&y.0));
         let most = largest.map(|(_, name, words)| format!("; {name}: {words}")).unwrap_or_default();
-        let _ = writeln!(out, "{part}: {} of {total} tensors differ{most}", found.len());
+        let things = if part == RANDOM { "states of random generators" } else { "tensors" };
+        let _ = writeln!(out, "{part}: {} of {total} {things} differ{most}", found.len());
         if tensors {
             for (_, name, words) in &found {
                 let _ = writeln!(out, "  {name}: {words}");
@@ -420,6 +432,7 @@ fn refuse_overwriting(file: &Path, out: &Path) -> Result<()> {
 }
 
 fn export(file: &Path, out: &Path, weights: &str, average: Option<&str>) -> Result<()> {
+    folder::refuse(file)?;
     refuse_overwriting(file, out)?;
     let saved = Checkpoint::read(file)?;
     let part = match average {
@@ -455,6 +468,7 @@ fn part_of(saved: &Checkpoint, file: &Path, weights: &str) -> Result<String> {
 }
 
 fn import(file: &Path, out: &Path, preset: &str, options: &str, load: &LoadOptions) -> Result<()> {
+    folder::refuse(file)?;
     refuse_overwriting(file, out)?;
     let json =
         serde_json::from_str(options).map_err(|e| Error::usage(format!("--options is not JSON: {e}")))?;

@@ -1,4 +1,4 @@
-//! `spectral docs [--json] [NAME]`: documentation of script functions.
+//! `spectral docs [--json] [NAME | --search WORDS]`: documentation of script functions.
 
 use std::path::Path;
 
@@ -6,7 +6,19 @@ use super::terminal;
 use crate::script::{entries, help, reference};
 use crate::session::highlight::highlighted;
 
-/// Shows one function, a namespace or all functions; returns the exit code.
+/// Shows the functions whose documentation has all the words; returns the exit code.
+pub fn search(words: &str, json: bool) -> u8 {
+    let (width, color) = (terminal::width(), terminal::color(&std::io::stdout()));
+    let text = match help::search(words, width) {
+        Ok(_) if json => serde_json::to_string_pretty(&help::about(words)).unwrap_or_default(),
+        Ok(page) => page.shown(Some(width), color),
+        Err(error) => return terminal::fail(error),
+    };
+    terminal::out(text.trim_end());
+    0
+}
+
+/// Shows one function, a namespace, the functions about a word, or all functions; returns the exit code.
 pub fn docs(name: Option<&str>, json: bool) -> u8 {
     let (width, color) = (terminal::width(), terminal::color(&std::io::stdout()));
     let text = match (name, json) {
@@ -21,7 +33,10 @@ pub fn docs(name: Option<&str>, json: bool) -> u8 {
                 found => found,
             });
             if let (Some(name), true) = (name, found.is_empty()) {
-                return help::page(name, width).err().map_or(1, terminal::fail);
+                return match help::page(name, width) {
+                    Ok(_) => search(name, json),
+                    Err(error) => terminal::fail(error),
+                };
             }
             serde_json::to_string_pretty(&found).unwrap_or_default()
         }

@@ -1,6 +1,7 @@
 //! Several processes that run one script: ranks, which make one run together, and workers, which share its sweeps.
 
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -10,7 +11,9 @@ use super::run::Run;
 use super::{ending, terminal};
 use crate::context::Interrupt;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::ranks::{Launch, Notify, RESTART, Ranks};
+use crate::script::attempts::WORKING_FILE;
 use crate::torch::distributed::Store;
 use crate::torch::{self, device};
 
@@ -120,6 +123,8 @@ fn begin(kind: Kind, count: usize, options: &Run) -> Result<u8> {
     ending::on_signals(note(&latest));
     let ctrl_c = note(&latest);
     super::run::stop_on_ctrl_c(interrupt, Duration::ZERO, move |_| ctrl_c(libc::SIGINT));
+    // Each worker writes into a file of its own here what it computes.
+    let works = (kind == Kind::Workers).then(tempfile::tempdir).transpose()?;
     let mut children = Vec::with_capacity(count);
     for rank in 0..count {
         let mut command = script(options)?;
@@ -136,6 +141,8 @@ fn begin(kind: Kind, count: usize, options: &Run) -> Result<u8> {
             ]),
             Kind::Workers => command.env(WORKER, &number),
         };
+        let work = works.as_ref().map(|folder| folder.path().join(&number));
+        command.envs(work.iter().map(|file| (WORKING_FILE, file)));
         if let (Kind::Workers, 1..) = (kind, gpus) {
             let listed = std::env::var(GPUS).ok();
             command.envs(own_gpu(listed.as_deref(), rank % gpus, Some(count)).map(|gpu| (GPUS, gpu)));
@@ -146,7 +153,7 @@ fn begin(kind: Kind, count: usize, options: &Run) -> Result<u8> {
         let child =
             command.spawn().map_err(|e| Error::argument(format!("rank {rank} cannot be started: {e}")));
         match child {
-            Ok(child) => children.push(Process { child, status: None }),
+            Ok(child) => children.push(Process { child, status: None, work }),
             Err(error) => {
                 children.iter_mut().for_each(|process| process.signal(libc::SIGKILL));
                 return Err(error);
@@ -190,9 +197,31 @@ fn script(options: &Run) -> Result<Command> {
 struct Process {
     child: Child,
     status: Option<ExitStatus>,
+    /// File with what a worker computes.
+    work: Option<PathBuf>,
 }
 
 impl Process {
+    /// Returns how a worker failed and what it computed, unless its own message says so.
+    fn end(&self, number: usize, others: bool) -> Option<String> {
+        let status = self.status.filter(|status| !status.success())?;
+        let work = self.work.as_ref().and_then(|file| files::read_text(file).ok());
+        let work = work.filter(|work| !work.is_empty());
+        let how = match (status.signal(), status.code()) {
+            (Some(signal), _) => format!("was killed by {}", name(signal)),
+            // Its script failed outside a sweep, which its own message says.
+            (None, _) if work.is_none() => return None,
+            (None, code) => format!("ended with exit code {}", code.unwrap_or_default()),
+        };
+        let doing = work.map(|work| format!(" while it computed {work}")).unwrap_or_default();
+        let after = match (others, number) {
+            (true, 0) => "; the others take over its work and print nothing, as it printed for all",
+            (true, _) => "; the others take over its work",
+            (false, _) => "; start again to compute what is left",
+        };
+        Some(format!("worker {number} {how}{doing}{after}"))
+    }
+
     fn signal(&mut self, signal: i32) {
         if self.status.is_none() {
             // SAFETY: the process has not been waited for, so its number is not another's.
@@ -201,25 +230,56 @@ impl Process {
     }
 }
 
-/// Waits for all processes; when a rank has failed, the others are ended too. The result is the exit code of the first that failed with one; a rank that was killed has
-/// none, and the code of a run that ends because of it asks for a restart.
+/// Returns the name of a signal that ends processes, with its number.
+fn name(signal: i32) -> String {
+    const NAMES: [(i32, &str); 8] = [
+        (libc::SIGKILL, "SIGKILL"),
+        (libc::SIGTERM, "SIGTERM"),
+        (libc::SIGINT, "SIGINT"),
+        (libc::SIGHUP, "SIGHUP"),
+        (libc::SIGSEGV, "SIGSEGV"),
+        (libc::SIGBUS, "SIGBUS"),
+        (libc::SIGABRT, "SIGABRT"),
+        (libc::SIGFPE, "SIGFPE"),
+    ];
+    match NAMES.iter().find(|(number, _)| *number == signal) {
+        Some((libc::SIGKILL, name)) => format!("{name}, as by the system when memory runs out,"),
+        Some((_, name)) => (*name).to_string(),
+        None => format!("signal {signal}"),
+    }
+}
+
+/// Waits for all processes; when a rank has failed, the others are ended too. A worker that was killed is reported. The
+/// result is the exit code of the first that failed with one; a rank that was killed has none, and the code of a run that
+/// ends because of it asks for a restart.
 fn wait(kind: Kind, children: &mut [Process], latest: &AtomicI32) -> u8 {
-    let (mut first, mut killed, mut failed) = (None, false, None::<Instant>);
+    let (mut first, mut killed, mut failed, mut stopped) = (None, false, None::<Instant>, false);
     let mut steps = [(PATIENCE, libc::SIGTERM), (PATIENCE + Duration::from_secs(3), libc::SIGKILL)]
         .into_iter()
         .peekable();
     loop {
         match latest.swap(0, Ordering::SeqCst) {
             0 => {}
-            signal => children.iter_mut().for_each(|process| process.signal(signal)),
+            signal => {
+                stopped = true;
+                children.iter_mut().for_each(|process| process.signal(signal));
+            }
         }
-        for process in children.iter_mut().filter(|process| process.status.is_none()) {
+        for number in 0..children.len() {
+            let others = children.iter().enumerate().any(|(i, other)| i != number && other.status.is_none());
+            let process = &mut children[number];
+            if process.status.is_some() {
+                continue;
+            }
             let Ok(Some(status)) = process.child.try_wait() else { continue };
             process.status = Some(status);
             if !status.success() {
                 failed = failed.or_else(|| (kind == Kind::Ranks).then(Instant::now));
                 killed |= status.signal().is_some();
                 first = first.or(status.code().and_then(|code| u8::try_from(code).ok()));
+                // A user who stops all workers knows how they end.
+                let told = process.end(number, others).filter(|_| kind == Kind::Workers && !stopped);
+                told.into_iter().for_each(|text| terminal::err(&format!("warning: {text}")));
             }
         }
         if children.iter().all(|process| process.status.is_some()) {

@@ -135,15 +135,15 @@ pub struct Started {
     pub input: Input,
 }
 
-/// Creates a session that prints to standard output, shows progress, and stops on Ctrl-C and on the signals of
-/// [`Ending`].
+/// Creates a session for cells that a user sends. It prints to standard output, shows progress, and stops on Ctrl-C and
+/// on the signals of [`Ending`].
 pub fn session(folder: std::path::PathBuf, invocation: Invocation) -> Started {
     let second = |_: usize| super::end(130);
     let interrupt = Interrupt::default();
     let ending = Ending::new(interrupt.clone());
     let started = make_session(folder, invocation, Arc::new(|_| true), None, second, interrupt, ending);
     started.ending.on_signals(|| false);
-    started
+    Started { session: started.session.at_prompt(), ..started }
 }
 
 /// Creates a session for the REPL. Printed text goes to the screen if `filter` lets it, and only a third Ctrl-C
@@ -157,7 +157,9 @@ pub fn prompt_session(filter: Filter, images: Option<Protocol>) -> Started {
     };
     let interrupt = Interrupt::default();
     let ending = Ending::new(interrupt.clone());
-    make_session(std::path::PathBuf::new(), Invocation::default(), filter, images, again, interrupt, ending)
+    let (folder, invocation) = (std::path::PathBuf::new(), Invocation::default());
+    let started = make_session(folder, invocation, filter, images, again, interrupt, ending);
+    Started { session: started.session.at_prompt(), ..started }
 }
 
 fn make_session(

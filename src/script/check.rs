@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rhai::{AST, ASTNode, Expr, FnAccess, FnCallExpr, Ident, Position, Stmt};
 
+use super::copies;
 use super::engine::Language;
 use super::failure::{Diagnosis, End};
 use super::habits;
@@ -236,6 +237,9 @@ impl Checker<'_> {
             script.names.define(function.name, &function.params);
         }
         self.statements(&script, ast);
+        for (error, at) in copies::lost(ast, &script.names) {
+            self.warn(&script, at, error);
+        }
     }
 
     fn statements(&mut self, script: &Script, ast: &AST) {

@@ -12,7 +12,7 @@ use super::names::Names;
 use super::source::{Place, SESSION};
 use super::stops::Stop;
 use super::translate::{self, Surroundings, translate, with_makers};
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, names};
 
 /// rhai's function that runs a text.
 const EVAL: &str = "eval";
@@ -113,10 +113,12 @@ pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Di
         ..Diagnosis::from(error.clone())
     };
     if let Some((fix, hint)) = foreign {
-        diagnosis.fix = Some(Box::new(fix));
         if error.problem() == told.problem() {
             diagnosis.hint = Some(hint);
         }
+        // What is corrected is what the hint says.
+        let named = diagnosis.hint.as_ref().is_some_and(|hint| names(hint, &fix.text));
+        diagnosis.fix = named.then(|| Box::new(fix));
     }
     diagnosis
 }

@@ -130,6 +130,7 @@ pub fn language(options: EngineOptions) -> Language {
     compare_as_the_processor_does(&mut engine);
     register_exit(&mut engine);
     super::errors::register_caught(&mut engine, &types, &sources);
+    super::attempts::register(&mut engine, &types, &sources);
 
     let engine = Arc::new(engine);
     types.bind(&engine, &imports);

@@ -226,6 +226,12 @@ impl From<Error> for Diagnosis {
 const FRAMES: usize = 6;
 
 impl Diagnosis {
+    /// Returns the diagnosis with a hint that names what a prompt or a notebook answers instead of commands of the shell.
+    #[must_use]
+    pub fn at_prompt(self) -> Self {
+        Self { hint: self.hint.map(|hint| super::help::at_prompt(&hint)), ..self }
+    }
+
     /// Returns the exit code of a front end.
     pub fn exit_code(&self) -> u8 {
         match self.end {

@@ -23,11 +23,12 @@ functions! { script global;
     /// Explains a function, a namespace or a type, or lists the namespaces.
     ///
     /// The name may be a path such as `filter::gaussian`, a method with or without its type (`tensor.sum`, `sum`),
-    /// a namespace or a type. Without a name it lists the namespaces. The result is shown at a prompt; in a script,
-    /// print it.
+    /// a namespace or a type. For words that are no name it lists the functions whose documentation has all of them.
+    /// Without a name it lists the namespaces. The result is shown at a prompt; in a script, print it.
     ///
     /// ```rhai
     /// assert(help("tensor::zeros").to_string().contains("zeros(shape"), "a signature");
+    /// assert(help("nearest neighbor").to_string().contains("eval::precision_recall()"), "a search");
     /// ```
     fn help(name: Option<String>) -> Help {
         let page = match name {
@@ -56,16 +57,57 @@ pub fn add(engine: &mut rhai::Engine, functions: &[&'static Declaration]) {
     });
 }
 
+/// Number of functions that a search shows.
+const FOUND: usize = 30;
+
+/// Number of functions that the page of a word shows which is no name.
+const BEST: usize = 10;
+
 /// Lists the functions whose documentation contains all the words, one per line.
 pub fn search(words: &str, width: usize) -> Result<Document> {
-    let catalog = super::catalog::Catalog::new();
-    let found: Vec<Entry> = catalog.search(words).into_iter().take(30).cloned().collect();
-    if found.is_empty() {
-        return Err(
-            Error::argument(format!("no documentation has the words `{words}`")).hint("try fewer words")
-        );
+    let title = format!("about {words}");
+    found(words, &title, FOUND, width).ok_or_else(|| {
+        Error::argument(format!("no documentation has the words `{words}`")).hint("try fewer words")
+    })
+}
+
+/// Returns the functions whose documentation contains all the words, best match first.
+pub fn about(words: &str) -> Vec<Entry> {
+    super::catalog::Catalog::new().search(words).into_iter().cloned().collect()
+}
+
+/// Lists the best functions about the words, or returns `None` if there are none.
+fn found(words: &str, title: &str, most: usize, width: usize) -> Option<Document> {
+    let all = about(words);
+    let best = &all[..all.len().min(most)];
+    if best.is_empty() {
+        return None;
     }
-    Ok(group(&format!("about {words}"), &found, width))
+    let list = listed(title, best, width, |entry| match entry.form {
+        "operator" | "property" => entry.path.clone(),
+        _ => format!("{}()", entry.path),
+    });
+    Some(match all.len() - best.len() {
+        0 => list,
+        more => {
+            list.with(Block::Lines(vec![format!("and {more} more; another word narrows the search").into()]))
+        }
+    })
+}
+
+/// Returns a hint in which commands of the shell that explain something are what a prompt or a notebook answers.
+pub fn at_prompt(hint: &str) -> String {
+    const SHELL: &str = "`spectral docs";
+    let mut parts = hint.split(SHELL);
+    let mut text = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        match part.split_once('`') {
+            Some(("", rest)) => text += &format!("`help()`{rest}"),
+            Some((name, rest)) => text += &format!("`help(\"{}\")`{rest}", name.trim()),
+            None => text += &format!("{SHELL}{part}"),
+        }
+    }
+    text.replace("`spectral info`", "`:device`")
 }
 
 /// Returns the source of a std-lib function with its documentation; native code is an error.
@@ -140,7 +182,7 @@ pub fn overview(width: usize) -> Document {
     Document::of(Block::Lines(vec![first])).with(Block::Gap).with(Block::Table(table))
 }
 
-/// Returns the page of a function, or the list of a namespace or type.
+/// Returns the page of a function, the list of a namespace or type, or that of the functions about the words.
 pub fn page(name: &str, width: usize) -> Result<Document> {
     let wanted = name.trim().trim_end_matches("()");
     if wanted == "places" {
@@ -171,10 +213,26 @@ pub fn page(name: &str, width: usize) -> Result<Document> {
             let near = nearest(&last(wanted), names.iter().map(String::as_str))?;
             names.iter().position(|n| n == near).map(|i| known[i].clone())
         });
+    let words = !wanted.contains("::") && !wanted.contains('.');
+    let title = format!("nothing is called {wanted}; these functions are about it");
+    if let Some(list) = words.then(|| found(wanted, &title, BEST, width)).flatten() {
+        return Ok(match near {
+            Some(near) => list.with(Block::Lines(vec![Line::quoted(&format!("did you mean `{near}`?"))])),
+            None => list,
+        });
+    }
     let error = Error::argument(format!("unknown name `{wanted}`"));
     Err(match near {
         Some(near) => error.hint(format!("did you mean `{near}`?")),
-        None => error.hint("`help()` lists all namespaces"),
+        None => error.hint("`spectral docs` lists all functions"),
+    })
+}
+
+/// As [`page`], with hints for a prompt or a notebook.
+pub fn answer(name: &str, width: usize) -> Result<Document> {
+    page(name, width).map_err(|error| match error.hint_text().map(at_prompt) {
+        Some(hint) => error.hint(hint),
+        None => error,
     })
 }
 
@@ -226,13 +284,17 @@ pub fn columns() -> Table {
 /// Returns the list of a group below its name.
 fn group(title: &str, members: &[Entry], width: usize) -> Document {
     // A namespace and a type may share a name, so a list shows how each function is called.
-    let label = |entry: &Entry| match entry.form {
+    listed(title, members, width, |entry| match entry.form {
         "method" => format!(".{}()", entry.label()),
         "property" => format!(".{}", entry.label()),
         "operator" => entry.label().to_string(),
         _ if entry.group == "global" => format!("{}()", entry.label()),
         _ => format!("{}()", entry.path),
-    };
+    })
+}
+
+/// Lists functions with their first sentences below a title.
+fn listed(title: &str, members: &[Entry], width: usize, label: impl Fn(&Entry) -> String) -> Document {
     let widest = members.iter().map(|e| label(e).chars().count()).max().unwrap_or(0);
     let room = width.saturating_sub(widest + 4);
     let mut table = columns();
@@ -313,6 +375,29 @@ mod tests {
     fn a_misspelt_name_leads_to_the_nearest() {
         let error = page("tensor::zeors", 80).unwrap_err();
         assert_eq!(error.hint_text(), Some("did you mean `tensor::zeros`?"));
+    }
+
+    #[test]
+    fn words_that_are_no_name_lead_to_what_is_about_them() {
+        let page = |words: &str| page(words, 100).unwrap().to_text(Some(100));
+        let momentum = page("momentum");
+        assert!(momentum.starts_with("nothing is called momentum"), "{momentum}");
+        assert!(momentum.contains("optim::muon()"), "{momentum}");
+        let many = page("dimension");
+        assert!(many.lines().count() <= BEST + 3 && many.contains(" more; "), "{many}");
+        // A method is shown with its type.
+        assert!(many.lines().skip(1).all(|line| !line.starts_with("  .")), "{many}");
+        assert!(super::page("nosuchword", 80).is_err());
+        // A path is a name, never words.
+        assert!(super::page("filter::low", 80).is_err());
+    }
+
+    #[test]
+    fn hints_name_what_a_prompt_answers() {
+        let hint = "see `spectral docs eval`; `spectral docs` lists all, and `spectral info` the devices";
+        let expected = "see `help(\"eval\")`; `help()` lists all, and `:device` the devices";
+        assert_eq!(at_prompt(hint), expected);
+        assert_eq!(at_prompt("`x`"), "`x`");
     }
 
     #[test]

@@ -7,11 +7,12 @@
 //!   locations in the text of a call; [`resolver`]: `import`
 //! - [`failure`]: an error with file, line, caret, call chain and hint; [`diagnose`] makes it from the messages of
 //!   [`translate`] and [`syntax`] and the nearest of all [`names`]
+//! - [`attempts`]: errors as data, for sweeps that go on
 //! - [`fix`]: a correction as a change to the cell; [`habits`]: Python syntax and what to write instead
 //! - `arrays`, `lengths`: functions of rhai in a stricter form; `stops`: ends of scripts that leave no stack or [`memory`]
 //! - [`help`]: documentation pages from the declarations
 //! - [`check`]: mistakes that can be found without running a script; `kinds`: types that are certain; `replaced`: parts
-//!   that run or replace a module; `temporaries`: changes of values that nothing keeps
+//!   that run or replace a module; `temporaries`, `copies`: changes of values that nothing keeps
 //! - [`std_lib`]: the library written in rhai; [`entries`]: all functions, native or not, with documentation;
 //!   [`catalog`]: these and rhai's own, for lookup; [`mod@reference`]: the reference pages
 //! - [`code`]: script functions stored in files; [`stored`]: the files that these import; `captured`: handles that
@@ -19,12 +20,14 @@
 //!
 //! The functions themselves are declared in the rooms that implement them; [`registry`] lists them.
 
+pub mod attempts;
 pub mod bridge;
 pub mod call_text;
 mod captured;
 pub mod catalog;
 pub mod check;
 pub mod code;
+mod copies;
 pub mod diagnose;
 pub mod engine;
 pub mod entries;

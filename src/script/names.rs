@@ -7,7 +7,7 @@ use rhai::{Dynamic, Engine};
 
 use super::source::{Defined, Sources};
 use crate::declare::{Declaration, Form, singular};
-use crate::error::{Error, closest, nearest};
+use crate::error::{Error, candidates, did_you_mean, nearest};
 
 /// A function that a script can call.
 #[derive(Debug, Clone)]
@@ -279,38 +279,32 @@ impl Names {
 
     /// Returns the path nearest to `name`: in its namespace, as a method of the receiver, then anywhere.
     pub fn nearest(&self, space: &str, name: &str, receiver: Option<&str>) -> Option<Near> {
-        let near = |path: String, only: bool| Near { path, only };
+        let near = |found: Vec<&str>, space: &str| Near::of(found.iter().map(|n| path(space, n)));
         let inside = || {
             let members = self.functions.values().flatten().filter(|k| !space.is_empty() && k.space == space);
-            closest(name, members.map(|k| k.name.as_str())).map(|(n, only)| near(path(space, n), only))
+            near(candidates(name, members.map(|k| k.name.as_str())), space)
         };
-        let method = || {
-            let receiver = receiver?;
-            closest(name, self.own_methods(receiver)).map(|(n, only)| near(n.to_string(), only))
-        };
+        let method = || near(candidates(name, self.own_methods(receiver?)), "");
         let global = || {
             // A method of another type would not help.
             let fits = |k: &&Known| k.first == "any" || receiver.is_none_or(|r| r == "any" || k.first == r);
             let words = self.functions.values().flatten().filter(|k| k.space.is_empty() && is_word(&k.name));
             let words = words.filter(fits);
-            closest(name, words.map(|k| k.name.as_str()))
-                .filter(|_| space.is_empty())
-                .map(|(n, only)| near(n.to_string(), only))
+            if space.is_empty() { near(candidates(name, words.map(|k| k.name.as_str())), "") } else { None }
         };
         let exact = || {
             let free = |k: &&Known| !k.space.is_empty() || k.first == "any";
             let same = self.functions.values().flatten().filter(|k| k.name == name && free(k));
             let mut same: Vec<String> = same.map(|k| path(&k.space, &k.name)).collect();
             same.dedup();
-            let only = same.len() == 1;
-            same.into_iter().next().map(|path| near(path, only))
+            Near::of(same)
         };
         let anywhere = || {
             let spaced = self.functions.values().flatten().filter(|k| !k.space.is_empty());
             let found = nearest(name, spaced.clone().map(|k| k.name.as_str()))?;
             let first = spaced.into_iter().find(|k| k.name == found)?;
             // A name that is both misspelt and in another namespace is not certain.
-            Some(near(path(&first.space, &first.name), false))
+            Some(Near { path: path(&first.space, &first.name), others: Vec::new(), certain: false })
         };
         let found = inside().or_else(exact).or_else(method).or_else(global);
         // For a value of our own types, only one of its methods can be meant.
@@ -318,20 +312,35 @@ impl Names {
     }
 }
 
-/// A path that was probably meant, and whether it is the only candidate.
+/// A path that was probably meant, with those that are as near.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Near {
     /// The path: `tensor::zeros`, `sum`.
     pub path: String,
-    /// Whether no other path is as near.
-    pub only: bool,
+    /// Others that are as near.
+    others: Vec<String>,
+    /// Whether a single candidate is certainly meant.
+    certain: bool,
 }
 
 impl Near {
+    /// Makes the answer of candidates that are equally near.
+    pub fn of(candidates: impl IntoIterator<Item = String>) -> Option<Self> {
+        let mut all = candidates.into_iter();
+        Some(Self { path: all.next()?, others: all.collect(), certain: true })
+    }
+
+    /// Returns whether nothing else can be meant.
+    pub fn is_only(&self) -> bool {
+        self.certain && self.others.is_empty()
+    }
+
     /// Adds the hint that `wrong` may mean this path.
     pub fn suggest(self, error: Error, wrong: &str) -> Error {
-        let error = error.hint(format!("did you mean `{}`?", self.path));
-        if self.only { error.meant(wrong, self.path) } else { error }
+        let only = self.is_only();
+        let all: Vec<&String> = [&self.path].into_iter().chain(&self.others).collect();
+        let error = error.hint(did_you_mean(&all));
+        if only { error.meant(wrong, self.path) } else { error }
     }
 }
 

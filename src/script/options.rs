@@ -37,3 +37,20 @@ functions! { script global;
         Ok(filled)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use crate::error::brought_names;
+    use crate::script::entries;
+
+    #[test]
+    fn names_from_elsewhere_stand_for_options_that_exist() {
+        let options: BTreeSet<String> =
+            entries::all().into_iter().flat_map(|entry| entry.options).map(|option| option.name).collect();
+        for name in brought_names() {
+            assert!(options.contains(name), "no function has the option `{name}`");
+        }
+    }
+}

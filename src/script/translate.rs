@@ -4,12 +4,12 @@ use rhai::{Engine, EvalAltResult, Position};
 
 use super::engine::CALLS;
 use super::failure::Failure;
-use super::names::{self, Names, word};
+use super::names::{self, Names, Near, word};
 use super::source::Sources;
 use super::stops::Stop;
 use super::syntax;
 use crate::declare::{Declaration, Form, singular};
-use crate::error::{Error, Kind, Problem, closest, list, nearest};
+use crate::error::{Error, Kind, Problem, candidates, list, nearest};
 
 /// Context of an error, from which names are suggested.
 pub struct Surroundings<'a> {
@@ -306,11 +306,9 @@ pub fn function_not_found(path: &str, types: &[String], names: &Names) -> Error 
 /// Explains a call into an imported script, whose functions are known without the name it was imported under.
 fn imported(error: Error, space: &str, name: &str, names: &Names) -> Error {
     let own: Vec<&str> = names.scripted().collect();
-    match closest(name, own.iter().copied()) {
-        Some((near, only)) => {
-            let near = names::Near { path: names::path(space, near), only };
-            near.suggest(error, &names::path(space, name))
-        }
+    let near = candidates(name, own.iter().copied());
+    match Near::of(near.into_iter().map(|near| names::path(space, near))) {
+        Some(near) => near.suggest(error, &names::path(space, name)),
         None if own.is_empty() => error,
         None => error.hint(format!("your scripts define {}", list(&own))),
     }
@@ -411,8 +409,9 @@ pub fn variable_not_found(name: &str, around: &Surroundings) -> Error {
         return error.hint(format!("write `{ours}`")).meant(name, *ours);
     }
     let variables = around.variables.iter().map(String::as_str);
-    if let Some((near, only)) = closest(name, variables.filter(|v| *v != name)) {
-        return names::Near { path: near.to_string(), only }.suggest(error, name);
+    let near = candidates(name, variables.filter(|v| *v != name));
+    if let Some(near) = Near::of(near.into_iter().map(str::to_string)) {
+        return near.suggest(error, name);
     }
     let names = around.names();
     if !names.get(name).is_empty() {
@@ -430,8 +429,8 @@ pub fn variable_not_found(name: &str, around: &Surroundings) -> Error {
 /// Explains an unknown namespace.
 pub fn space_not_found(name: &str, names: &Names) -> Error {
     let error = Error::of(Kind::Argument, Problem::NoSpace(name.to_string()));
-    match closest(name, names.spaces()) {
-        Some((near, only)) => names::Near { path: near.to_string(), only }.suggest(error, name),
+    match Near::of(candidates(name, names.spaces()).into_iter().map(str::to_string)) {
+        Some(near) => near.suggest(error, name),
         None => {
             let spaces: Vec<&str> = names.spaces().collect();
             error.hint(format!(
@@ -478,8 +477,8 @@ pub fn property_not_found(name: &str, kind: &str, names: &Names) -> Error {
         let alone = method.arity.0 == 1;
         return if alone { error.meant(name, format!("{name}()")) } else { error };
     }
-    if let Some((near, only)) = closest(name, known.iter().copied()) {
-        return names::Near { path: near.to_string(), only }.suggest(error, name);
+    if let Some(near) = Near::of(candidates(name, known.iter().copied()).into_iter().map(str::to_string)) {
+        return near.suggest(error, name);
     }
     if let Some(near) = nearest(name, names.own_methods(kind)) {
         return error.hint(format!("did you mean `{near}(..)`?"));
@@ -530,7 +529,7 @@ const LITERAL: &[&str] = &["int", "float", "bool", "string", "array", "map", "ra
 
 /// Adds the functions that create what was expected, if the error has no hint of its own.
 pub fn with_makers(error: Error) -> Error {
-    let (None, Problem::Mismatch { expected, .. }) = (error.hint_text(), error.problem()) else {
+    let (None, Problem::Mismatch { expected, found }) = (error.hint_text(), error.problem()) else {
         return error;
     };
     let kinds = expected.split(" or ").map(|kind| kind.strip_prefix("array of ").map_or(kind, singular));
@@ -538,12 +537,34 @@ pub fn with_makers(error: Error) -> Error {
     let Some((kind, makers)) = kinds.into_iter().find(|(_, makers)| !makers.is_empty()) else {
         return error;
     };
+    let given = found.split_whitespace().nth(1).unwrap_or_default().to_string();
+    let of_given = converters(&kind, &given);
+    if !of_given.is_empty() {
+        return error.hint(format!("{} makes a {kind} of a {given}", list(&of_given)));
+    }
     let named: Vec<String> = makers.iter().take(NAMED).map(|path| format!("{path}(..)")).collect();
     let more = match makers[0].split_once("::") {
         Some((space, _)) if makers.len() > NAMED => format!(" and others, see `spectral docs {space}`"),
         _ => String::new(),
     };
     error.hint(format!("a {kind} comes from {}{more}", list(&named)))
+}
+
+/// Returns calls of the functions that create values of a type from a tensor, or another of our types, that was given.
+fn converters(kind: &str, given: &str) -> Vec<String> {
+    if LITERAL.contains(&given) && given != "tensor" {
+        return Vec::new();
+    }
+    let takes = |d: &&Declaration| {
+        matches!(d.form, Form::Global | Form::Namespace(_))
+            && (d.returns)() == kind
+            && d.params.first().is_some_and(|param| (param.label)() == given)
+    };
+    let call = |d: &'static Declaration| {
+        let needed = d.params.iter().take(d.arity().0).map(|param| param.name).collect::<Vec<_>>();
+        format!("{}({})", d.path(), needed.join(", "))
+    };
+    super::declarations().into_iter().filter(takes).take(NAMED).map(call).collect()
 }
 
 /// Returns the functions that create values of a type from others, those of its own namespace first and methods last.

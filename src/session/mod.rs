@@ -94,6 +94,8 @@ pub struct Session {
     /// Constants of earlier cells; `None` if they have changed since they were listed.
     constants: Option<Arc<Constants>>,
     record: record::Record,
+    /// Whether a user types the cells.
+    prompt: bool,
 }
 
 impl Session {
@@ -117,7 +119,14 @@ impl Session {
             closures: stale::Closures::default(),
             constants: None,
             record: record::Record::default(),
+            prompt: false,
         }
+    }
+
+    /// Makes hints name `help(..)` instead of commands of the shell, for cells that a user types.
+    #[must_use]
+    pub fn at_prompt(self) -> Self {
+        Self { prompt: true, ..self }
     }
 
     /// Runs a cell; `name` identifies it in messages, a file or `cell 3`.
@@ -252,7 +261,8 @@ impl Session {
     }
 
     fn report(&self, error: &rhai::EvalAltResult) -> Diagnosis {
-        diagnose::diagnose(&self.language, &self.scope, error)
+        let diagnosis = diagnose::diagnose(&self.language, &self.scope, error);
+        if self.prompt { diagnosis.at_prompt() } else { diagnosis }
     }
 
     /// Sets a variable for the cells that follow: a number, a string, an array, a map, or a handle such as a model.

@@ -1,5 +1,7 @@
 //! Tables as text, HTML and Markdown.
 
+use std::collections::BTreeMap;
+
 use super::watched::watched;
 use super::{Data, Table, number};
 use crate::declare::Value;
@@ -13,6 +15,8 @@ const SHOWN: usize = 60;
 const DIGITS: usize = 4;
 /// Minimum width that text is shortened to; after that, columns are left out.
 const NARROW: usize = 12;
+/// Width of text from which on several cells of a column with the same one refer to a note below the table.
+const LONG: usize = 40;
 /// Width of the column `…` that replaces omitted columns.
 const GAP: usize = 4;
 
@@ -47,6 +51,7 @@ impl Table {
     /// Returns the table as it is printed in lines of at most `width` characters.
     pub fn document(&self, width: Option<usize>) -> Document {
         let mut columns = columns(&self.data());
+        let footnotes = footnotes(&mut columns);
         let missing = width.map(|width| fit(&mut columns, width)).unwrap_or_default();
         let count = columns.first().map_or(0, |c| c.cells.len());
         let note = |text: String| Block::Lines(vec![Line::of(Role::Faint, text)]);
@@ -68,6 +73,7 @@ impl Table {
             _ if count > SHOWN => document.push(note(format!("{count} rows"))),
             _ => {}
         }
+        footnotes.into_iter().for_each(|text| document.push(note(text)));
         if !missing.is_empty() {
             let all = self.columns().len();
             let (shown, missing) = (all - missing.len(), missing.join(", "));
@@ -125,6 +131,25 @@ fn laid_out(columns: &[Column], rows: Vec<Vec<Cell>>) -> document::Table {
     let side = |c: &Column| if c.right { document::Column::right() } else { document::Column::left() };
     let table = document::Table::new(Look::Ruled, columns.iter().map(side).collect());
     document::Table { rows, ..table.with_head(columns.iter().map(|c| c.name.as_str())) }
+}
+
+/// Replaces long texts that several cells of a column share by numbers; returns the texts with their numbers.
+fn footnotes(columns: &mut [Column]) -> Vec<String> {
+    let mut notes: Vec<String> = Vec::new();
+    for column in columns.iter_mut().filter(|column| !column.right) {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        column.cells.iter().for_each(|cell| *counts.entry(cell).or_default() += 1);
+        let shared = |cell: &str| width(cell) > LONG && !cell.contains('\n') && counts[cell] > 1;
+        let shared: Vec<bool> = column.cells.iter().map(|cell| shared(cell)).collect();
+        for (cell, _) in column.cells.iter_mut().zip(shared).filter(|(_, shared)| *shared) {
+            let number = notes.iter().position(|note| note == cell).unwrap_or_else(|| {
+                notes.push(cell.clone());
+                notes.len() - 1
+            });
+            *cell = format!("({})", number + 1);
+        }
+    }
+    notes.iter().enumerate().map(|(i, text)| format!("({}) {text}", i + 1)).collect()
 }
 
 /// Shortens text and removes columns until a row takes at most `width` characters; returns the names of removed
@@ -301,6 +326,21 @@ mod tests {
         let rule = "───────────";
         let expected = [rule, " name    x", rule, " a       1", " bb     10", rule].join("\n");
         assert_eq!(table.to_text(), expected);
+    }
+
+    #[test]
+    fn a_long_text_that_cells_share_stands_once_below() {
+        let text = "n = 3 is too small: the interval is too narrow";
+        let row = |note: &str| Map::from([("note".to_string(), Value::Str(note.into()))]);
+        let rows =
+            vec![row(text), row(""), row(text), row("another long text that only one of the rows has")];
+        let table = Table::from_rows(rows, &FromRowsOptions::default()).unwrap();
+        let shown = table.to_text();
+        assert_eq!(shown.matches(text).count(), 1, "{shown}");
+        assert!(shown.contains(" (1)") && shown.ends_with(&format!("(1) {text}")), "{shown}");
+        assert!(shown.contains("only one of the rows"), "{shown}");
+        // The values stay.
+        assert_eq!(table.to_csv().unwrap().matches(text).count(), 2);
     }
 
     #[test]

@@ -180,6 +180,11 @@ pub fn jvp(
     Ok((output, if create_graph { derivative } else { derivative.detach()? }))
 }
 
+/// Returns whether a backward pass failed because an earlier one has freed the graph.
+pub fn is_spent(error: &Error) -> bool {
+    error.message().contains(super::wording::SPENT)
+}
+
 impl Tensor {
     /// Computes the gradients of this tensor and adds them to the `grad` of every leaf. The tensor must be a scalar
     /// unless `gradient` is given.

@@ -41,7 +41,10 @@ const HINTS: &[(&str, &str)] = &[
     (NO_GRADIENT, "call `.requires_grad_()` on a tensor before computing with it"),
     ("a leaf Variable that requires grad", IN_NO_GRAD),
     ("a view of a leaf Variable that requires grad", IN_NO_GRAD),
-    ("backward through the graph a second time", "pass `#{ retain_graph: true }` to the first `backward`"),
+    (
+        SPENT,
+        "compute it again before each `backward`, or pass `#{ retain_graph: true }` to the first one to keep its graph",
+    ),
     (
         "grad can be implicitly created only for scalar outputs",
         "reduce to one number first, with `.sum()` or `.mean()`",
@@ -72,6 +75,9 @@ const HINTS: &[(&str, &str)] = &[
     ("nonnegative integer exponent", "convert first: `.to(\"float32\")`"),
     ("Integers to negative integer powers", "convert first: `.to(\"float32\")`"),
 ];
+
+/// Part of the message about a graph that an earlier backward pass has freed.
+pub(super) const SPENT: &str = "backward through the graph a second time";
 
 /// Part of the message about a tensor that records no gradients.
 const NO_GRADIENT: &str = "does not require grad and does not have a grad_fn";

@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::declare::{Display, IntoValue, Map, Options, Value};
 use crate::error::{Error, Result, allow};
 use crate::scripted;
+use crate::torch::autograd::is_spent;
 use crate::torch::optim::{AdamW, Slots, clear_grads, global_norm};
 use crate::torch::{DType, Device, Tensor, no_grad, uninterrupted};
 
@@ -255,7 +256,12 @@ impl Optimizer {
     /// finite is an error and changes nothing; on CUDA this is checked every 16 updates.
     pub fn step(&self, loss: &Tensor, clip: Option<f64>) -> Result<Tensor> {
         self.zero_grad()?;
-        loss.backward(None, false)?;
+        loss.backward(None, false).map_err(|error| match is_spent(&error) {
+            true => error
+                .message_as("an earlier `step` or `backward` has freed the graph of this loss")
+                .hint("compute the loss again before each step: it depends on the parameters, which a step changes"),
+            false => error,
+        })?;
         let norm = self.update(Some(loss), clip)?;
         // Reading the result makes the CPU wait for the device.
         if !self.device().is_cuda() || self.updates().is_multiple_of(16) {

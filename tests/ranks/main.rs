@@ -435,6 +435,57 @@ fn workers_share_a_sweep_and_ranks_make_each_of_its_points_together() {
     }
 }
 
+#[test]
+fn a_worker_that_dies_is_reported_with_what_it_computed() {
+    for died in ["0", "1"] {
+        let source = format!(
+            r#"
+let table = sweep::run([1, 2, 3, 4].map(|x| #{{ x: x }}), #{{ out: "sweep" }}, |p| {{
+    if cli::env("SPECTRAL_WORKER") == "{died}" {{
+        files::write_text("begun", `${{p.x}}`);
+        while true {{ sleep(0.05); }}
+    }}
+    let tries = 0;
+    while !files::exists("killed") {{
+        tries += 1;
+        if tries > 600 {{ throw "nobody was killed"; }}
+        sleep(0.1);
+    }}
+    #{{ y: p.x }}
+}});
+"#
+        );
+        let place = folder(&source);
+        let mut child = start_with(place.path(), &["run", "--workers", "2", "train.rhai"]);
+        let begun = place.path().join("begun");
+        wait("the worker", &mut child, || std::fs::read(&begun).is_ok_and(|text| !text.is_empty()));
+        let point = std::fs::read_to_string(&begun).unwrap();
+        let threads = std::fs::read_dir(format!("/proc/{}/task", child.id())).unwrap().flatten();
+        let children = threads.filter_map(|t| std::fs::read_to_string(t.path().join("children")).ok());
+        let own = format!("SPECTRAL_WORKER={died}");
+        let is_own = |id: &i32| {
+            let variables = std::fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
+            variables.split(|byte| *byte == 0).any(|variable| variable == own.as_bytes())
+        };
+        let children = children.collect::<String>();
+        let id = children.split_whitespace().filter_map(|id| id.parse().ok()).find(is_own).unwrap();
+        // SAFETY: the process is a child of the one that this test has started.
+        assert_eq!(unsafe { libc::kill(id, libc::SIGKILL) }, 0);
+        std::fs::write(place.path().join("killed"), "").unwrap();
+        let ran = ran(child);
+        let said = format!("warning: worker {died} was killed by SIGKILL");
+        assert!(ran.err.contains(&said), "{}", ran.err);
+        assert!(
+            ran.err.contains(&format!("while it computed [{point}/4] x {point}; the others")),
+            "{}",
+            ran.err
+        );
+        assert_eq!(ran.err.contains("print nothing"), died == "0", "{}", ran.err);
+        let journal = std::fs::read_to_string(place.path().join("sweep/journal.jsonl")).unwrap();
+        assert_eq!(journal.lines().count(), 4, "{journal}");
+    }
+}
+
 /// Writes two classes of fifteen images to the folder `images`.
 fn write_images(folder: &Path) {
     for number in 0..30u32 {

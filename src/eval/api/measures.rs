@@ -6,7 +6,7 @@ use super::{record, tell};
 use crate::context::Context;
 use crate::declare::{IntoValue, Map, Options};
 use crate::error::{Error, Result};
-use crate::eval::features::{Extracted, Features, FeaturesOptions, features};
+use crate::eval::features::{Extracted, Features, FeaturesOptions, embedded, features};
 use crate::eval::images::{Input, Samples};
 use crate::eval::radial_spectrum::{Grids, RadialSpectrumOptions};
 use crate::eval::{
@@ -95,22 +95,23 @@ pub struct StatisticsOptions {
 }
 
 /// Returns the given features, or the embedded ones on the images' device.
-fn chosen(images: &Images, given: &Option<Features>) -> Result<Features> {
-    match given {
-        Some(given) => Ok(given.clone()),
-        None => features(&FeaturesOptions { device: images.device(), ..Default::default() }),
+fn chosen(images: &Images, given: &Option<Features>, cx: &Context) -> Result<Features> {
+    if let Some(given) = given {
+        return Ok(given.clone());
     }
+    embedded::note(images).iter().for_each(|note| cx.note(note));
+    features(&FeaturesOptions { device: images.device(), ..Default::default() })
 }
 
 fn extract(images: &Images, features: &Features, cx: &Context) -> Result<Extracted> {
-    tell("measured", images, cx);
+    tell("measured", images, cx)?;
     features.extract(images, cx)
 }
 
 fn feature_vectors(Samples(input): &Samples, given: &Option<Features>, cx: &Context) -> Result<Tensor> {
     match input {
         Input::Vectors(vectors) => Ok(vectors.clone()),
-        Input::Images(images) => Ok(extract(images, &chosen(images, given)?, cx)?.features),
+        Input::Images(images) => Ok(extract(images, &chosen(images, given, cx)?, cx)?.features),
         Input::Statistics(statistics) => Err(Input::need_samples(statistics)),
     }
 }
@@ -119,7 +120,7 @@ fn logits(Samples(input): &Samples, given: &Option<Features>, cx: &Context) -> R
     match input {
         Input::Vectors(logits) => Ok(logits.clone()),
         Input::Images(images) => {
-            let features = chosen(images, given)?;
+            let features = chosen(images, given, cx)?;
             extract(images, &features, cx)?.logits.ok_or_else(|| features.lacks("logits"))
         }
         Input::Statistics(statistics) => Err(Input::need_samples(statistics)),
@@ -150,7 +151,7 @@ impl Side {
             return Ok(Self { moments: moments.clone(), label, stored: Some(stored.clone()) });
         }
         let Input::Images(images) = input else { return Err(Error::internal("a set without images")) };
-        let features = chosen(images, given)?;
+        let features = chosen(images, given, cx)?;
         let found = extract(images, &features, cx)?;
         let vectors = match spatial {
             true => found.spatial.ok_or_else(|| features.lacks("spatial features"))?,
@@ -233,7 +234,7 @@ pub mod space {
         /// assert_close(eval::sfid(found, images), 0.0, 1e-6);
         /// ```
         fn statistics<cx>(images: Images, options: StatisticsOptions) -> Statistics {
-            let features = chosen(&images, &options.features)?;
+            let features = chosen(&images, &options.features, cx)?;
             Statistics::of(&extract(&images, &features, cx)?, &features.label())
         }
 
@@ -252,7 +253,7 @@ pub mod space {
         /// assert_eq(written[.., 0, 0, 0].to_array(), [0, 128, 255, 191]);
         /// ```
         fn save_samples<cx>(path: PathBuf, images: Images, options: SaveSamplesOptions) -> () {
-            tell("saved", &images, cx);
+            tell("saved", &images, cx)?;
             samples::save_samples(&path, &images, &options, cx)
         }
 
@@ -270,7 +271,7 @@ pub mod space {
         /// assert("T-shirt_top" in files::list("generated"));
         /// ```
         fn save_images<cx>(folder: PathBuf, images: Images, options: SaveImagesOptions) -> () {
-            tell("saved", &images, cx);
+            tell("saved", &images, cx)?;
             samples::save_images(&folder, &images, &options, cx)
         }
 
@@ -380,7 +381,7 @@ pub mod space {
                 return radial_spectrum::radial_spectrum_of(&images, cx);
             }
             let images = images.images()?;
-            tell("measured", &images, cx);
+            tell("measured", &images, cx)?;
             radial_spectrum::radial_spectrum(&images, cx)
         }
 
@@ -395,7 +396,7 @@ pub mod space {
         /// assert_close(eval::ring_energy(flat).sum(1), [16.0, 16.0], 1e-9);
         /// ```
         fn ring_energy<cx>(images: Images) -> Tensor {
-            tell("measured", &images, cx); Ok(radial_spectrum::ring_energy(&images, cx)?.energy) }
+            tell("measured", &images, cx)?; Ok(radial_spectrum::ring_energy(&images, cx)?.energy) }
 
         /// Measures the mean absolute difference between the log radial spectra of two sets; lower is better.
         ///
@@ -407,7 +408,7 @@ pub mod space {
         /// assert_eq(eval::radial_spectrum_gap(images, images), 0.0);
         /// ```
         fn radial_spectrum_gap<cx>(real: Images, generated: Images) -> f64 {
-            [("real", &real), ("generated", &generated)].iter().for_each(|(name, images)| tell(name, images, cx));
+            [("real", &real), ("generated", &generated)].iter().try_for_each(|(name, images)| tell(name, images, cx))?;
             radial_spectrum::radial_spectrum_gap(&real, &generated, cx)
         }
 
@@ -420,7 +421,7 @@ pub mod space {
         /// assert_close(eval::high_frequency_ratio(tensor::zeros([2, 1, 8, 8])), 0.0, 1e-9);
         /// ```
         fn high_frequency_ratio<cx>(images: Images, options: HighFrequencyOptions) -> f64 {
-            tell("measured", &images, cx);
+            tell("measured", &images, cx)?;
             high_frequency_ratio::high_frequency_ratio(&images, options.threshold, cx)
         }
 
@@ -434,7 +435,7 @@ pub mod space {
         /// assert_close(eval::edge_statistics(black).laplacian_abs, 0.0, 1e-9);
         /// ```
         fn edge_statistics<cx>(images: Images) -> Map {
-            tell("measured", &images, cx);
+            tell("measured", &images, cx)?;
             let found = statistics::edge_statistics(&images, cx)?;
             Ok(record(&[
                 ("sobel_mean", found.sobel_mean.into_value()),

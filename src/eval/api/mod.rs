@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use crate::context::Context;
 use crate::declare::{IntoValue, Map, Value};
+use crate::error::Result;
 use crate::eval::compare::{self, CompareOptions};
 use crate::eval::{Classifier, Comparison, FAMILIES, Features, Images, Statistics};
 use crate::functions;
@@ -19,11 +20,10 @@ crate::api! {
     functions: [space, measures::space, features::space, summaries::space, features::feature_properties, features::feature_methods, features::classifier_methods, records::comparison_properties, records::comparison_methods, measures::statistics_properties, measures::statistics_methods],
 }
 
-/// Passes on the note about unusual values of measured images.
-fn tell(name: &str, images: &Images, cx: &Context) {
-    if let Some(note) = images.note() {
-        cx.note(&format!("{name} images: {note}"));
-    }
+/// Passes on the notes about unusual images.
+fn tell(name: &str, images: &Images, cx: &Context) -> Result<()> {
+    images.notes(cx)?.iter().for_each(|note| cx.note(&format!("{name} images: {note}")));
+    Ok(())
 }
 
 fn record(entries: &[(&str, Value)]) -> Map {
@@ -50,7 +50,7 @@ pub mod space {
         /// assert_eq(found.to_map().made_count, 100);
         /// ```
         fn compare<cx>(real: Images, generated: Images, options: CompareOptions) -> Comparison {
-            [("real", &real), ("generated", &generated)].iter().for_each(|(name, images)| tell(name, images, cx));
+            [("real", &real), ("generated", &generated)].iter().try_for_each(|(name, images)| tell(name, images, cx))?;
             compare::compare(&real, &generated, &options, cx)
         }
 

@@ -1,5 +1,6 @@
 //! Conversion of images to a network's input: channels, size, values. Each step adds a description.
 
+use crate::data::pixels;
 use crate::error::{Error, Result};
 use crate::eval::images::luma;
 use crate::torch::{DType, Device, Tensor};
@@ -34,9 +35,12 @@ impl Prepared {
                 "gray repeated"
             }
             _ => {
-                return Err(Error::argument(format!(
-                    "the network takes images of {wanted} channels, found {found}"
-                )));
+                let error =
+                    Error::argument(format!("the network takes images of {wanted} channels, found {found}"));
+                return Err(match pixels::channels_first(&self.images.shape(), true) {
+                    Some(hint) => error.hint(hint),
+                    None => error,
+                });
             }
         };
         self.steps.push(step.to_string());

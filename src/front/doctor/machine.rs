@@ -106,8 +106,31 @@ pub(super) fn threads() -> Finding {
             found,
             format!("{name}={value} asks for more than there are, which is slower"),
         ),
-        _ => Finding::ok("threads", found),
+        _ => Finding::ok("threads", format!("{found}{}", busy(cores))),
     }
+}
+
+/// Returns what helps if other programs compute on this machine, too; empty if none do.
+fn busy(cores: usize) -> String {
+    match load().filter(|load| *load > 0.75 * cores as f64 && !is_passive()) {
+        Some(load) => format!(
+            ", busy with {load:.1} on average: OMP_WAIT_POLICY=passive lets threads that wait make room for others"
+        ),
+        None => String::new(),
+    }
+}
+
+/// Returns how many processes have run or waited for a processor, on average over the last minute.
+fn load() -> Option<f64> {
+    let mut averages = [0.0; 1];
+    // SAFETY: the call fills as many numbers as it is told.
+    let filled = unsafe { libc::getloadavg(averages.as_mut_ptr(), 1) };
+    (filled == 1).then_some(averages[0])
+}
+
+/// Returns whether threads of libtorch that have nothing to do let others run at once.
+fn is_passive() -> bool {
+    std::env::var("OMP_WAIT_POLICY").is_ok_and(|policy| policy.eq_ignore_ascii_case("passive"))
 }
 
 /// Checks the memory of the machine, or the limit of the container.

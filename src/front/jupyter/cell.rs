@@ -326,7 +326,7 @@ pub fn help_bundle(topic: &Topic) -> Result<Bundle, Error> {
     if name.is_empty() {
         return Ok(Bundle::text(first.trim_end()));
     }
-    let page = help::page(name, WIDTH)?.to_text(Some(WIDTH));
+    let page = help::answer(name, WIDTH)?.to_text(Some(WIDTH));
     let mut bundle = Bundle::text(format!("{first}{}", page.trim_end()));
     if let Some(markdown) = help::markdown(name) {
         bundle.data.content.push(MediaType::Markdown(format!("{first}{markdown}")));

@@ -114,7 +114,7 @@ fn session(shared: &Shared, publisher: &Publisher, asker: &Asker) -> Session {
     let print = Arc::new(move |text: &str| printer.print(text));
     let debug: Print = Arc::new(move |text: &str| debugger.remark(text));
     let engine = EngineOptions { context, print, debug: Some(debug), ..EngineOptions::default() };
-    Session::new(Options { engine, ..Options::default() })
+    Session::new(Options { engine, ..Options::default() }).at_prompt()
 }
 
 /// State of the sockets' thread.

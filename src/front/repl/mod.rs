@@ -237,7 +237,7 @@ impl Prompt {
         if topic.name.is_empty() {
             return None;
         }
-        let page = help::page(&topic.name, view.width).map(|page| view.shown(page));
+        let page = help::answer(&topic.name, view.width).map(|page| view.shown(page));
         self.example = help::example(&topic.name);
         let page = page.map(|page| match &self.example {
             Some(_) => format!("{}\n\n  `:example` runs it", page.trim_end()),

@@ -147,7 +147,7 @@ impl Piped {
         }
         self.example = help::example(&topic.name);
         let width = terminal::width();
-        Ok(help::page(&topic.name, width)?.to_text(Some(width)))
+        Ok(help::answer(&topic.name, width)?.to_text(Some(width)))
     }
 
     /// Runs a cell and shows its result, unless it ends with a semicolon.

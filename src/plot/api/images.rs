@@ -27,7 +27,13 @@ impl FromValue for Pictures {
             return Self::try_from(&tensor);
         }
         let Value::List(list) = value else {
-            return Err(value.mismatch("images: a tensor [N, C, H, W] or an array of tensors"));
+            let error = value.mismatch("images: a tensor [N, C, H, W] or an array of tensors");
+            return Err(match value.type_name() {
+                "dataset" => {
+                    error.hint("`.images()` returns the images of a data set: `set.take(16).images()`")
+                }
+                _ => error,
+            });
         };
         let one = |(i, v): (usize, &Value)| Tensor::from_value(v).map_err(|e| e.within(Subject::Entry(i)));
         let parts: Vec<Tensor> = list.iter().enumerate().map(one).collect::<Result<_>>()?;
@@ -75,6 +81,16 @@ impl TryFrom<&[Tensor]> for Pictures {
 
 /// Returns one image [C, H, W] as a batch of one.
 fn batch(tensor: &Tensor) -> Result<Tensor> {
+    let shape = tensor.shape();
+    if let ([_, first, _, channels @ (1 | 3 | 4)] | [first, _, channels @ (1 | 3 | 4)], false) =
+        (&shape[..], shape.len() >= 3 && [1, 3].contains(&shape[shape.len() - 3]))
+    {
+        let order = if shape.len() == 3 { "[2, 0, 1]" } else { "[0, 3, 1, 2]" };
+        let rest = if *channels == 4 { format!(".narrow({}, 0, 3)", shape.len() - 3) } else { String::new() };
+        let error =
+            Error::argument(format!("images must have 1 or 3 channels, found {first} in shape {shape:?}"));
+        return Err(error.hint(format!("channels come before height and width: `.permute({order}){rest}`")));
+    }
     match tensor.rank() {
         4 => Ok(tensor.clone()),
         3 => tensor.unsqueeze(0),

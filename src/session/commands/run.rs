@@ -55,7 +55,7 @@ pub fn run(
     }
     Ok(match command.name {
         "help" if rest.is_empty() => Effect::Page(overview(view)),
-        "help" | "doc" => Effect::Page(view.shown(help::page(rest, view.width)?)),
+        "help" | "doc" => Effect::Page(view.shown(help::answer(rest, view.width)?)),
         "search" => Effect::Page(view.shown(help::search(rest, view.width)?)),
         "example" => Effect::Example,
         "time" | "bench" | "profile" => {
@@ -206,8 +206,12 @@ fn history(session: &Session, word: &str) -> String {
 
 fn fixed(session: &Session) -> Result<String> {
     session.fixed().ok_or_else(|| {
-        Error::argument("the last cell has no certain correction")
-            .hint("`:fix` works after an error whose hint names what was meant")
+        let several = session.last_diagnosis().and_then(|d| d.hint.as_deref());
+        let several = several.filter(|hint| hint.starts_with("did you mean") && hint.contains("` or `"));
+        Error::argument("the last cell has no certain correction").hint(match several {
+            Some(_) => "its hint names several candidates: retype the cell with the one you mean",
+            None => "`:fix` works after an error whose hint names what was meant",
+        })
     })
 }
 

@@ -46,6 +46,18 @@ fn clipping_inside_the_update_equals_clipping_before_it() {
 }
 
 #[test]
+fn a_loss_is_used_for_one_step() {
+    let (w, parameters) = scalar(1.0);
+    let opt = Optimizer::new(&parameters, &AdamWOptions::default()).unwrap();
+    let loss = bowl(&w);
+    opt.step(&loss, None).unwrap();
+    let error = opt.step(&loss, None).unwrap_err();
+    assert_eq!(error.message(), "an earlier `step` or `backward` has freed the graph of this loss");
+    assert!(error.hint_text().unwrap().starts_with("compute the loss again before each step"), "{error}");
+    assert_eq!(opt.updates(), 1);
+}
+
+#[test]
 fn a_loss_that_is_not_finite_changes_nothing_and_is_named() {
     let (w, parameters) = scalar(1.0);
     let opt = Optimizer::new(&parameters, &AdamWOptions::default()).unwrap();
