@@ -106,7 +106,7 @@ pub fn compare(real: &Images, made: &Images, options: &CompareOptions, cx: &Cont
         notes.extend(images.notes(cx)?.iter().map(|note| format!("{name} images: {note}")));
     }
     if on_features && options.features.is_none() {
-        notes.extend(embedded::note(made));
+        notes.extend(embedded::note(made, cx)?);
     }
     if let (Some(features), Some(extracted)) = (&features, &pair.made.extracted) {
         let lacking = leave_out(&mut wanted, features, extracted, !options.metrics.is_empty())?;

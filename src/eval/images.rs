@@ -119,6 +119,21 @@ impl Images {
         Ok(notes)
     }
 
+    /// Returns whether the images have three channels that differ; the first images decide.
+    pub fn are_in_color(&self, cx: &Context) -> Result<bool> {
+        const FIRST: i64 = 64;
+        if self.shape()[0] != 3 {
+            return Ok(false);
+        }
+        let mut color = false;
+        self.part(0, FIRST)?.in_chunks(cx, |part| {
+            let first = part.narrow(1, 0, 1)?;
+            color |= !part.equal(&first.expand(&part.shape())?)?;
+            Ok(())
+        })?;
+        Ok(color)
+    }
+
     /// Returns the number of images in memory that are bitwise equal to an earlier one; those of files are not compared.
     pub fn repeated(&self, cx: &Context) -> Result<i64> {
         let Store::Tensor(tensor) = &self.store else { return Ok(0) };
@@ -493,6 +508,16 @@ mod tests {
         assert!(notes(&few).is_empty());
         let part = Images::new(&twice).unwrap();
         assert_eq!((part.repeated(&cx).unwrap(), part.part(0, 20).unwrap().repeated(&cx).unwrap()), (20, 0));
+    }
+
+    #[test]
+    fn gray_images_of_three_channels_are_not_in_color() {
+        let cx = Context::default();
+        let gray = Tensor::from_f32(&[-0.5, 0.5], &[2, 1, 1, 1]).unwrap().expand(&[2, 3, 4, 4]).unwrap();
+        let color = gray.mul(&Tensor::from_f32(&[1.0, 0.5, 1.0], &[1, 3, 1, 1]).unwrap()).unwrap();
+        let one = gray.narrow(1, 0, 1).unwrap();
+        let found = [gray, color, one].map(|x| Images::new(&x).unwrap().are_in_color(&cx).unwrap());
+        assert_eq!(found, [false, true, false]);
     }
 
     #[test]

@@ -99,7 +99,7 @@ fn chosen(images: &Images, given: &Option<Features>, cx: &Context) -> Result<Fea
     if let Some(given) = given {
         return Ok(given.clone());
     }
-    embedded::note(images).iter().for_each(|note| cx.note(note));
+    embedded::note(images, cx)?.iter().for_each(|note| cx.note(note));
     features(&FeaturesOptions { device: images.device(), ..Default::default() })
 }
 

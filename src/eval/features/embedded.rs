@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use super::Classifier;
+use crate::context::Context;
 use crate::error::Result;
 use crate::eval::Images;
 use crate::torch::Device;
@@ -19,11 +20,11 @@ pub fn load(device: Device) -> Result<(String, Classifier)> {
     Ok((metadata.get("name").cloned().unwrap_or_default(), net))
 }
 
-/// Returns a note for images in color, about which these features, the default ones, say little.
-pub fn note(images: &Images) -> Option<String> {
-    (images.shape()[0] == 3).then(|| {
-        "the images are in color, and the default features are those of a classifier of gray images of clothing \
-         (Fashion-MNIST); give others with option `features`, such as `eval::inception(path)`"
-            .to_string()
-    })
+/// Note on images in color, about which these features, the default ones, say little.
+const COLOR: &str = "the images are in color, and the default features are those of a classifier of gray images of clothing \
+     (Fashion-MNIST); give others with option `features`, such as `eval::inception(path)`";
+
+/// Returns a note if the images are in color.
+pub fn note(images: &Images, cx: &Context) -> Result<Option<String>> {
+    Ok(images.are_in_color(cx)?.then(|| COLOR.to_string()))
 }

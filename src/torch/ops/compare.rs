@@ -36,7 +36,8 @@ mod symbols {
         /// Returns a bool mask that is true where elements are equal.
         ///
         /// A comparison with `()`, text or an array returns plain `false`, so that `x.grad == ()` tests whether a
-        /// gradient is missing. `x.equal(y)` returns one bool for whole tensors.
+        /// gradient is missing. `x.equal(y)` returns one bool for whole tensors. As in PyTorch, all comparisons of an
+        /// integer tensor with a number outside the range of its dtype wrap the number: a byte of 44 equals 300.
         /// ```rhai
         /// assert_eq(tensor([1, 2]) == tensor([1, 3]), tensor([true, false]));
         /// assert_eq(tensor([1.0, 2.0]) == 2, tensor([false, true]));
