@@ -227,6 +227,13 @@ pub fn memory(device: Device) -> Result<Memory> {
     Ok(Memory { allocated, allocated_peak, reserved, reserved_peak })
 }
 
+/// Sets the peaks of [`memory`] to what is in use now.
+pub fn reset_memory_peak(device: Device) -> Result<()> {
+    let Device::Cuda(number) = device else { return Ok(()) };
+    // SAFETY: sets counters.
+    ffi::check(unsafe { ffi::sp_reset_memory_peak(number as i32) })
+}
+
 /// Sets whether libtorch must use algorithms that return the same bits on every run, which are slower on CUDA.
 pub fn set_deterministic(on: bool) -> Result<()> {
     // SAFETY: sets global flags.

@@ -255,6 +255,7 @@ unsafe extern "C" {
     pub(super) fn sp_kept() -> i64;
     pub(super) fn sp_trace_start(cuda: c_int) -> c_int;
     pub(super) fn sp_trace_stop(path: *const c_char) -> c_int;
+    pub(super) fn sp_reset_memory_peak(device: c_int) -> c_int;
     pub(super) fn sp_memory(device: c_int, out: *mut i64) -> c_int;
 }
 

@@ -193,7 +193,7 @@ fn work(setting: &Setting, what: &str) -> Result<Box<dyn Work>> {
 fn whole(setting: &Setting, what: &str) -> Result<()> {
     let work = work(setting, what)?;
     work.prepare(what)?;
-    memory::reset_peak();
+    reset_peak(setting)?;
     let times = setting.time(|| work.run(what))?;
     setting.row(what, &times, json!({ "peak_gib": peak(setting) }));
     Ok(())
@@ -242,6 +242,12 @@ impl Options {
     fn filters(&self) -> Result<Vec<Filter>> {
         self.filter.iter().map(|name| Filter::named(name)).collect()
     }
+}
+
+/// Begins a new measurement of the peak memory.
+fn reset_peak(setting: &Setting) -> Result<()> {
+    memory::reset_peak();
+    torch::device::reset_memory_peak(setting.device)
 }
 
 /// Returns the peak memory since the last reset, in GiB.

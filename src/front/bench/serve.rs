@@ -2,10 +2,9 @@
 
 use serde_json::json;
 
-use super::{Setting, Times, Work, peak, work};
+use super::{Setting, Times, Work, peak, reset_peak, work};
 use crate::error::{Error, Result};
 use crate::front::terminal;
-use crate::torch::memory;
 
 /// Makes a run for each line of standard input that names a measurement, and prints its row.
 pub(super) fn serve(setting: &Setting) -> Result<()> {
@@ -19,7 +18,7 @@ pub(super) fn serve(setting: &Setting) -> Result<()> {
         }
         works.push((what, work));
     }
-    memory::reset_peak();
+    reset_peak(setting)?;
     terminal::out(&json!({ "ready": kinds }).to_string());
     for line in std::io::stdin().lines() {
         let line = line.map_err(|e| Error::internal(format!("the input broke off: {e}")))?;

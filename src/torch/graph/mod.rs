@@ -160,7 +160,10 @@ impl Graphs {
             () if !recorder && !self.device.is_cuda() => {
                 format!("the model is on {}, and only CUDA has graphs", self.device)
             }
-            () if !recorder => "this libtorch lacks the functions that record them".to_string(),
+            () if !recorder => {
+                "this libtorch lacks the functions that record them, or an earlier recording failed"
+                    .to_string()
+            }
             // Autocast would cache casts inside a recording and reuse them in later calls.
             () if autocasts => "autocast is on around them".to_string(),
             () if inputs.iter().any(|t| t.device() != self.device || t.requires_grad()) => {

@@ -5,6 +5,7 @@
 // the unfused attention, whose operators can be differentiated any number of times. Where none is recorded, as in every
 // ordinary backward pass, libtorch's own operator runs. The registrations are for the keys of single devices, which
 // take precedence over libtorch's registrations for all devices.
+#include <ATen/Context.h>
 #include <ATen/core/grad_mode.h>
 #include <torch/library.h>
 
@@ -41,6 +42,24 @@ variable_list recorded(const Tensor& gradient, const Tensor& q, const Tensor& k,
   });
 }
 
+// In deterministic mode, libtorch's backward passes take their deterministic algorithm only if the mode does not just
+// warn. It just warns elsewhere, so that operators without such an algorithm run.
+class Strict {
+ public:
+  Strict() : on_(context().deterministicAlgorithms() && context().deterministicAlgorithmsWarnOnly()) {
+    if (on_) context().setDeterministicAlgorithms(true, false);
+  }
+  ~Strict() {
+    if (on_) context().setDeterministicAlgorithms(true, true);
+  }
+  Strict(const Strict&) = delete;
+  Strict& operator=(const Strict&) = delete;
+
+ private:
+  static at::Context& context() { return at::globalContext(); }
+  bool on_;
+};
+
 Gradients three(const variable_list& all) { return {all[0], all[1], all[2]}; }
 
 Gradients of_cpu(const Tensor& gradient, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& out,
@@ -57,6 +76,7 @@ Gradients of_flash(const Tensor& gradient, const Tensor& q, const Tensor& k, con
                    double dropout, bool causal, const Tensor& seed, const Tensor& offset, Scale scale) {
   if (again({&gradient, &q, &k, &v})) return three(recorded(gradient, q, k, v, {}, dropout, causal, scale));
   const at::AutoDispatchBelowADInplaceOrView below;
+  const Strict strict;
   return at::_scaled_dot_product_flash_attention_backward_symint(gradient, q, k, v, out, sums, q_starts, k_starts,
                                                                  std::move(q_most), std::move(k_most), dropout, causal,
                                                                  seed, offset, scale);
@@ -70,6 +90,7 @@ Four of_efficient(const Tensor& gradient, const Tensor& q, const Tensor& k, cons
     return {all[0], all[1], all[2], all[3]};
   }
   const at::AutoDispatchBelowADInplaceOrView below;
+  const Strict strict;
   return at::_scaled_dot_product_efficient_attention_backward(gradient, q, k, v, mask, out, sums, seed, offset, dropout,
                                                               wanted, causal, scale);
 }

@@ -205,9 +205,12 @@ bool product(const Shape& shape, const Operands& operands, const Tensor& where) 
   return choice.any && call.run(own, operands, choice.algorithm, workspace.data_ptr(), stream) == 0;
 }
 
+// The alignment that the library assumes when it chooses algorithms.
+constexpr uintptr_t ALIGNMENT = 256;
+
 bool takes(const Tensor& t) {
   return t.is_cuda() && t.scalar_type() == at::kBFloat16 && t.is_contiguous() && t.size(-1) % 8 == 0 &&
-         reinterpret_cast<uintptr_t>(t.const_data_ptr()) % 16 == 0;
+         reinterpret_cast<uintptr_t>(t.const_data_ptr()) % ALIGNMENT == 0;
 }
 
 }  // namespace

@@ -271,7 +271,7 @@ Choice measure(const Tensor& q, bool trains) {
 }
 
 Backend backend_for(const Tensor& q, bool trains) {
-  // Deterministic mode uses libtorch's own choice, the one for which it guarantees determinism.
+  // Deterministic mode leaves the choice to libtorch, without cuDNN; see sp_set_deterministic.
   if (at::globalContext().deterministicAlgorithms()) return DEFAULT;
   int64_t images = 1;
   while (images < q.size(0)) images *= 2;

@@ -3,11 +3,13 @@
 // object first.
 #include "graph.h"
 
+#include <ATen/Context.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <dlfcn.h>
 
 #include <array>
+#include <atomic>
 #include <memory>
 #include <utility>
 
@@ -83,9 +85,22 @@ constexpr Recorder CUDA{begin_cuda, end_cuda, replay_cuda, drop_cuda};
 
 thread_local const Recorder* emulated = nullptr;
 
+// Whether a recording on CUDA could not be ended. libtorch then leaves it open in its allocators, which refuse the next
+// recording with an internal error.
+std::atomic<bool> broken{false};
+
+// libtorch's default generator goes on as in a recording, and refuses to draw. A new state with the same seed and
+// offset does not.
+void mend_after_failure(const at::Device& device) {
+  if (!device.is_cuda()) return;
+  broken = true;
+  at::Generator generator = at::globalContext().defaultGenerator(device);
+  generator.graphsafe_set_state(generator.clone());
+}
+
 const Recorder* recorder_for(const at::Device& device) {
   if (device.is_cpu()) return emulated;
-  return device.is_cuda() && functions().complete ? &CUDA : nullptr;
+  return device.is_cuda() && functions().complete && !broken ? &CUDA : nullptr;
 }
 
 // One stream per device, since libtorch keeps a workspace for each stream on which products were computed.
@@ -144,7 +159,12 @@ void Graph::end() {
   const auto side_stream = std::move(aside_);
   // If this throws, the recording is never dropped: libtorch's allocator may still call a function that reads it.
   void* recording = std::exchange(recording_, nullptr);
-  recorder_->end(recording);
+  try {
+    recorder_->end(recording);
+  } catch (...) {
+    mend_after_failure(device_);
+    throw;
+  }
   recording_ = recording;
 }
 

@@ -20,11 +20,13 @@
 #include <ATen/ops/stack.h>
 #include <c10/core/AutogradState.h>
 #include <c10/core/CPUAllocator.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <c10/util/Backtrace.h>
 #include <c10/util/Logging.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <deque>
 #include <mutex>
@@ -735,6 +737,8 @@ int sp_set_deterministic(int on) {
   return guarded([&] {
     at::globalContext().setDeterministicAlgorithms(on, true);
     at::globalContext().setDeterministicCuDNN(on);
+    // cuDNN's attention has no deterministic gradient in the mode that only warns; see attention_twice.cpp for others.
+    at::globalContext().setSDPUseCuDNN(!on);
   });
 }
 int sp_set_tf32(int on) {
@@ -775,9 +779,18 @@ int sp_trace_start(int cuda) {
 int sp_trace_stop(const char* path) {
   return guarded([&] { sp::stop_trace(path); });
 }
+// Sets the peaks of an accelerator to what is in use now.
+int sp_reset_memory_peak(int device) {
+  return guarded([&] {
+    if (at::getDeviceAllocator(at::kCUDA)->initialized()) at::accelerator::resetPeakStats(c10::DeviceIndex(device));
+  });
+}
 // Bytes on an accelerator: allocated now, allocated peak, reserved now, reserved peak.
 int sp_memory(int device, int64_t* out) {
   return guarded([&] {
+    std::fill(out, out + 4, 0);
+    // Before the first tensor, the allocator takes no question.
+    if (!at::getDeviceAllocator(at::kCUDA)->initialized()) return;
     auto stats = at::accelerator::getDeviceStats(c10::DeviceIndex(device));
     out[0] = stats.allocated_bytes[0].current;
     out[1] = stats.allocated_bytes[0].peak;
