@@ -120,10 +120,10 @@ fn tell(note: &str) {
 
 fn read(path: &Path) -> Result<Content> {
     folder::refuse(path)?;
-    let Loaded { tensors, metadata, notes, .. } = load_named(path, Device::Cpu)?;
-    notes.iter().for_each(|note| tell(&format!("{}: {note}", path.display())));
-    if metadata.contains_key("format") {
-        let saved = Checkpoint::read(path)?;
+    let loaded = load_named(path, Device::Cpu)?;
+    loaded.notes.iter().for_each(|note| tell(&format!("{}: {note}", path.display())));
+    if loaded.metadata.contains_key("format") {
+        let saved = Checkpoint::parse(path, loaded)?;
         let mut facts = saved.state.clone();
         facts.insert("spectral".to_string(), Value::Str(saved.version.clone()));
         if let Some(config) = &saved.config {
@@ -131,6 +131,7 @@ fn read(path: &Path) -> Result<Content> {
         }
         return Ok(Content { tensors: saved.tensors.clone(), checkpoint: Some(saved), facts });
     }
+    let Loaded { tensors, metadata, .. } = loaded;
     // Metadata of files that are not checkpoints is often JSON.
     let value = |text: String| Value::from_json_text(&text).unwrap_or(Value::Str(text));
     let facts = metadata.into_iter().map(|(name, text)| (name, value(text))).collect();

@@ -603,7 +603,7 @@ impl Optimizer {
     }
 
     /// Iterates over all state tensors with their keys.
-    fn slots(&self) -> impl Iterator<Item = (String, &Tensor)> {
+    pub(super) fn slots(&self) -> impl Iterator<Item = (String, &Tensor)> {
         self.0.names.iter().enumerate().flat_map(|(i, name)| {
             let second = self.0.second[i].as_ref();
             let key = if second.is_some() { "exp_avg" } else { "momentum" };

@@ -126,7 +126,8 @@ fn collect(parts: &PartsOptions, prefix: &str, tensors: &mut BTreeMap<String, Te
         state.insert(AVERAGES.to_string(), Value::List(about.collect()));
     }
     if let Some(optimizer) = &parts.optimizer {
-        add("optimizer", optimizer.state()?.into_iter().collect());
+        // They are written before the next update, and a copy would take as much memory as the weights twice.
+        add("optimizer", optimizer.slots().map(|(name, tensor)| (name, tensor.clone())).collect());
         state.insert("optimizer".to_string(), Value::Map(optimizer.about()));
     }
     if let Some(loader) = &parts.loader {
@@ -196,7 +197,8 @@ impl Checkpoint {
         Self::parse(&path, Loaded { tensors, metadata, checked, notes: Vec::new() })
     }
 
-    fn parse(path: &Path, mut loaded: Loaded) -> Result<Self> {
+    /// Returns the checkpoint in a file that was read.
+    pub fn parse(path: &Path, mut loaded: Loaded) -> Result<Self> {
         let mut text = |name: &str| loaded.metadata.remove(name);
         let wrong = |what: &str| Error::file(path, what);
         let format = text("format");
