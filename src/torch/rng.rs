@@ -101,6 +101,11 @@ pub fn default_state(device: Device) -> Result<Tensor> {
     state(std::ptr::null_mut(), device)
 }
 
+/// Restores the states of the default generators of some devices.
+pub fn restore_defaults(saved: &[(Device, Tensor)]) -> Result<()> {
+    saved.iter().try_for_each(|(device, state)| restore_default(*device, state))
+}
+
 /// Restores a state from [`default_state`].
 pub fn restore_default(device: Device, saved: &Tensor) -> Result<()> {
     restore(std::ptr::null_mut(), device, saved)

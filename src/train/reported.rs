@@ -49,7 +49,7 @@ impl Training<'_> {
         self.unreported = Some(row.clone());
         let random = if self.saves() { self.default_states()? } else { Vec::new() };
         let ends = self.ends_after(&row, indices).inspect_err(|_| {
-            random.iter().for_each(|(device, state)| drop(rng::restore_default(*device, state)));
+            drop(rng::restore_defaults(&random));
         })?;
         self.unreported = None;
         if ends && self.ended.is_none() {

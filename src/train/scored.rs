@@ -70,7 +70,7 @@ impl Training<'_> {
         }
         let random = self.default_states()?;
         let score = self.score(step).inspect_err(|_| {
-            random.iter().for_each(|(device, state)| drop(rng::restore_default(*device, state)));
+            drop(rng::restore_defaults(&random));
         })?;
         self.scores.at = step;
         if options.score.is_some() {
@@ -219,7 +219,7 @@ impl Training<'_> {
             // The images that are loaded with the indices do not matter, nor does code that augments them.
             let batch = self.loader.next_share(0, 1);
             self.loader.seek(position);
-            random.iter().try_for_each(|(device, state)| rng::restore_default(*device, state))?;
+            rng::restore_defaults(&random)?;
             let logged = self.history.last().is_some_and(|last| last.step == row.step);
             self.tell(row, batch?.indices, logged)?;
         }

@@ -356,9 +356,7 @@ impl<'a> Training<'a> {
         if result.is_err() {
             // A retry of this step must see the same images, and user code must draw the same numbers.
             self.loader.seek(position);
-            for (device, state) in &random {
-                rng::restore_default(*device, state)?;
-            }
+            rng::restore_defaults(&random)?;
         }
         result
     }

@@ -162,7 +162,9 @@ fn what_waits_for_the_device_is_computed_plainly() {
     if device().is_cuda() && std::env::var_os(ALONE).is_none() {
         let mut own = std::process::Command::new(std::env::current_exe().unwrap());
         own.args(["--exact", "graph::what_waits_for_the_device_is_computed_plainly"]).env(ALONE, "1");
-        assert!(own.status().unwrap().success());
+        let output = own.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
         return;
     }
     with_graphs(|| {

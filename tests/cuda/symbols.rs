@@ -4,6 +4,8 @@ use std::process::Command;
 
 use spectral::torch::{graph, libtorch_folder};
 
+use crate::emulation::device;
+
 #[test]
 fn libtorchs_cuda_half_has_the_functions_that_record() {
     let library = libtorch_folder().join("libtorch_cuda.so");
@@ -13,10 +15,9 @@ fn libtorchs_cuda_half_has_the_functions_that_record() {
     }
     // nm comes with the C++ compiler, without which this crate cannot be built.
     let output = match Command::new("nm").args(["-D", "--defined-only"]).arg(&library).output() {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            eprintln!(
-                "not tested: there is no `nm`, as on a machine that only runs what was built elsewhere"
-            );
+        // A machine that only runs what was built elsewhere may have none; there the recordings need the functions.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && device().is_cuda() => {
+            eprintln!("not tested: there is no `nm`");
             return;
         }
         output => output.unwrap(),
